@@ -1,0 +1,59 @@
+import type { JsonValue, JsonObject } from './json-value.js';
+import type { Operation } from './operation.js';
+
+/** Who is at the other end of the connection, as far as the guard itself has established it. */
+export interface Client {
+  /** Name of the listener that accepted the connection. */
+  readonly listener: string;
+  /** Peer address without port, IPv4-mapped IPv6 already as IPv4; `""` on a unix socket. */
+  readonly address: string;
+  readonly port: number;
+  /** Only a certificate that the TLS layer verified against `clientCa`. Names as `CN=…`, `DNS=…`, `IP=…`, `URI=…`, `EMAIL=…`. */
+  readonly certificate: readonly string[];
+  /** Lower-case hex SHA-256 of the bearer token, or `""`. The token itself is never kept. */
+  readonly tokenSha256: string;
+}
+
+/** Canonical value of one query parameter, by its catalogue type. */
+export type QueryValue =
+  | { readonly type: 'string'; readonly value: string }
+  | { readonly type: 'boolean'; readonly value: boolean }
+  | { readonly type: 'integer'; readonly value: bigint }
+  | { readonly type: 'strings'; readonly value: readonly string[] }
+  | { readonly type: 'json'; readonly value: JsonValue };
+
+export type CallBody =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'json'; readonly value: JsonObject }
+  /** Bytes follow on the connection and have not been looked at. `present` is false when the client sent none. */
+  | { readonly kind: 'stream'; readonly contentType: string; readonly present: boolean };
+
+/** A body field or query parameter that the catalogue does not know and that is not a zero value. */
+export interface UnknownField {
+  /** JSON pointer into the body (`/HostConfig/Foo`), or `?name` for a query parameter. */
+  readonly where: string;
+  readonly value: JsonValue;
+}
+
+/**
+ * One request after canonical parsing: the only thing later stages see, and what the upstream request is written
+ * from. INVARIANT: nothing that dockerd interprets reaches it except through this value (see render.ts).
+ */
+export interface Call {
+  /** Call id, shown to the client in a denial and in both audit lines. */
+  readonly id: string;
+  readonly operation: Operation;
+  /** `1.41`, or `""` for an unversioned path (the daemon then uses its newest). */
+  readonly apiVersion: string;
+  /** Path parameters, percent-decoded once. */
+  readonly path: Readonly<Record<string, string>>;
+  /** Known query (and merged form) parameters that were present. */
+  readonly query: Readonly<Record<string, QueryValue>>;
+  /** Request headers of the operation's list that were present, lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: CallBody;
+  readonly unknown: readonly UnknownField[];
+  /** The `Upgrade` token when the client asked for one, lower-case, else `""`. */
+  readonly upgrade: string;
+  readonly client: Client;
+}

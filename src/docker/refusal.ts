@@ -1,0 +1,17 @@
+/**
+ * A request that has no single clear reading. Every pure step may throw it; the pipeline turns it into an answer
+ * with this status and Docker's error shape. It is never a pass.
+ */
+export class Refusal extends Error {
+  /** HTTP status for the client: 400 unreadable, 404 unknown operation, 405 method, 413 too large, 415 media type. */
+  readonly status: number;
+  /** Stable machine word for the audit line and metrics, e.g. `duplicate-parameter`. Lower-case, hyphens. */
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.name = 'Refusal';
+    this.status = status;
+    this.code = code;
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * A hazard: something a call would do that an allow does not imply. `kind` is one of the closed list in
+ * `catalogue.ts`; `argument` is `""` for kinds without one. Written `kind` or `kind:argument`.
+ */
+export interface Hazard {
+  readonly kind: string;
+  readonly argument: string;
+}
+
+/** What policy may constrain with `where`. The names and types are a closed list in `catalogue.ts`. */
+export type FactValue = string | number | boolean | readonly string[];
+
+/** What the inspectors found out about one call. */
+export interface Inspection {
+  readonly facts: Readonly<Record<string, FactValue>>;
+  readonly hazards: readonly Hazard[];
+}
+
+/** `kind` or `kind:argument`. */
+export function formatHazard(hazard: Hazard): string {
+  return hazard.argument === '' ? hazard.kind : `${hazard.kind}:${hazard.argument}`;
+}
