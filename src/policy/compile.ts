@@ -1,0 +1,193 @@
+import {
+  bindConditions,
+  compilePermit,
+  compileWhere,
+  expandOperations,
+  indexVocabulary,
+} from './compile-rule.js';
+import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } from './compiled.js';
+import { indexNetworks, parseNetwork, type Network } from './cidr.js';
+import { compileGlob } from './glob.js';
+import { didYouMean } from './nearest.js';
+import { parseFile } from './parse.js';
+import { describeValue, pointerOf, protoKeys, zodProblems, type Problem } from './problems.js';
+import {
+  plainJsonSchema,
+  policyFileSchema,
+  UNSUPPORTED_KEYS,
+  type PolicyFileShape,
+  type RuleShape,
+} from './schema.js';
+import type { Vocabulary } from './vocabulary.js';
+
+export type { CompiledPolicy } from './compiled.js';
+
+export interface PolicyFile {
+  /** As it should stand in messages, e.g. the path. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What is wrong, where (file and JSON pointer), and what would be valid. */
+export type PolicyProblem = Problem;
+
+interface ReadFile {
+  readonly name: string;
+  readonly shape: PolicyFileShape;
+}
+
+function readFiles(files: readonly PolicyFile[], problems: Problem[]): ReadFile[] {
+  return files.flatMap((file) => {
+    const parsed = parseFile(file.name, file.text);
+    if (!parsed.ok) {
+      problems.push(parsed.problem);
+      return [];
+    }
+    const checked = policyFileSchema.safeParse(parsed.value);
+    const wrong = protoKeys(file.name, parsed.value);
+    if (!checked.success) {
+      wrong.push(
+        ...zodProblems(file.name, parsed.value, checked.error.issues, plainJsonSchema, UNSUPPORTED_KEYS),
+      );
+    }
+    problems.push(...wrong);
+    return checked.success ? [{ name: file.name, shape: checked.data }] : [];
+  });
+}
+
+interface Sources {
+  readonly list: CompiledSource[];
+  readonly networks: [Network, string][];
+  /** Name → the file that defined it. */
+  readonly names: Map<string, string>;
+}
+
+function compileSources(files: readonly ReadFile[], problems: Problem[]): Sources {
+  const result: Sources = { list: [], networks: [], names: new Map() };
+  for (const file of files) {
+    for (const [name, source] of Object.entries(file.shape.sources ?? {})) {
+      const at = (path: readonly PropertyKey[], message: string): void => {
+        problems.push({ file: file.name, pointer: pointerOf(['sources', name, ...path]), message });
+      };
+      const first = result.names.get(name);
+      if (first !== undefined) {
+        at([], `the source "${name}" is already defined in ${first}; define it once, every file may use it.`);
+        continue;
+      }
+      result.names.set(name, file.name);
+      const { listener, cidr, certificate, token } = source;
+      if ([listener, cidr, certificate, token].every((key) => key === undefined)) {
+        at(
+          [],
+          'a source needs at least one of: listener, cidr, certificate, token. For everyone use "*" in the rule.',
+        );
+      }
+      cidr?.forEach((text, index) => {
+        const network = parseNetwork(text);
+        if (network !== undefined) result.networks.push([network, name]);
+        else {
+          at(
+            ['cidr', index],
+            `found ${describeValue(text)}; expected a network or an address, such as 10.20.0.0/16, 2001:db8::/32 or 10.1.2.3.`,
+          );
+        }
+      });
+      result.list.push({
+        name,
+        usesCidr: cidr !== undefined,
+        listener: listener?.map(compileGlob) ?? null,
+        certificate: certificate?.map(compileGlob) ?? null,
+        token: token ? new Set(token.map((entry) => entry.slice('sha256:'.length).toLowerCase())) : null,
+      });
+    }
+  }
+  return result;
+}
+
+function checkRule(
+  rule: RuleShape,
+  sources: ReadonlyMap<string, string>,
+  at: (path: readonly PropertyKey[], message: string) => void,
+): void {
+  rule.sources.forEach((name, index) => {
+    if (name === '*' || sources.has(name)) return;
+    const valid =
+      sources.size > 0 ? ` Defined: ${[...sources.keys()].join(', ')}.` : ' No file defines a source.';
+    at(
+      ['sources', index],
+      `unknown source ${describeValue(name)}.${didYouMean(name, sources.keys())}${valid} "*" is everyone.`,
+    );
+  });
+  if (rule.effect === 'deny' && rule.permit !== undefined) {
+    at(
+      ['permit'],
+      'a deny rule cannot permit hazards: it denies whatever it matches. Remove "permit", or make it an allow rule.',
+    );
+  }
+}
+
+/**
+ * Compiles policy files into one policy. Files count in the order given, rules in the order written. All
+ * problems of all files are reported together; a policy with any problem is not usable at all.
+ */
+export function compilePolicy(
+  files: readonly PolicyFile[],
+  vocabulary: Vocabulary,
+): { ok: true; policy: CompiledPolicy } | { ok: false; problems: readonly PolicyProblem[] } {
+  const problems: Problem[] = [];
+  const words = indexVocabulary(vocabulary);
+  const read = readFiles(files, problems);
+  const sources = compileSources(read, problems);
+  const operations = new Map<string, { deny: CompiledRule[]; allow: CompiledRule[] }>();
+  const ids = new Map<string, string>();
+
+  for (const file of read) {
+    file.shape.rules?.forEach((rule, index) => {
+      const at = (path: readonly PropertyKey[], message: string): void => {
+        problems.push({ file: file.name, pointer: pointerOf(['rules', index, ...path]), message });
+      };
+      const first = ids.get(rule.id);
+      if (first !== undefined)
+        at(['id'], `the id "${rule.id}" is already used at ${first}; ids are unique in a policy.`);
+      else ids.set(rule.id, `${file.name}:/rules/${index}`);
+      // With a broken file its sources are unknown; do not complain about every use of them.
+      if (read.length === files.length) checkRule(rule, sources.names, at);
+      const named = expandOperations(rule, words, at);
+      const permit = compilePermit(rule, words, at);
+      const where = compileWhere(rule, named, words, at);
+      const effect = rule.effect ?? 'allow';
+      for (const id of named) {
+        const entry = operations.get(id) ?? { deny: [], allow: [] };
+        operations.set(id, entry);
+        entry[effect].push({
+          id: rule.id,
+          description: rule.description ?? '',
+          observe: file.shape.mode === 'observe',
+          sources: rule.sources.includes('*') ? null : new Set(rule.sources),
+          where: bindConditions(where, id),
+          permit,
+          allowed: Object.freeze({
+            effect: 'allow',
+            rule: rule.id,
+            observe: false,
+            reason: `rule ${rule.id} allows ${id}`,
+            code: 'allowed',
+            missing: [],
+          }),
+        });
+      }
+    });
+  }
+  if (problems.length > 0) return { ok: false, problems };
+  return {
+    ok: true,
+    policy: {
+      files: read.length,
+      rules: ids.size,
+      observe: read.length > 0 && read.every((file) => file.shape.mode === 'observe'),
+      sources: sources.list,
+      networks: indexNetworks(sources.networks),
+      operations: operations satisfies Map<string, OperationRules>,
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import type { Glob } from './glob.js';
+import type { Test } from './condition.js';
+import type { NetworkIndex } from './cidr.js';
+import type { Verdict } from './verdict.js';
+
+/** What a rule permits of one hazard kind. */
+export interface PermittedKind {
+  /** Every argument. */
+  readonly any: boolean;
+  readonly globs: readonly Glob[];
+  /** Arguments are paths: one with `.`, `..` or empty segments is covered by `any` only. */
+  readonly path: boolean;
+}
+
+export interface Permit {
+  /** `*`: every hazard there is. */
+  readonly all: boolean;
+  readonly kinds: ReadonlyMap<string, PermittedKind>;
+}
+
+export interface Condition {
+  readonly fact: string;
+  readonly test: Test;
+  /** Does the fact catalogue say that this operation states the fact? */
+  readonly stated: boolean;
+  /** The condition as written, for messages. */
+  readonly text: string;
+}
+
+/** One rule as it applies to one operation. */
+export interface CompiledRule {
+  readonly id: string;
+  readonly description: string;
+  /** Its file is in observe mode. */
+  readonly observe: boolean;
+  /** null: everyone. */
+  readonly sources: ReadonlySet<string> | null;
+  readonly where: readonly Condition[];
+  readonly permit: Permit;
+  /** The verdict when this rule allows; made once, so that an allowed call allocates nothing. */
+  readonly allowed: Verdict;
+}
+
+export interface OperationRules {
+  readonly deny: readonly CompiledRule[];
+  readonly allow: readonly CompiledRule[];
+}
+
+export interface CompiledSource {
+  readonly name: string;
+  /** It asks for an address: `networks` must name it for the client. */
+  readonly usesCidr: boolean;
+  readonly listener: readonly Glob[] | null;
+  readonly certificate: readonly Glob[] | null;
+  readonly token: ReadonlySet<string> | null;
+}
+
+/** A whole policy, ready to decide. Immutable; one snapshot serves a whole call. */
+export interface CompiledPolicy {
+  /** Number of files and of rules it was compiled from. */
+  readonly files: number;
+  readonly rules: number;
+  /** Every file is in observe mode: then no denial is enforced. */
+  readonly observe: boolean;
+  readonly sources: readonly CompiledSource[];
+  /** Address → names of the sources whose `cidr` holds it. */
+  readonly networks: NetworkIndex<string>;
+  /** Only operations that some rule names. */
+  readonly operations: ReadonlyMap<string, OperationRules>;
+}

@@ -1,0 +1,28 @@
+import type { Operation } from '../docker/operation.js';
+
+/** The part of a hazard kind that policy needs; `src/hazards/catalogue.ts` lists them all. */
+export interface HazardWord {
+  readonly kind: string;
+  readonly argument: 'none' | 'text' | 'path';
+  readonly title: string;
+}
+
+/** The part of a fact that policy needs. `operations`: ids of those that state it, `['*']` for all. */
+export interface FactWord {
+  readonly name: string;
+  readonly type: 'string' | 'number' | 'boolean' | 'strings';
+  readonly operations: readonly string[];
+  readonly doc: string;
+}
+
+/** The words a policy may use. Everything else in it is an error. */
+export interface Vocabulary {
+  readonly operations: readonly Pick<Operation, 'id' | 'sets'>[];
+  readonly hazards: readonly HazardWord[];
+  readonly facts: readonly FactWord[];
+}
+
+/** Does this operation state the fact? */
+export function states(fact: FactWord, operationId: string): boolean {
+  return fact.operations.includes('*') || fact.operations.includes(operationId);
+}
