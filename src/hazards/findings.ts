@@ -1,0 +1,51 @@
+import type { FACTS, FactName, Kind, PlainKind } from './catalogue.js';
+import type { FactValue, Hazard, Inspection } from './inspection.js';
+
+interface ValueOf {
+  string: string;
+  number: number;
+  boolean: boolean;
+  strings: readonly string[];
+}
+type FactType<N extends FactName> = ValueOf[Extract<(typeof FACTS)[number], { name: N }>['type']];
+
+/** What inspectors write into while they look at one call. */
+export interface Findings {
+  readonly facts: Record<string, FactValue>;
+  readonly hazards: Hazard[];
+  /** Hazards already raised, so that a repeated one costs nothing further. */
+  readonly seen: Set<string>;
+}
+
+export function newFindings(): Findings {
+  return { facts: {}, hazards: [], seen: new Set() };
+}
+
+/** Raises a hazard once. Kinds that are not in the catalogue do not compile. */
+export function raise<K extends Kind>(
+  found: Findings,
+  kind: K,
+  ...rest: K extends PlainKind ? [] : [string]
+): void {
+  const argument = rest[0] ?? '';
+  const key = `${kind}:${argument}`;
+  if (found.seen.has(key)) return;
+  found.seen.add(key);
+  found.hazards.push({ kind, argument });
+}
+
+/** States a fact with the type that the catalogue gives it. */
+export function state<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
+  found.facts[name] = value;
+}
+
+const NO_FACTS: Inspection['facts'] = Object.freeze({});
+const NO_HAZARDS: Inspection['hazards'] = Object.freeze([]);
+
+/** The result for calls about which there is nothing to say. Shared and frozen: the hot path allocates nothing. */
+export const NOTHING: Inspection = Object.freeze({ facts: NO_FACTS, hazards: NO_HAZARDS });
+
+/** A call that only names something. */
+export function named(name: string): Inspection {
+  return { facts: { name }, hazards: NO_HAZARDS };
+}
