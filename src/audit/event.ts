@@ -1,0 +1,124 @@
+import type { Client } from '../docker/call.js';
+import type { FactValue } from '../hazards/inspection.js';
+
+/** Cuts keep one line bounded, whatever the client sent: a line is evidence, not storage. */
+const TEXT_LIMIT = 1024;
+const LIST_LIMIT = 64;
+
+/** What was decided about one call, and on what grounds. Written before the decision takes effect. */
+export interface DecisionEvent {
+  readonly event: 'decision';
+  /** Call id; the same in the outcome line and in what the client is told. */
+  readonly call: string;
+  readonly client: Client;
+  readonly sources: readonly string[];
+  readonly method: string;
+  /** operationId, or `""` when the request could not be read that far. */
+  readonly operation: string;
+  readonly apiVersion: string;
+  /** Path parameters. */
+  readonly params: Readonly<Record<string, string>>;
+  /** The request target as it came, only when it could not be read into an operation. */
+  readonly target?: string;
+  readonly facts: Readonly<Record<string, FactValue>>;
+  /** Hazards, written `kind:argument`. */
+  readonly hazards: readonly string[];
+  readonly verdict: 'allow' | 'deny';
+  /** False in observe mode: the verdict is on record, the call was forwarded all the same. */
+  readonly enforced: boolean;
+  readonly rule: string;
+  readonly code: string;
+  readonly reason: string;
+  /** What policy changed in the call before it was forwarded. */
+  readonly rewrites: readonly string[];
+  /** Revision of the policy that decided. */
+  readonly policy: string;
+}
+
+/** How a call ended. */
+export interface OutcomeEvent {
+  readonly event: 'outcome';
+  readonly call: string;
+  readonly operation: string;
+  /** HTTP status the client was sent; 0 when the client left before there was one. */
+  readonly status: number;
+  /** `complete`, `client-gone`, `upstream-error`, `upstream-timeout`, `refused`, `shutdown`. */
+  readonly end: string;
+  /** Milliseconds from the head of the request to the end. */
+  readonly duration: number;
+  /** Body bytes from and to the client (both directions of a hijacked stream). */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+export type AuditEvent = DecisionEvent | OutcomeEvent;
+
+/**
+ * One JSON line, newline included. `time` is RFC 3339 with milliseconds. Long texts and lists are cut (and say so),
+ * credentials inside URLs are masked. Registry auth, tokens, env and build-arg values are not in events at all:
+ * facts carry names only.
+ */
+export function formatEvent(event: AuditEvent, time: string): string {
+  if (event.event === 'outcome') {
+    return (
+      `{"v":1,"event":"outcome","time":"${time}","id":"${event.call}.o","call":"${event.call}",` +
+      `"operation":"${event.operation}","status":${event.status},"end":"${event.end}",` +
+      `"duration":${event.duration},"bytesIn":${event.bytesIn},"bytesOut":${event.bytesOut}}\n`
+    );
+  }
+  return (
+    `{"v":1,"event":"decision","time":"${time}","id":"${event.call}.d","call":"${event.call}",` +
+    `"client":${formatClient(event.client)},"sources":${list(event.sources)},"method":${text(event.method)},` +
+    `"operation":"${event.operation}","apiVersion":"${event.apiVersion}","params":${record(event.params)},` +
+    (event.target === undefined ? '' : `"target":${text(event.target)},`) +
+    `"facts":${record(event.facts)},"hazards":${list(event.hazards)},"verdict":"${event.verdict}",` +
+    `"enforced":${event.enforced},"rule":${text(event.rule)},"code":"${event.code}","reason":${text(event.reason)},` +
+    `"rewrites":${list(event.rewrites)},"policy":"${event.policy}"}\n`
+  );
+}
+
+/** A client says the same in every line of its connection. */
+const clients = new WeakMap<Client, string>();
+
+function formatClient(client: Client): string {
+  let known = clients.get(client);
+  if (known === undefined) {
+    const certificate = client.certificate.length === 0 ? '' : `,"certificate":${list(client.certificate)}`;
+    // Only the first half of the token's hash: enough to tell two tokens apart, useless as a policy entry.
+    const token = client.tokenSha256 === '' ? '' : `,"token":"sha256:${client.tokenSha256.slice(0, 16)}…"`;
+    known =
+      `{"listener":${text(client.listener)},"address":${text(client.address)},"port":${client.port}` +
+      `${certificate}${token}}`;
+    clients.set(client, known);
+  }
+  return known;
+}
+
+function text(value: string): string {
+  const cut = value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
+  return JSON.stringify(maskCredentials(cut));
+}
+
+function list(values: readonly string[]): string {
+  if (values.length === 0) return '[]';
+  const shown = values.slice(0, LIST_LIMIT).map(text);
+  if (values.length > LIST_LIMIT) shown.push(text(`… (${values.length} entries)`));
+  return `[${shown.join(',')}]`;
+}
+
+function record(values: Readonly<Record<string, FactValue>>): string {
+  const parts: string[] = [];
+  for (const name in values) {
+    const value = values[name]!;
+    const shown =
+      typeof value === 'string' ? text(value) : typeof value === 'object' ? list(value) : JSON.stringify(value);
+    parts.push(`${text(name)}:${shown}`);
+  }
+  return `{${parts.join(',')}}`;
+}
+
+/** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */
+export function maskCredentials(value: string): string {
+  if (!value.includes('://') || !value.includes('@')) return value;
+  return value.replace(/:\/\/[^/?#\s@]{1,512}@/g, '://***@');
+}

@@ -1,0 +1,69 @@
+import type { Readable } from 'node:stream';
+import { Refusal } from '../docker/refusal.js';
+import type { BodyBudget } from './body-budget.js';
+
+export interface BufferLimits {
+  /** Most bytes of one body. */
+  readonly bytes: number;
+  /** Longest time for the whole body, milliseconds: a trickle must not hold a slot for ever. */
+  readonly timeout: number;
+}
+
+/**
+ * Reads a whole body into memory, bounded in size, time and, with the budget, over all calls together. The caller
+ * gives the bytes back to the budget when the call is over (`length` of the buffer).
+ *
+ * @param announced the Content-Length, or -1 when unknown.
+ * @returns rejects with `Refusal`: 413 too large, 408 too slow, 503 no budget, 400 cut short.
+ */
+export function bufferBody(
+  source: Readable,
+  announced: number,
+  limits: BufferLimits,
+  budget: BodyBudget,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    if (announced > limits.bytes) {
+      reject(tooLarge(limits.bytes));
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let size = 0;
+    let held = 0;
+    const timer = setTimeout(
+      () => finish(new Refusal(408, 'body-timeout', `the request body did not arrive within ${limits.timeout} ms`)),
+      limits.timeout,
+    );
+    const onData = (chunk: Buffer): void => {
+      size += chunk.length;
+      if (size > limits.bytes) {
+        finish(tooLarge(limits.bytes));
+      } else if (!budget.take(chunk.length)) {
+        finish(new Refusal(503, 'body-budget', 'the guard holds too many request bodies at the moment; try again'));
+      } else {
+        held += chunk.length;
+        chunks.push(chunk);
+      }
+    };
+    const onEnd = (): void => finish(undefined);
+    const onCut = (): void => finish(new Refusal(400, 'body-cut', 'the request body ended before it was complete'));
+    const onError = (error: Error): void =>
+      finish(error instanceof Refusal ? error : new Refusal(400, 'body-cut', 'the request body could not be read'));
+    const finish = (refusal: Refusal | undefined): void => {
+      clearTimeout(timer);
+      source.off('data', onData).off('end', onEnd).off('close', onCut).off('error', onError);
+      if (refusal === undefined) {
+        resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
+      } else {
+        source.pause();
+        budget.give(held);
+        reject(refusal);
+      }
+    };
+    source.on('data', onData).on('end', onEnd).on('close', onCut).on('error', onError);
+  });
+}
+
+function tooLarge(limit: number): Refusal {
+  return new Refusal(413, 'body-too-large', `the request body is larger than ${limit} bytes (limits.body)`);
+}

@@ -1,0 +1,105 @@
+import { statSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import pino from 'pino';
+import { loadConfig } from '../config/load.js';
+import { startGuard } from '../guard/guard.js';
+import { VERSION } from '../guard/version.js';
+import { startTrialEngine } from '../guard/trial.js';
+import type { Io } from './io.js';
+
+const HELP = `breakwater run: guard a Docker engine
+
+  --config F        config file (JSON); flags override it
+  --listen URL      tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; may be given several times
+                    (default tcp://127.0.0.1:2375)
+  --upstream URL    unix:///PATH, tcp://… or tls://… (default unix:///var/run/docker.sock; when there is no such
+                    socket and nothing else was asked for, a small in-memory engine for trying out)
+  --policy PATH     policy file or directory; may be given several times (default: policies/default.json)
+  --audit FILE|-    where the audit lines go (default -, stdout)
+  --insecure-tcp    allow plain tcp:// listeners beyond loopback: anyone who reaches them is a client
+  --log-level L     process log on stderr: error, warn, info (default), debug
+`;
+
+const DEFAULT_SOCKET = '/var/run/docker.sock';
+
+/** `breakwater run`: until SIGTERM or SIGINT; then a graceful stop. */
+export async function run(args: string[], io: Io): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      config: { type: 'string' },
+      listen: { type: 'string', multiple: true },
+      upstream: { type: 'string' },
+      policy: { type: 'string', multiple: true },
+      audit: { type: 'string' },
+      'insecure-tcp': { type: 'boolean' },
+      'log-level': { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
+    io.stdout.write(HELP);
+    return 0;
+  }
+  const loaded = await loadConfig(values.config, {
+    listen: values.listen ?? [],
+    policy: values.policy ?? [],
+    ...(values.upstream !== undefined && { upstream: values.upstream }),
+    ...(values.audit !== undefined && { audit: values.audit }),
+    ...(values['insecure-tcp'] !== undefined && { insecureTcp: values['insecure-tcp'] }),
+  });
+  if (!loaded.ok) {
+    for (const problem of loaded.problems) {
+      io.stderr.write(`breakwater run: ${problem.file}${problem.pointer}: ${problem.message}\n`);
+    }
+    return 2;
+  }
+
+  let config = loaded.config;
+  const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
+  // Only when nobody named an engine: a typing error must not end up at a toy.
+  const trial =
+    values.upstream === undefined && values.config === undefined && !isSocket(DEFAULT_SOCKET)
+      ? await startTrialEngine()
+      : undefined;
+  if (trial !== undefined) config = { ...config, upstream: { ...config.upstream, url: trial.url } };
+
+  const guard = await startGuard({ config, log });
+  const say = (line: string): void => void io.stderr.write(`${line}\n`);
+  say(`breakwater ${VERSION}`);
+  for (const { name, url } of guard.listeners) say(`  listening  ${url} (${name})`);
+  if (trial === undefined) {
+    say(`  engine     ${config.upstream.url}`);
+  } else {
+    say(`  engine     the built-in trial engine: there is no ${DEFAULT_SOCKET}; it answers from memory and runs nothing`);
+  }
+  say(`  policy     ${config.policy.join(', ')}`);
+  say(`  audit      ${config.audit.file === '-' ? 'stdout' : config.audit.file}`);
+  if (guard.adminUrl !== undefined) say(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
+  const first = guard.listeners[0]?.url.replace('tls://', 'tcp://') ?? '';
+  say('Try next, in another terminal:');
+  say(`  docker -H ${first} version     passes: anyone may look`);
+  say(`  docker -H ${first} run alpine  is denied, with the reason`);
+  say('  npx breakwater demo                          replays the build attack, step by step');
+
+  await stopSignal();
+  say('breakwater: stopping');
+  await guard.close();
+  await trial?.close();
+  return 0;
+}
+
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
+/** The first signal stops gracefully; a second one ends the process at once. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const onSignal = (): void => {
+      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+      resolve();
+    };
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  });
+}

@@ -1,0 +1,141 @@
+import pino, { type Logger } from 'pino';
+import { openAuditWriter } from '../audit/writer.js';
+import { openBodyBudget } from '../capture/body-budget.js';
+import type { Config } from '../config/config.js';
+import { openPolicyStore } from '../config/policy-store.js';
+import { OPERATIONS } from '../docker/catalogue.js';
+import { FACTS, HAZARDS } from '../hazards/catalogue.js';
+import type { Client } from '../docker/call.js';
+import { openEngine } from '../upstream/engine.js';
+import { openAdmin } from './admin.js';
+import { nextCallId } from './exchange.js';
+import { openListener, type Listener, type ListenerEvents } from './listen.js';
+import { openMetrics } from './metrics.js';
+import { serve } from './pipeline.js';
+import type { GuardState } from './state.js';
+
+export interface RunningGuard {
+  readonly listeners: readonly { readonly name: string; readonly url: string }[];
+  /** URL of the admin listener, or undefined when it is switched off. */
+  readonly adminUrl: string | undefined;
+  /**
+   * Graceful stop: takes no new calls, lets running ones finish until the deadline, then cuts what is left.
+   *
+   * @param deadline milliseconds; default `limits.drain`.
+   */
+  close(deadline?: number): Promise<void>;
+}
+
+/**
+ * Starts a guard: policy, audit, engine, listeners, admin. Whatever fails here fails before the first call is taken.
+ *
+ * @throws Error with one readable line when the policy, a file or an address cannot be used.
+ */
+export async function startGuard(options: { config: Config; log?: Logger }): Promise<RunningGuard> {
+  const { config } = options;
+  const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
+  const metrics = openMetrics();
+  const vocabulary = { operations: OPERATIONS, hazards: HAZARDS, facts: FACTS };
+  const policy = await openPolicyStore(config.policy, vocabulary, (event) => {
+    metrics.reload(event.ok);
+    if (event.ok) log.info({ revision: event.revision }, 'policy loaded');
+    else log.error({ problems: event.problems }, 'the changed policy does not load; the last good one stays in force');
+  });
+  const audit = openAuditWriter(config.audit.file);
+  const engine = openEngine(config.upstream);
+  const guard: GuardState = {
+    config,
+    limits: {
+      target: config.limits.target,
+      jsonDepth: config.limits.jsonDepth,
+      jsonBody: config.limits.body,
+      bodyTimeout: config.limits.bodyTimeout,
+      bodyIdle: config.limits.bodyIdle,
+      context: config.limits.context,
+    },
+    engine,
+    policy,
+    audit,
+    budget: openBodyBudget(config.limits.buffered),
+    metrics,
+    log,
+    draining: false,
+  };
+
+  const listeners: Listener[] = [];
+  const stopAll = async (): Promise<void> => {
+    for (const listener of listeners) listener.destroy();
+    policy.close();
+    await engine.destroy();
+    // The calls that were cut write their outcome in the next turns.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    audit.close();
+  };
+  let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
+  const events = listenerEvents(guard);
+  try {
+    for (const listen of config.listen) listeners.push(await openListener(listen, config.limits, events));
+    if (config.admin !== null) admin = await openAdmin(guard, config.admin.url);
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    await stopAll();
+    throw error;
+  }
+
+  return {
+    listeners: listeners.map(({ name, url }) => ({ name, url })),
+    adminUrl: admin?.url,
+    async close(deadline = config.limits.drain) {
+      guard.draining = true;
+      for (const listener of listeners) listener.close();
+      await drained(guard, deadline);
+      admin?.server.close();
+      admin?.server.closeAllConnections();
+      await stopAll();
+    },
+  };
+}
+
+function listenerEvents(guard: GuardState): ListenerEvents {
+  return {
+    connections: guard.metrics.connections,
+    warn: (message) => guard.log.warn(message),
+    serve: (exchange) => serve(guard, exchange),
+    unreadable(code, message, client, target) {
+      guard.metrics.clientError(code);
+      recordUnreadable(guard, code, message, client, target);
+    },
+  };
+}
+
+/** Input that never became a request is a denial on record too: probing shows there first. */
+function recordUnreadable(guard: GuardState, code: string, reason: string, client: Client, target: string): void {
+  guard.audit.record({
+    event: 'decision',
+    call: nextCallId(),
+    client,
+    sources: [],
+    method: '',
+    operation: '',
+    apiVersion: '',
+    params: {},
+    target,
+    facts: {},
+    hazards: [],
+    verdict: 'deny',
+    enforced: true,
+    rule: '',
+    code,
+    reason,
+    rewrites: [],
+    policy: guard.policy.current().revision,
+  });
+}
+
+/** Resolves when no call is on its way any more, or after `deadline` milliseconds. */
+async function drained(guard: GuardState, deadline: number): Promise<void> {
+  const until = performance.now() + deadline;
+  while (guard.metrics.streams > 0 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

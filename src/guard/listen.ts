@@ -1,0 +1,330 @@
+import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { createServer as createHttpServer, ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { connect, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { ListenConfig, Limits } from '../config/config.js';
+import type { Client } from '../docker/call.js';
+import { nextCallId, type Exchange } from './exchange.js';
+import { identifyConnection } from './identify.js';
+
+export interface Listener {
+  readonly name: string;
+  /** The address it is bound to, as a URL (with the real port). */
+  readonly url: string;
+  /** Stops accepting and closes idle connections. */
+  close(): void;
+  /** Cuts everything that is still open. */
+  destroy(): void;
+}
+
+/** What a listener hands over. */
+export interface ListenerEvents {
+  serve(exchange: Exchange): void;
+  /** Something that is not an HTTP request, or came too slowly or too large. `client` is who sent it. */
+  unreadable(code: string, message: string, client: Client, target: string): void;
+  connections: { open: number; accepted: number; dropped: number };
+  warn(message: string): void;
+}
+
+/** How often slow requests are looked for (ms). */
+const CHECK_INTERVAL = 1_000;
+
+/**
+ * Opens one listener. Plain HTTP/1.1 by node:http in its strict mode; TLS with optional client certificates.
+ *
+ * @throws Error naming the listener when it cannot be bound.
+ */
+export async function openListener(config: ListenConfig, limits: Limits, events: ListenerEvents): Promise<Listener> {
+  const url = new URL(config.url);
+  const server = createServer(config, limits);
+  const sockets = new Set<Socket>();
+  const secure = url.protocol === 'tls:';
+  server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => accept(socket));
+  if (secure) server.on('tlsClientError', () => events.unreadable('tls-handshake', 'TLS handshake failed', nobody(config.name), ''));
+
+  const accept = (socket: Socket): void => {
+    // A certificate that was sent but does not verify is not the same as none: somebody claims to be who they are not.
+    if (secure && hasBadCertificate(socket as TLSSocket)) {
+      events.unreadable('client-certificate', 'the client certificate does not verify', nobody(config.name), '');
+      socket.destroy();
+      return;
+    }
+    events.connections.open += 1;
+    events.connections.accepted += 1;
+    sockets.add(socket);
+    const client = identifyConnection(config.name, socket);
+    const connection: Connection = { client, exchange: undefined, queue: [] };
+    connections.set(socket, connection);
+    socket.once('close', () => {
+      events.connections.open -= 1;
+      sockets.delete(socket);
+    });
+    // A client that closed its half has no use for a stream any more; a finite answer may still be awaited.
+    socket.once('end', () => {
+      const exchange = connection.exchange;
+      if (exchange?.call?.operation.response === 'stream' && !exchange.finished) exchange.cut?.('client-gone');
+    });
+  };
+  const begin = (request: IncomingMessage, response: ServerResponse, more: Partial<Exchange>): void => {
+    const socket = request.socket;
+    const connection = connections.get(socket)!;
+    const exchange: Exchange = {
+      id: nextCallId(),
+      started: performance.now(),
+      request,
+      response,
+      socket,
+      client: connection.client,
+      upgradeHead: undefined,
+      expectsContinue: false,
+      reading: undefined,
+      call: undefined,
+      held: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      cut: undefined,
+      finished: false,
+      next: undefined,
+      ...more,
+    };
+    const running = connection.exchange;
+    if (running === undefined || running.finished) {
+      connection.exchange = exchange;
+      events.serve(exchange);
+    } else if (connection.queue.length < PIPELINE_LIMIT) {
+      // One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams.
+      connection.queue.push(exchange);
+      running.next = () => serveNext(connection);
+    } else {
+      events.unreadable('pipeline', 'too many pipelined requests', connection.client, request.url ?? '');
+      socket.destroy();
+    }
+  };
+  const serveNext = (connection: Connection): void => {
+    const exchange = connection.queue.shift();
+    if (exchange === undefined || exchange.socket.destroyed) return;
+    connection.exchange = exchange;
+    if (connection.queue.length > 0) exchange.next = () => serveNext(connection);
+    events.serve(exchange);
+  };
+
+  server.on('request', (request, response) => begin(request, response, NOTHING));
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+    begin(request, response, { expectsContinue: true }),
+  );
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => begin(request, response, NOTHING));
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    // The HTTP server has let go of the socket: an error on it is ours to catch.
+    socket.on('error', () => socket.destroy());
+    const connection = connections.get(socket)!;
+    if (connection.exchange?.finished === false) {
+      // No client does this: the answers of two calls would run into each other.
+      events.unreadable('pipeline', 'an upgrade request behind an unfinished one', connection.client, request.url ?? '');
+      socket.destroy();
+      return;
+    }
+    const start = (): void => {
+      const response = new ServerResponse(request);
+      response.shouldKeepAlive = false;
+      response.assignSocket(socket);
+      begin(request, response, { upgradeHead: head, expectsContinue: request.headers.expect !== undefined });
+    };
+    // The last bytes of the answer before may still be on their way to the kernel.
+    const previous = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+    if (previous == null) start();
+    else previous.once('finish', start);
+  });
+  // CONNECT would make the guard an open proxy; node hands it over as a raw socket.
+  server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    events.unreadable('method', 'CONNECT is not an operation', connections.get(socket)!.client, request.url ?? '');
+    socket.end(answer(405, 'CONNECT is not part of the Docker API'));
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const connection = connections.get(socket);
+    const [status, code, message] = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
+    if (error.code !== 'ECONNRESET' && connection !== undefined) {
+      events.unreadable(code, `${message} (${error.code ?? error.message})`, connection.client, '');
+    }
+    const exchange = connection?.exchange;
+    const answering = exchange !== undefined && !exchange.finished;
+    if (socket.writable && !answering) socket.end(answer(status, message));
+    // An answer in progress is cut rather than mixed with an error text.
+    if (answering) exchange.cut?.('client-gone');
+    socket.destroySoon();
+  });
+  server.on('drop', () => {
+    events.connections.dropped += 1;
+  });
+
+  const bound = await bind(server, config, url, events);
+  return {
+    name: config.name,
+    url: bound,
+    close() {
+      server.close();
+      server.closeIdleConnections();
+      if (url.protocol === 'unix:') removeSocket(url.pathname);
+    },
+    destroy() {
+      for (const socket of sockets) {
+        connections.get(socket)?.exchange?.cut?.('shutdown');
+        socket.destroy();
+      }
+    },
+  };
+}
+
+const NOTHING = {};
+
+interface Connection {
+  readonly client: Client;
+  exchange: Exchange | undefined;
+  /** Pipelined requests that wait for their turn. */
+  readonly queue: Exchange[];
+}
+
+/** Most pipelined requests that may wait on one connection. */
+const PIPELINE_LIMIT = 64;
+
+function hasBadCertificate(socket: TLSSocket): boolean {
+  const certificate = socket.getPeerCertificate();
+  return !socket.authorized && certificate !== null && Object.keys(certificate).length > 0;
+}
+
+const connections = new WeakMap<Socket, Connection>();
+
+const nobody = (listener: string): Client => ({ listener, address: '', port: 0, certificate: [], tokenSha256: '' });
+
+const BAD_REQUEST = [400, 'http-parse', 'the request is not valid HTTP/1.1'] as const;
+
+const CLIENT_ERRORS: Readonly<Record<string, readonly [number, string, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'header-too-large', 'the request head is too large (limits.headers)'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'head-timeout', 'the request head did not arrive in time (limits.headersTimeout)'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk-extensions', 'the chunk extensions are too large'],
+};
+
+function answer(status: number, message: string): string {
+  const body = JSON.stringify({ message: `breakwater: ${message}` });
+  return (
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nConnection: close\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  );
+}
+
+function createServer(config: ListenConfig, limits: Limits): Server {
+  const options = {
+    insecureHTTPParser: false,
+    // The reader refuses a missing Host itself, with a reason.
+    requireHostHeader: false,
+    maxHeaderSize: limits.headers,
+    headersTimeout: limits.headersTimeout,
+    // Uploads may take hours; bodies have their own limits (capture).
+    requestTimeout: 0,
+    keepAliveTimeout: limits.idle,
+    connectionsCheckingInterval: CHECK_INTERVAL,
+    noDelay: true,
+    highWaterMark: 64 * 1024,
+  };
+  const tls = config.tls;
+  const server: Server =
+    tls === undefined
+      ? createHttpServer(options)
+      : (createHttpsServer({
+          ...options,
+          cert: readFileSync(tls.cert),
+          key: readFileSync(tls.key),
+          minVersion: 'TLSv1.2',
+          handshakeTimeout: limits.headersTimeout,
+          ...(tls.clientCa !== undefined && {
+            ca: readFileSync(tls.clientCa),
+            requestCert: true,
+            rejectUnauthorized: tls.clientAuth !== 'optional',
+          }),
+        }) as unknown as Server);
+  server.maxConnections = limits.connections;
+  // Half-closed requests get their answer, as dockerd gives it; streams are ended by `accept` above.
+  (server as unknown as { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+  return server;
+}
+
+async function bind(server: Server, config: ListenConfig, url: URL, events: ListenerEvents): Promise<string> {
+  if (url.protocol === 'unix:') {
+    const path = decodeURIComponent(url.pathname);
+    await clearStaleSocket(path);
+    // Nobody may connect between bind and chmod.
+    const mask = process.umask(0o177);
+    try {
+      await listening(server, { path }, config.url);
+    } finally {
+      process.umask(mask);
+    }
+    if (config.group !== undefined) chownSync(path, process.getuid?.() ?? 0, groupId(config.group));
+    chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
+    return config.url;
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(url.port === '' ? (url.protocol === 'tls:' ? 2376 : 2375) : url.port);
+  try {
+    await listening(server, { host, port }, config.url);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw error;
+    events.warn(`listener ${config.name}: this host has no IPv6, listening on 0.0.0.0 instead of [::]`);
+    await listening(server, { host: '0.0.0.0', port }, config.url);
+  }
+  const address = server.address();
+  if (address === null || typeof address === 'string') return config.url;
+  const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return `${url.protocol}//${shown}:${address.port}`;
+}
+
+function listening(server: Server, where: { path: string } | { host: string; port: number }, url: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      const wrapped: NodeJS.ErrnoException = new Error(`cannot listen on ${url}: ${error.message}`);
+      if (error.code !== undefined) wrapped.code = error.code;
+      reject(wrapped);
+    };
+    server.once('error', onError);
+    server.listen(where, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+}
+
+/** A socket file that nobody answers on is left over from an earlier run; anything else is not ours to remove. */
+async function clearStaleSocket(path: string): Promise<void> {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error(`cannot listen on unix://${path}: the path exists and is not a socket`);
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+  if (alive) throw new Error(`cannot listen on unix://${path}: another process is listening there`);
+  removeSocket(path);
+}
+
+function removeSocket(path: string): void {
+  try {
+    unlinkSync(decodeURIComponent(path));
+  } catch {
+    // node removes it itself when the server closes.
+  }
+}
+
+/** @throws Error when there is no such group. */
+function groupId(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group);
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${group}:`));
+  if (line === undefined) throw new Error(`there is no group "${group}" on this host`);
+  return Number(line.split(':')[2]);
+}

@@ -1,0 +1,105 @@
+import { Registry, Counter, Gauge } from 'prom-client';
+import type { End } from './exchange.js';
+
+/**
+ * What the guard counts. Plain numbers on the hot path; prom-client renders them only when somebody scrapes.
+ */
+export interface Metrics {
+  decision(operation: string, verdict: string, code: string): void;
+  outcome(end: End, status: number): void;
+  connections: { open: number; accepted: number; dropped: number };
+  /** Connections that sent something that is not HTTP, or were too slow or too large, by reason. */
+  clientError(reason: string): void;
+  reload(ok: boolean): void;
+  bytes: { in: number; out: number };
+  streams: number;
+  /** Prometheus text exposition. */
+  render(live: LiveFigures): Promise<string>;
+  readonly contentType: string;
+}
+
+export interface LiveFigures {
+  readonly policyRevision: string;
+  readonly policyLoadedAt: number;
+  readonly policyHealthy: boolean;
+  readonly auditLines: number;
+  readonly auditFailures: number;
+  readonly auditHealthy: boolean;
+  readonly bufferedBytes: number;
+  readonly version: string;
+}
+
+export function openMetrics(): Metrics {
+  const decisions = new Map<string, Map<string, number>>();
+  const outcomes = new Map<string, number>();
+  const clientErrors = new Map<string, number>();
+  const reloads = { ok: 0, failed: 0 };
+  const connections = { open: 0, accepted: 0, dropped: 0 };
+  const bytes = { in: 0, out: 0 };
+  const add = (map: Map<string, number>, key: string): void => void map.set(key, (map.get(key) ?? 0) + 1);
+
+  const metrics: Metrics = {
+    connections,
+    bytes,
+    streams: 0,
+    contentType: new Registry().contentType,
+    decision(operation, verdict, code) {
+      let byCode = decisions.get(operation);
+      if (byCode === undefined) decisions.set(operation, (byCode = new Map()));
+      // The verdict follows from the code, so the key needs no joining on the hot path for the usual answer.
+      add(byCode, verdict === 'allow' ? 'allow' : `deny ${code}`);
+    },
+    outcome(end, status) {
+      add(outcomes, end === 'complete' && status < 400 ? 'complete' : `${end} ${Math.floor(status / 100)}xx`);
+    },
+    clientError: (reason) => add(clientErrors, reason),
+    reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
+    async render(live) {
+      const registry = new Registry();
+      const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
+        new Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
+      const gauge = (name: string, help: string, value: number, labels: Record<string, string> = {}): void =>
+        new Gauge({
+          name: `breakwater_${name}`,
+          help,
+          labelNames: Object.keys(labels),
+          registers: [registry],
+        }).set(labels, value);
+
+      const calls = counter('decisions_total', 'Calls decided', ['operation', 'verdict', 'code']);
+      for (const [operation, byCode] of decisions) {
+        for (const [key, count] of byCode) {
+          const [verdict = '', code = 'allowed'] = key.split(' ');
+          calls.inc({ operation: operation === '' ? 'unreadable' : operation, verdict, code }, count);
+        }
+      }
+      const ends = counter('outcomes_total', 'Calls ended', ['end', 'status']);
+      for (const [key, count] of outcomes) {
+        const [end = '', status = '2xx'] = key.split(' ');
+        ends.inc({ end, status }, count);
+      }
+      const errors = counter('client_errors_total', 'Connections cut before a request was whole', ['reason']);
+      for (const [reason, count] of clientErrors) errors.inc({ reason }, count);
+      const loads = counter('policy_reloads_total', 'Policy reloads', ['result']);
+      loads.inc({ result: 'ok' }, reloads.ok);
+      loads.inc({ result: 'failed' }, reloads.failed);
+      counter('connections_accepted_total', 'Connections accepted').inc(connections.accepted);
+      counter('connections_dropped_total', 'Connections refused at limits.connections').inc(connections.dropped);
+      counter('received_bytes_total', 'Body bytes from clients').inc(bytes.in);
+      counter('sent_bytes_total', 'Body bytes to clients').inc(bytes.out);
+      counter('audit_lines_total', 'Audit lines written').inc(live.auditLines);
+      counter('audit_failures_total', 'Audit lines that could not be written').inc(live.auditFailures);
+      gauge('connections_open', 'Connections open now', connections.open);
+      gauge('calls_open', 'Calls on their way now, streams included', metrics.streams);
+      gauge('buffered_body_bytes', 'Request bodies held in memory now', live.bufferedBytes);
+      gauge('audit_healthy', '1 when the last audit write worked', Number(live.auditHealthy));
+      gauge('policy_healthy', '1 when the newest policy is in force, 0 when the last good one is', Number(live.policyHealthy));
+      gauge('policy_loaded_timestamp_seconds', 'When the policy in force was loaded', live.policyLoadedAt / 1000);
+      gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
+      gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
+      gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());
+      return registry.metrics();
+    },
+  };
+  return metrics;
+}

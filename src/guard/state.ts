@@ -1,0 +1,36 @@
+import type { Logger } from 'pino';
+import type { AuditWriter } from '../audit/writer.js';
+import type { BodyBudget } from '../capture/body-budget.js';
+import type { Config } from '../config/config.js';
+import type { PolicyStore } from '../config/policy-store.js';
+import type { Client } from '../docker/call.js';
+import type { ReadLimits } from '../docker/read.js';
+import type { CompiledPolicy } from '../policy/compile.js';
+import { sourcesOf } from '../policy/decide.js';
+import type { Engine } from '../upstream/engine.js';
+import type { Metrics } from './metrics.js';
+
+/** What every call of one guard shares. */
+export interface GuardState {
+  readonly config: Config;
+  readonly limits: ReadLimits & { readonly bodyTimeout: number; readonly bodyIdle: number; readonly context: number };
+  readonly engine: Engine;
+  readonly policy: PolicyStore;
+  readonly audit: AuditWriter;
+  readonly budget: BodyBudget;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** True once a stop was asked for: new calls are refused, running ones finish. */
+  draining: boolean;
+}
+
+/** A connection keeps its sources until the policy changes. */
+const known = new WeakMap<CompiledPolicy, WeakMap<Client, readonly string[]>>();
+
+export function sourcesFor(policy: CompiledPolicy, client: Client): readonly string[] {
+  let clients = known.get(policy);
+  if (clients === undefined) known.set(policy, (clients = new WeakMap()));
+  let sources = clients.get(client);
+  if (sources === undefined) clients.set(client, (sources = sourcesOf(policy, client)));
+  return sources;
+}

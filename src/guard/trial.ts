@@ -1,0 +1,1 @@
+export { startTrialEngine } from '../upstream/trial-engine.js';

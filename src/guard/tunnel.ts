@@ -1,0 +1,131 @@
+import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { framedBody } from '../capture/framed-body.js';
+import type { Call } from '../docker/call.js';
+import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
+import type { End, Exchange } from './exchange.js';
+import { finish } from './finish.js';
+import { answerHandler } from './forward.js';
+import type { GuardState } from './state.js';
+
+/** What the engine is asked to upgrade to: by operation, never what the client wrote. dockerd accepts only these. */
+const PROTOCOLS: Readonly<Record<string, string>> = {
+  ContainerAttachWebsocket: 'websocket',
+  Session: 'h2c',
+  Grpc: 'h2c',
+};
+
+/**
+ * forward, for operations that hijack their connection (attach, exec start, attach/ws, session, grpc): the engine
+ * is asked first; only its 101 opens the tunnel, any other answer is an ordinary one.
+ *
+ * The engine is always asked to upgrade, so that its answer is unambiguous; a client that did not ask for an upgrade
+ * gets the output as an ordinary streamed answer.
+ */
+export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void {
+  const body = renderBody(call);
+  // A body that the operation does not read has been refused or dropped; what follows it is the client's stdin.
+  if (exchange.upgradeHead !== undefined && exchange.reading!.body === 'none') {
+    framedBody(exchange.socket, exchange.upgradeHead, { kind: 'none' });
+  }
+  const answer = answerHandler(guard, exchange);
+  guard.engine.dispatch(
+    {
+      method: call.operation.method,
+      target: renderTarget(call),
+      headers: renderHeaders(call),
+      body,
+      // dockerd 20.10 hijacks right after the JSON value: a chunked body's end marker would become stdin.
+      length: body?.length ?? (call.operation.method === 'POST' ? 0 : undefined),
+      upgrade: PROTOCOLS[call.operation.id] ?? 'tcp',
+      timeout: 0,
+    },
+    {
+      ...answer,
+      onUpgrade(status, raw, upstream) {
+        const head = (raw ?? []).map((part) => part.latin1Slice());
+        if (exchange.upgradeHead === undefined) {
+          streamOutput(guard, exchange, head, upstream);
+        } else {
+          joinSockets(guard, exchange, status, head, upstream);
+        }
+      },
+    },
+  );
+}
+
+/** The client asked for the upgrade: from here on bytes pass both ways, each side closing on its own. */
+function joinSockets(guard: GuardState, exchange: Exchange, status: number, head: string[], upstream: Duplex): void {
+  const { socket, response } = exchange;
+  response.removeAllListeners('close');
+  response.detachSocket(socket);
+  const before = socket.bytesRead;
+  let text = `HTTP/1.1 ${status} UPGRADED\r\n`;
+  for (let i = 0; i < head.length; i += 2) text += `${head[i]}: ${head[i + 1]}\r\n`;
+  socket.write(`${text}\r\n`, 'latin1');
+
+  const engine = upstream as Socket;
+  const written = socket.bytesWritten;
+  settle(guard, exchange, 101, socket, engine, () => {
+    exchange.bytesIn += socket.bytesRead - before;
+    exchange.bytesOut += socket.bytesWritten - written;
+  });
+  socket.setNoDelay?.(true);
+  socket.setTimeout(0);
+  // Half-close passes: the end of stdin must reach the process while its output still flows.
+  socket.pipe(engine);
+  engine.pipe(socket);
+}
+
+/** No upgrade asked for: what dockerd answers with 200 and raw bytes until the connection closes. */
+function streamOutput(guard: GuardState, exchange: Exchange, head: string[], upstream: Duplex): void {
+  const { response } = exchange;
+  response.removeAllListeners('close');
+  const type = head.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-type');
+  response.writeHead(200, [
+    'Content-Type',
+    type === -1 ? 'application/vnd.docker.raw-stream' : head[type + 1]!,
+    'Connection',
+    'close',
+  ]);
+  response.flushHeaders();
+  const engine = upstream as Socket;
+  settle(guard, exchange, 200, response as unknown as Socket, engine, () => {
+    exchange.bytesOut += engine.bytesRead;
+  });
+  engine.end();
+  engine.pipe(response);
+}
+
+/** One outcome for the pair: when either side is gone, the other is closed too, at once. */
+function settle(
+  guard: GuardState,
+  exchange: Exchange,
+  status: number,
+  client: Duplex,
+  engine: Duplex,
+  count: () => void,
+): void {
+  const stop = (how: End): void => {
+    if (!exchange.finished) {
+      count();
+      finish(guard, exchange, status, how);
+    }
+    client.destroy();
+    engine.destroy();
+  };
+  exchange.cut = stop;
+  client.on('error', () => stop('client-gone'));
+  engine.on('error', () => stop('upstream-error'));
+  client.on('close', () => stop(engine.readableEnded ? 'complete' : 'client-gone'));
+  engine.on('close', () => {
+    if (!engine.readableEnded) {
+      stop('upstream-error');
+    } else if (!exchange.finished) {
+      // Everything was read from the engine; what is still on its way to the client may finish.
+      client.end();
+      if (client.writableFinished) stop('complete');
+      else client.once('finish', () => stop('complete'));
+    }
+  });
+}
