@@ -18,6 +18,11 @@ interface Answer {
   readonly text: string;
 }
 
+const run = promisify(execFile);
+const docker = await run('docker', ['--version']).then(
+  () => true,
+  () => false,
+);
 const engine = await startTrialEngine();
 const socketPath = engine.url.slice('unix://'.length);
 t.teardown(() => engine.close());
@@ -193,12 +198,6 @@ await t.test('close removes the socket and cuts who is still attached', async (t
   await cut;
   await t.rejects(stat(dirname(path)), { code: 'ENOENT' });
 });
-
-const run = promisify(execFile);
-const docker = await run('docker', ['--version']).then(
-  () => true,
-  () => false,
-);
 
 await t.test(
   'the docker CLI works with it',
