@@ -95,7 +95,8 @@ function formatClient(client: Client): string {
 }
 
 function text(value: string): string {
-  const cut = value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
+  const cut =
+    value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
   return JSON.stringify(maskCredentials(cut));
 }
 
@@ -111,7 +112,11 @@ function record(values: Readonly<Record<string, FactValue>>): string {
   for (const name in values) {
     const value = values[name]!;
     const shown =
-      typeof value === 'string' ? text(value) : typeof value === 'object' ? list(value) : JSON.stringify(value);
+      typeof value === 'string'
+        ? text(value)
+        : typeof value === 'object'
+          ? list(value)
+          : JSON.stringify(value);
     parts.push(`${text(name)}:${shown}`);
   }
   return `{${parts.join(',')}}`;

@@ -31,7 +31,10 @@ export function bufferBody(
     let size = 0;
     let held = 0;
     const timer = setTimeout(
-      () => finish(new Refusal(408, 'body-timeout', `the request body did not arrive within ${limits.timeout} ms`)),
+      () =>
+        finish(
+          new Refusal(408, 'body-timeout', `the request body did not arrive within ${limits.timeout} ms`),
+        ),
       limits.timeout,
     );
     const onData = (chunk: Buffer): void => {
@@ -39,16 +42,21 @@ export function bufferBody(
       if (size > limits.bytes) {
         finish(tooLarge(limits.bytes));
       } else if (!budget.take(chunk.length)) {
-        finish(new Refusal(503, 'body-budget', 'the guard holds too many request bodies at the moment; try again'));
+        finish(
+          new Refusal(503, 'body-budget', 'the guard holds too many request bodies at the moment; try again'),
+        );
       } else {
         held += chunk.length;
         chunks.push(chunk);
       }
     };
     const onEnd = (): void => finish(undefined);
-    const onCut = (): void => finish(new Refusal(400, 'body-cut', 'the request body ended before it was complete'));
+    const onCut = (): void =>
+      finish(new Refusal(400, 'body-cut', 'the request body ended before it was complete'));
     const onError = (error: Error): void =>
-      finish(error instanceof Refusal ? error : new Refusal(400, 'body-cut', 'the request body could not be read'));
+      finish(
+        error instanceof Refusal ? error : new Refusal(400, 'body-cut', 'the request body could not be read'),
+      );
     const finish = (refusal: Refusal | undefined): void => {
       clearTimeout(timer);
       source.off('data', onData).off('end', onEnd).off('close', onCut).off('error', onError);

@@ -101,7 +101,7 @@ function chunkedSteps(): Step {
       }
       const newline = chunk.indexOf(10, at);
       const stop = newline === -1 ? chunk.length : newline + 1;
-      line += chunk.latin1Slice(at, stop);
+      line += chunk.toString('latin1', at, stop);
       at = stop;
       if (line.length > LINE_LIMIT) bad('a line is too long');
       if (newline === -1) continue;

@@ -26,14 +26,20 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
   const arm = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      body.destroy(new Refusal(408, 'body-idle', `the request body was silent for ${limits.idle} ms (limits.bodyIdle)`));
+      body.destroy(
+        new Refusal(408, 'body-idle', `the request body was silent for ${limits.idle} ms (limits.bodyIdle)`),
+      );
     }, limits.idle);
   };
   const onData = (chunk: Buffer): void => {
     bytes += chunk.length;
     if (bytes > limits.bytes) {
       body.destroy(
-        new Refusal(413, 'context-too-large', `the request body is larger than ${limits.bytes} bytes (limits.context)`),
+        new Refusal(
+          413,
+          'context-too-large',
+          `the request body is larger than ${limits.bytes} bytes (limits.context)`,
+        ),
       );
     } else if (body.push(chunk)) {
       timer?.refresh();
@@ -48,7 +54,8 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
   };
   const onCut = (): void => {
     // INVARIANT: a body that was cut short must never end cleanly upstream, or the engine would act on the part.
-    if (!source.readableEnded) body.destroy(new Refusal(400, 'body-cut', 'the request body was cut short by the client'));
+    if (!source.readableEnded)
+      body.destroy(new Refusal(400, 'body-cut', 'the request body was cut short by the client'));
   };
   const onError = (): void => onCut();
   const body = new Readable({

@@ -6,7 +6,10 @@ import type { Command, Io } from './io.js';
 const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promise<Command> }>> = {
   run: { about: 'guard a Docker engine', load: async () => (await import('./run.js')).run },
   check: { about: 'validate policy files', load: async () => (await import('./check.js')).runCheck },
-  demo: { about: 'replay the build attack against the guard', load: async () => (await import('./demo.js')).runDemo },
+  demo: {
+    about: 'replay the build attack against the guard',
+    load: async () => (await import('./demo.js')).runDemo,
+  },
 };
 
 const USAGE = `breakwater ${VERSION}: a guard proxy for the Docker Engine API
@@ -36,7 +39,9 @@ async function main(argv: string[], io: Io): Promise<number> {
     return 2;
   }
   try {
-    return await (await command.load())(args, io);
+    return await (
+      await command.load()
+    )(args, io);
   } catch (error) {
     io.stderr.write(`breakwater ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
     return usageError(error) ? 2 : 1;

@@ -2,9 +2,8 @@ import { statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { loadConfig } from '../config/load.js';
-import { startGuard } from '../guard/guard.js';
+import { startGuard, TRIAL_ENGINE } from '../guard/guard.js';
 import { VERSION } from '../guard/version.js';
-import { startTrialEngine } from '../guard/trial.js';
 import type { Io } from './io.js';
 
 const HELP = `breakwater run: guard a Docker engine
@@ -58,20 +57,19 @@ export async function run(args: string[], io: Io): Promise<number> {
   let config = loaded.config;
   const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
   // Only when nobody named an engine: a typing error must not end up at a toy.
-  const trial =
-    values.upstream === undefined && values.config === undefined && !isSocket(DEFAULT_SOCKET)
-      ? await startTrialEngine()
-      : undefined;
-  if (trial !== undefined) config = { ...config, upstream: { ...config.upstream, url: trial.url } };
+  const trial = values.upstream === undefined && values.config === undefined && !isSocket(DEFAULT_SOCKET);
+  if (trial) config = { ...config, upstream: { ...config.upstream, url: TRIAL_ENGINE } };
 
   const guard = await startGuard({ config, log });
   const say = (line: string): void => void io.stderr.write(`${line}\n`);
   say(`breakwater ${VERSION}`);
   for (const { name, url } of guard.listeners) say(`  listening  ${url} (${name})`);
-  if (trial === undefined) {
+  if (!trial) {
     say(`  engine     ${config.upstream.url}`);
   } else {
-    say(`  engine     the built-in trial engine: there is no ${DEFAULT_SOCKET}; it answers from memory and runs nothing`);
+    say(
+      `  engine     the built-in trial engine: there is no ${DEFAULT_SOCKET}; it answers from memory and runs nothing`,
+    );
   }
   say(`  policy     ${config.policy.join(', ')}`);
   say(`  audit      ${config.audit.file === '-' ? 'stdout' : config.audit.file}`);
@@ -85,7 +83,6 @@ export async function run(args: string[], io: Io): Promise<number> {
   await stopSignal();
   say('breakwater: stopping');
   await guard.close();
-  await trial?.close();
   return 0;
 }
 

@@ -11,23 +11,31 @@ const READY_TIMEOUT = 3_000;
  *
  * @throws Error when the address cannot be bound.
  */
-export async function openAdmin(guard: GuardState, address: string): Promise<{ url: string; server: Server }> {
+export async function openAdmin(
+  guard: GuardState,
+  address: string,
+): Promise<{ url: string; server: Server }> {
   const url = new URL(address);
-  const server = createServer({ headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 8192 }, (request, response) => {
-    const path = (request.url ?? '').split('?', 1)[0];
-    const page = request.method === 'GET' || request.method === 'HEAD' ? PAGES[path ?? ''] : undefined;
-    if (page === undefined) {
-      send(response, 404, 'application/json', '{"message":"try /healthz, /readyz or /metrics"}');
-      return;
-    }
-    page(guard, response).catch((error: Error) => {
-      send(response, 500, 'application/json', JSON.stringify({ message: error.message }));
-    });
-  });
+  const server = createServer(
+    { headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 8192 },
+    (request, response) => {
+      const path = (request.url ?? '').split('?', 1)[0];
+      const page = request.method === 'GET' || request.method === 'HEAD' ? PAGES[path ?? ''] : undefined;
+      if (page === undefined) {
+        send(response, 404, 'application/json', '{"message":"try /healthz, /readyz or /metrics"}');
+        return;
+      }
+      page(guard, response).catch((error: Error) => {
+        send(response, 500, 'application/json', JSON.stringify({ message: error.message }));
+      });
+    },
+  );
   server.maxConnections = 64;
   const host = url.hostname.replace(/^\[|\]$/g, '');
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new Error(`cannot listen on admin address ${address}: ${error.message}`)));
+    server.once('error', (error) =>
+      reject(new Error(`cannot listen on admin address ${address}: ${error.message}`)),
+    );
     server.listen({ host, port: Number(url.port) }, resolve);
   });
   const bound = server.address();

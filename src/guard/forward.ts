@@ -51,7 +51,8 @@ function requestBody(guard: GuardState, exchange: Exchange, call: Call): Request
 
 /** A POST without a body says so with `Content-Length: 0`; a stream of known length keeps it. */
 function bodyLength(exchange: Exchange, call: Call, body: RequestBody): number | undefined {
-  if (body === undefined) return call.operation.method === 'POST' || call.operation.method === 'PUT' ? 0 : undefined;
+  if (body === undefined)
+    return call.operation.method === 'POST' || call.operation.method === 'PUT' ? 0 : undefined;
   if (body instanceof Uint8Array) return body.length;
   const framing = exchange.reading!.framing;
   return framing.kind === 'length' ? framing.length : undefined;
@@ -105,10 +106,10 @@ export function answerHandler(guard: GuardState, exchange: Exchange, body?: Requ
       status = code;
       const headers: string[] = [];
       for (let i = 0; i < raw.length; i += 2) {
-        const name = raw[i]!.latin1Slice();
+        const name = raw[i]!.toString('latin1');
         const lower = name.toLowerCase();
         if (HOP_BY_HOP.has(lower)) continue;
-        const value = raw[i + 1]!.latin1Slice();
+        const value = raw[i + 1]!.toString('latin1');
         if (lower === 'content-length') expected = Number(value);
         headers.push(name, value);
       }
@@ -157,7 +158,9 @@ export function answerHandler(guard: GuardState, exchange: Exchange, body?: Requ
 
 function endOf(error: Error): End {
   if (error instanceof Refusal) return error.code === 'body-cut' ? 'client-gone' : 'refused';
-  return (error as NodeJS.ErrnoException).code?.includes('TIMEOUT') === true ? 'upstream-timeout' : 'upstream-error';
+  return (error as NodeJS.ErrnoException).code?.includes('TIMEOUT') === true
+    ? 'upstream-timeout'
+    : 'upstream-error';
 }
 
 /** What the client is told when the engine does not answer. */
@@ -175,4 +178,3 @@ export function upstreamRefusal(guard: GuardState, error: Error): Refusal {
     `the Docker engine at ${url} cannot be reached or broke off (${code === '' ? error.message : code}); is it running?`,
   );
 }
-

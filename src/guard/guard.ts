@@ -7,12 +7,16 @@ import { OPERATIONS } from '../docker/catalogue.js';
 import { FACTS, HAZARDS } from '../hazards/catalogue.js';
 import type { Client } from '../docker/call.js';
 import { openEngine } from '../upstream/engine.js';
+import { startTrialEngine } from '../upstream/trial-engine.js';
 import { openAdmin } from './admin.js';
 import { nextCallId } from './exchange.js';
 import { openListener, type Listener, type ListenerEvents } from './listen.js';
 import { openMetrics } from './metrics.js';
 import { serve } from './pipeline.js';
 import type { GuardState } from './state.js';
+
+/** As an upstream URL: the in-memory engine for trying out. */
+export const TRIAL_ENGINE = 'trial:';
 
 export interface RunningGuard {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
@@ -39,10 +43,15 @@ export async function startGuard(options: { config: Config; log?: Logger }): Pro
   const policy = await openPolicyStore(config.policy, vocabulary, (event) => {
     metrics.reload(event.ok);
     if (event.ok) log.info({ revision: event.revision }, 'policy loaded');
-    else log.error({ problems: event.problems }, 'the changed policy does not load; the last good one stays in force');
+    else
+      log.error(
+        { problems: event.problems },
+        'the changed policy does not load; the last good one stays in force',
+      );
   });
   const audit = openAuditWriter(config.audit.file);
-  const engine = openEngine(config.upstream);
+  const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
+  const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const guard: GuardState = {
     config,
     limits: {
@@ -70,6 +79,7 @@ export async function startGuard(options: { config: Config; log?: Logger }): Pro
     // The calls that were cut write their outcome in the next turns.
     await new Promise((resolve) => setTimeout(resolve, 20));
     audit.close();
+    await trial?.close();
   };
   let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
   const events = listenerEvents(guard);
@@ -109,7 +119,13 @@ function listenerEvents(guard: GuardState): ListenerEvents {
 }
 
 /** Input that never became a request is a denial on record too: probing shows there first. */
-function recordUnreadable(guard: GuardState, code: string, reason: string, client: Client, target: string): void {
+function recordUnreadable(
+  guard: GuardState,
+  code: string,
+  reason: string,
+  client: Client,
+  target: string,
+): void {
   guard.audit.record({
     event: 'decision',
     call: nextCallId(),

@@ -52,9 +52,12 @@ const KINDS: Readonly<Record<string, string>> = {
  */
 export function alternativeNames(printed: string): string[] {
   const names: string[] = [];
-  for (const [, kind = '', quoted, plain] of printed.matchAll(/([^:,]+):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/g)) {
+  for (const [, kind = '', quoted, plain] of printed.matchAll(
+    /([^:,]+):(?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, |$)/g,
+  )) {
     const name = KINDS[kind];
-    if (name !== undefined) names.push(`${name}=${quoted === undefined ? plain : String(JSON.parse(quoted))}`);
+    if (name !== undefined)
+      names.push(`${name}=${quoted === undefined ? plain : String(JSON.parse(quoted))}`);
   }
   return names;
 }

@@ -1,5 +1,10 @@
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
-import { createServer as createHttpServer, ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  ServerResponse,
+  type IncomingMessage,
+  type Server,
+} from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -35,18 +40,30 @@ const CHECK_INTERVAL = 1_000;
  *
  * @throws Error naming the listener when it cannot be bound.
  */
-export async function openListener(config: ListenConfig, limits: Limits, events: ListenerEvents): Promise<Listener> {
+export async function openListener(
+  config: ListenConfig,
+  limits: Limits,
+  events: ListenerEvents,
+): Promise<Listener> {
   const url = new URL(config.url);
   const server = createServer(config, limits);
   const sockets = new Set<Socket>();
   const secure = url.protocol === 'tls:';
   server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => accept(socket));
-  if (secure) server.on('tlsClientError', () => events.unreadable('tls-handshake', 'TLS handshake failed', nobody(config.name), ''));
+  if (secure)
+    server.on('tlsClientError', () =>
+      events.unreadable('tls-handshake', 'TLS handshake failed', nobody(config.name), ''),
+    );
 
   const accept = (socket: Socket): void => {
     // A certificate that was sent but does not verify is not the same as none: somebody claims to be who they are not.
     if (secure && hasBadCertificate(socket as TLSSocket)) {
-      events.unreadable('client-certificate', 'the client certificate does not verify', nobody(config.name), '');
+      events.unreadable(
+        'client-certificate',
+        'the client certificate does not verify',
+        nobody(config.name),
+        '',
+      );
       socket.destroy();
       return;
     }
@@ -63,7 +80,8 @@ export async function openListener(config: ListenConfig, limits: Limits, events:
     // A client that closed its half has no use for a stream any more; a finite answer may still be awaited.
     socket.once('end', () => {
       const exchange = connection.exchange;
-      if (exchange?.call?.operation.response === 'stream' && !exchange.finished) exchange.cut?.('client-gone');
+      if (exchange?.call?.operation.response === 'stream' && !exchange.finished)
+        exchange.cut?.('client-gone');
     });
   };
   const begin = (request: IncomingMessage, response: ServerResponse, more: Partial<Exchange>): void => {
@@ -113,14 +131,21 @@ export async function openListener(config: ListenConfig, limits: Limits, events:
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
     begin(request, response, { expectsContinue: true }),
   );
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => begin(request, response, NOTHING));
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    begin(request, response, NOTHING),
+  );
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     // The HTTP server has let go of the socket: an error on it is ours to catch.
     socket.on('error', () => socket.destroy());
     const connection = connections.get(socket)!;
     if (connection.exchange?.finished === false) {
       // No client does this: the answers of two calls would run into each other.
-      events.unreadable('pipeline', 'an upgrade request behind an unfinished one', connection.client, request.url ?? '');
+      events.unreadable(
+        'pipeline',
+        'an upgrade request behind an unfinished one',
+        connection.client,
+        request.url ?? '',
+      );
       socket.destroy();
       return;
     }
@@ -137,7 +162,12 @@ export async function openListener(config: ListenConfig, limits: Limits, events:
   });
   // CONNECT would make the guard an open proxy; node hands it over as a raw socket.
   server.on('connect', (request: IncomingMessage, socket: Socket) => {
-    events.unreadable('method', 'CONNECT is not an operation', connections.get(socket)!.client, request.url ?? '');
+    events.unreadable(
+      'method',
+      'CONNECT is not an operation',
+      connections.get(socket)!.client,
+      request.url ?? '',
+    );
     socket.end(answer(405, 'CONNECT is not part of the Docker API'));
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -194,13 +224,23 @@ function hasBadCertificate(socket: TLSSocket): boolean {
 
 const connections = new WeakMap<Socket, Connection>();
 
-const nobody = (listener: string): Client => ({ listener, address: '', port: 0, certificate: [], tokenSha256: '' });
+const nobody = (listener: string): Client => ({
+  listener,
+  address: '',
+  port: 0,
+  certificate: [],
+  tokenSha256: '',
+});
 
 const BAD_REQUEST = [400, 'http-parse', 'the request is not valid HTTP/1.1'] as const;
 
 const CLIENT_ERRORS: Readonly<Record<string, readonly [number, string, string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'header-too-large', 'the request head is too large (limits.headers)'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'head-timeout', 'the request head did not arrive in time (limits.headersTimeout)'],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    408,
+    'head-timeout',
+    'the request head did not arrive in time (limits.headersTimeout)',
+  ],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk-extensions', 'the chunk extensions are too large'],
 };
 
@@ -279,7 +319,11 @@ async function bind(server: Server, config: ListenConfig, url: URL, events: List
   return `${url.protocol}//${shown}:${address.port}`;
 }
 
-function listening(server: Server, where: { path: string } | { host: string; port: number }, url: string): Promise<void> {
+function listening(
+  server: Server,
+  where: { path: string } | { host: string; port: number },
+  url: string,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => {
       const wrapped: NodeJS.ErrnoException = new Error(`cannot listen on ${url}: ${error.message}`);
@@ -298,7 +342,8 @@ function listening(server: Server, where: { path: string } | { host: string; por
 async function clearStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error(`cannot listen on unix://${path}: the path exists and is not a socket`);
+  if (!found.isSocket())
+    throw new Error(`cannot listen on unix://${path}: the path exists and is not a socket`);
   const alive = await new Promise<boolean>((resolve) => {
     const probe = connect({ path });
     probe.once('connect', () => {

@@ -84,7 +84,9 @@ export function openMetrics(): Metrics {
       loads.inc({ result: 'ok' }, reloads.ok);
       loads.inc({ result: 'failed' }, reloads.failed);
       counter('connections_accepted_total', 'Connections accepted').inc(connections.accepted);
-      counter('connections_dropped_total', 'Connections refused at limits.connections').inc(connections.dropped);
+      counter('connections_dropped_total', 'Connections refused at limits.connections').inc(
+        connections.dropped,
+      );
       counter('received_bytes_total', 'Body bytes from clients').inc(bytes.in);
       counter('sent_bytes_total', 'Body bytes to clients').inc(bytes.out);
       counter('audit_lines_total', 'Audit lines written').inc(live.auditLines);
@@ -93,8 +95,16 @@ export function openMetrics(): Metrics {
       gauge('calls_open', 'Calls on their way now, streams included', metrics.streams);
       gauge('buffered_body_bytes', 'Request bodies held in memory now', live.bufferedBytes);
       gauge('audit_healthy', '1 when the last audit write worked', Number(live.auditHealthy));
-      gauge('policy_healthy', '1 when the newest policy is in force, 0 when the last good one is', Number(live.policyHealthy));
-      gauge('policy_loaded_timestamp_seconds', 'When the policy in force was loaded', live.policyLoadedAt / 1000);
+      gauge(
+        'policy_healthy',
+        '1 when the newest policy is in force, 0 when the last good one is',
+        Number(live.policyHealthy),
+      );
+      gauge(
+        'policy_loaded_timestamp_seconds',
+        'When the policy in force was loaded',
+        live.policyLoadedAt / 1000,
+      );
       gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
       gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
       gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());

@@ -62,7 +62,8 @@ async function capture(guard: GuardState, exchange: Exchange): Promise<void> {
 /** read → inspect → decide → audit; the effect follows when the decision is on record. */
 function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined): void {
   const reading = exchange.reading!;
-  const client = reading.bearerToken === '' ? exchange.client : withToken(exchange.client, reading.bearerToken);
+  const client =
+    reading.bearerToken === '' ? exchange.client : withToken(exchange.client, reading.bearerToken);
   // One snapshot for the whole call: a reload in between must not mix two policies.
   const { policy, revision } = guard.policy.current();
 
@@ -76,7 +77,11 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
   guard.audit.record(decisionEvent(call, sources, inspection, verdict, revision), (failure) => {
     if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
-      refuse(guard, exchange, new Refusal(503, 'audit', 'the audit trail cannot be written, so the call was not made'));
+      refuse(
+        guard,
+        exchange,
+        new Refusal(503, 'audit', 'the audit trail cannot be written, so the call was not made'),
+      );
     } else if (exchange.socket.destroyed) {
       // Nobody is left to read the answer; a stream started now would have nobody to end it.
       finish(guard, exchange, 0, 'client-gone');

@@ -5,7 +5,7 @@ import type { Config } from '../config/config.js';
 import type { PolicyStore } from '../config/policy-store.js';
 import type { Client } from '../docker/call.js';
 import type { ReadLimits } from '../docker/read.js';
-import type { CompiledPolicy } from '../policy/compile.js';
+import type { CompiledPolicy } from '../policy/compiled.js';
 import { sourcesOf } from '../policy/decide.js';
 import type { Engine } from '../upstream/engine.js';
 import type { Metrics } from './metrics.js';
@@ -13,7 +13,11 @@ import type { Metrics } from './metrics.js';
 /** What every call of one guard shares. */
 export interface GuardState {
   readonly config: Config;
-  readonly limits: ReadLimits & { readonly bodyTimeout: number; readonly bodyIdle: number; readonly context: number };
+  readonly limits: ReadLimits & {
+    readonly bodyTimeout: number;
+    readonly bodyIdle: number;
+    readonly context: number;
+  };
   readonly engine: Engine;
   readonly policy: PolicyStore;
   readonly audit: AuditWriter;

@@ -43,7 +43,7 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
     {
       ...answer,
       onUpgrade(status, raw, upstream) {
-        const head = (raw ?? []).map((part) => part.latin1Slice());
+        const head = (raw ?? []).map((part) => part.toString('latin1'));
         if (exchange.upgradeHead === undefined) {
           streamOutput(guard, exchange, head, upstream);
         } else {
@@ -55,7 +55,13 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
 }
 
 /** The client asked for the upgrade: from here on bytes pass both ways, each side closing on its own. */
-function joinSockets(guard: GuardState, exchange: Exchange, status: number, head: string[], upstream: Duplex): void {
+function joinSockets(
+  guard: GuardState,
+  exchange: Exchange,
+  status: number,
+  head: string[],
+  upstream: Duplex,
+): void {
   const { socket, response } = exchange;
   response.removeAllListeners('close');
   response.detachSocket(socket);

@@ -6,7 +6,12 @@ import { Pool, type Dispatcher } from 'undici';
 export interface EngineOptions {
   /** `unix:///PATH`, `tcp://HOST:PORT` or `tls://HOST:PORT`. */
   readonly url: string;
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string; readonly serverName?: string };
+  readonly tls?: {
+    readonly ca?: string;
+    readonly cert?: string;
+    readonly key?: string;
+    readonly serverName?: string;
+  };
   /** Longest wait for the connection itself. */
   readonly connectTimeout: number;
 }

@@ -1,1 +1,0 @@
-export { startTrialEngine } from '../upstream/trial-engine.js';
