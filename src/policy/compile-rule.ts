@@ -4,7 +4,7 @@ import { didYouMean } from './nearest.js';
 import { describeValue } from './problems.js';
 import type { Condition, Permit, PermittedKind } from './compiled.js';
 import type { RuleShape } from './schema.js';
-import { states, type FactWord, type HazardWord, type Vocabulary } from './vocabulary.js';
+import { mustState, states, type FactWord, type HazardWord, type Vocabulary } from './vocabulary.js';
 
 /** The vocabulary by name, made once per compile. */
 export interface Words {
@@ -146,7 +146,7 @@ export function bindConditions(conditions: readonly LooseCondition[], operationI
   return conditions.map(({ fact, test, text }) => ({
     fact: fact.name,
     test,
-    stated: states(fact, operationId),
+    stated: mustState(fact, operationId),
     text,
   }));
 }

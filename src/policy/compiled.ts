@@ -21,7 +21,7 @@ export interface Permit {
 export interface Condition {
   readonly fact: string;
   readonly test: Test;
-  /** Does the fact catalogue say that this operation states the fact? */
+  /** Does every readable call of this operation state the fact? */
   readonly stated: boolean;
   /** The condition as written, for messages. */
   readonly text: string;

@@ -7,7 +7,10 @@ export interface HazardWord {
   readonly title: string;
 }
 
-/** The part of a fact that policy needs. `operations`: ids of those that state it, `['*']` for all. */
+/**
+ * The part of a fact that policy needs. `operations`: ids of those that always state it when they can be read at
+ * all; `['*']`: any may state it, and many have none (`name`).
+ */
 export interface FactWord {
   readonly name: string;
   readonly type: 'string' | 'number' | 'boolean' | 'strings';
@@ -22,7 +25,12 @@ export interface Vocabulary {
   readonly facts: readonly FactWord[];
 }
 
-/** Does this operation state the fact? */
+/** May this operation state the fact? */
 export function states(fact: FactWord, operationId: string): boolean {
-  return fact.operations.includes('*') || fact.operations.includes(operationId);
+  return fact.operations.includes('*') || mustState(fact, operationId);
+}
+
+/** Does every readable call of this operation state it, so that a call without it is one that cannot be told? */
+export function mustState(fact: FactWord, operationId: string): boolean {
+  return fact.operations.includes(operationId);
 }

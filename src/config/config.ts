@@ -1,0 +1,215 @@
+import { z } from 'zod';
+import type { JsonObject } from '../docker/json-value.js';
+import { parseDuration, parseSize } from './units.js';
+
+/** One address to listen on. */
+export interface ListenConfig {
+  /** Unique; policy sources name it. */
+  name: string;
+  /** `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`. */
+  url: string;
+  /** Octal permissions of the unix socket. */
+  mode?: string;
+  /** Group of the unix socket, by name or number. */
+  group?: string;
+  /** Must be true for plain TCP beyond loopback. */
+  insecure?: boolean;
+  tls?: ListenTls;
+}
+
+/** Paths of PEM files. Without `clientCa` no client certificate is asked for. */
+export interface ListenTls {
+  cert: string;
+  key: string;
+  clientCa?: string;
+  clientAuth: 'required' | 'optional';
+}
+
+export interface UpstreamConfig {
+  url: string;
+  tls?: { ca?: string; cert?: string; key?: string; serverName?: string };
+  /** ms */
+  connectTimeout: number;
+  /** ms, for finite answers; streams may be silent for ever. */
+  timeout: number;
+  maxConnections: number;
+}
+
+export interface AuditConfig {
+  /** Path of the JSON-lines file; `-` is stdout. */
+  file: string;
+  /** What becomes of a call whose audit line cannot be written. */
+  onFailure: { write: 'deny' | 'allow'; read: 'deny' | 'allow' };
+}
+
+/** Sizes in bytes, times in milliseconds. */
+export interface Limits {
+  /** One JSON or form body. */
+  body: number;
+  /** All buffered bodies together. */
+  buffered: number;
+  /** One streamed body. */
+  context: number;
+  connections: number;
+  headers: number;
+  target: number;
+  jsonDepth: number;
+  headersTimeout: number;
+  /** A whole buffered body. */
+  bodyTimeout: number;
+  /** Between two chunks of a streamed body. */
+  bodyIdle: number;
+  /** A keep-alive connection without a request. */
+  idle: number;
+  /** Graceful stop. */
+  drain: number;
+}
+
+export interface Config {
+  listen: ListenConfig[];
+  upstream: UpstreamConfig;
+  /** Policy files or directories. */
+  policy: string[];
+  admin: { url: string } | null;
+  audit: AuditConfig;
+  limits: Limits;
+}
+
+/** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */
+const MAX_TIMER = 2_147_483_647;
+
+const size = (min: number, max = Number.MAX_SAFE_INTEGER) =>
+  z
+    .union([z.int(), z.string()], { error: 'a size such as "64MiB", or a number of bytes' })
+    .transform((value, context) => {
+      const bytes = parseSize(value);
+      if (bytes !== undefined && bytes >= min && bytes <= max) return bytes;
+      const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
+      context.addIssue({
+        code: 'custom',
+        message:
+          bytes === undefined
+            ? 'expected a size such as "64MiB", or a number of bytes'
+            : `expected ${range} bytes`,
+      });
+      return z.NEVER;
+    });
+
+const duration = () =>
+  z.union([z.int(), z.string()], { error: 'a duration such as "30s"' }).transform((value, context) => {
+    const ms = parseDuration(value);
+    if (ms !== undefined && ms >= 1 && ms <= MAX_TIMER) return ms;
+    context.addIssue({
+      code: 'custom',
+      message:
+        ms === undefined
+          ? 'expected a duration such as "500ms", "30s", "5m" or "2h", or a number of milliseconds'
+          : 'expected a duration from 1ms to 24d; there is no "off"',
+    });
+    return z.NEVER;
+  });
+
+const text = z.string().min(1);
+const count = (max: number) => z.int().min(1).max(max);
+const onFailure = z.enum(['deny', 'allow']);
+
+const listen = z.strictObject({
+  name: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+      'must be 1 to 64 letters, digits, dots, hyphens or underscores',
+    )
+    .optional()
+    .describe('Policy sources name it. Default: the scheme of the URL, with a number from the second on.'),
+  url: text.describe('tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH'),
+  mode: z
+    .string()
+    .regex(/^0?[0-7]{3}$/, 'must be octal permissions such as "0660"')
+    .optional(),
+  group: text.optional(),
+  insecure: z
+    .boolean()
+    .optional()
+    .describe(
+      'Must be true for plain TCP beyond loopback: anyone on the way can read and change every call.',
+    ),
+  tls: z
+    .strictObject({
+      cert: text,
+      key: text,
+      clientCa: text.optional(),
+      clientAuth: z.enum(['required', 'optional']).optional(),
+    })
+    .optional(),
+});
+
+const admin = z.strictObject({ url: text, insecure: z.boolean().optional() });
+
+/** The shape of the config file. Defaults that depend on other values, and all cross-checks, are in load.ts. */
+export const configFileSchema = z.strictObject({
+  $schema: z.string().optional(),
+  description: z.string().optional(),
+  listen: z.array(listen).min(1).optional(),
+  upstream: z
+    .strictObject({
+      url: text.default('unix:///var/run/docker.sock'),
+      tls: z
+        .strictObject({
+          ca: text.optional(),
+          cert: text.optional(),
+          key: text.optional(),
+          serverName: text.optional(),
+        })
+        .optional(),
+      connectTimeout: duration().default(10_000),
+      timeout: duration().default(120_000),
+      maxConnections: count(65_536).default(256),
+    })
+    .prefault({}),
+  policy: z.array(text).min(1).optional(),
+  admin: z
+    .union([admin, z.null()], { error: 'an object with "url", or null for no admin listener' })
+    .optional(),
+  audit: z
+    .strictObject({
+      file: text.default('-'),
+      onFailure: z
+        .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
+        .prefault({}),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      body: size(1024).default(4 * 2 ** 20),
+      buffered: size(1024).default(256 * 2 ** 20),
+      context: size(1024).default(16 * 2 ** 30),
+      connections: count(1_000_000).default(16_384),
+      headers: size(1024, 2 ** 20).default(32 * 2 ** 10),
+      target: size(256, 2 ** 20).default(16 * 2 ** 10),
+      jsonDepth: count(1000).default(64),
+      headersTimeout: duration().default(10_000),
+      bodyTimeout: duration().default(30_000),
+      bodyIdle: duration().default(300_000),
+      idle: duration().default(120_000),
+      drain: duration().default(10_000),
+    })
+    .prefault({}),
+});
+
+export type ConfigFileShape = z.output<typeof configFileSchema>;
+
+/** Parts of the design that this version does not have; silence would look like protection. */
+export const UNSUPPORTED_SECTIONS: Readonly<Record<string, string>> = {
+  feeds: '"feeds" is not supported by this version: no threat feed would be read. Remove the section.',
+  egress:
+    '"egress" is not supported by this version: no outbound traffic would be blocked. Remove the section.',
+  journal: '"journal" is not supported by this version; "file" writes JSON lines. Remove the key.',
+  sinks: '"sinks" is not supported by this version; "file" writes JSON lines. Remove the key.',
+};
+
+/** JSON Schema of the config file: published as policies/config.schema.json and used for hints in messages. */
+export function configJsonSchema(): JsonObject {
+  const schema = z.toJSONSchema(configFileSchema, { io: 'input' }) as unknown as JsonObject;
+  return { ...schema, title: 'Breakwater config file' };
+}

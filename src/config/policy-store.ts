@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import {
+  compilePolicy,
+  type CompiledPolicy,
+  type PolicyFile,
+  type PolicyProblem,
+} from '../policy/compile.js';
+import type { Vocabulary } from '../policy/vocabulary.js';
+import { readPolicyFiles, signPolicyFiles } from './policy-files.js';
+
+/** One policy as it was loaded. Immutable: a call takes it once and keeps it to its end. */
+export interface PolicySnapshot {
+  readonly policy: CompiledPolicy;
+  /** First 12 hex digits of the SHA-256 of all files. */
+  readonly revision: string;
+  readonly loadedAt: Date;
+}
+
+/** What a reload came to. An unchanged content is no event. */
+export type PolicyEvent =
+  | { readonly type: 'reloaded'; readonly snapshot: PolicySnapshot }
+  | { readonly type: 'failed'; readonly problems: readonly PolicyProblem[]; readonly message: string };
+
+export interface PolicyStore {
+  current(): PolicySnapshot;
+  /** Why the files as they are now are not in force; undefined when they are. */
+  lastError(): string | undefined;
+  /** Loads the files again (SIGHUP); resolves when that is done, well or not. */
+  reload(): Promise<void>;
+  close(): void;
+}
+
+/** The files are no usable policy. `message` names the first problem. */
+export class PolicyLoadError extends Error {
+  readonly problems: readonly PolicyProblem[];
+
+  constructor(problems: readonly PolicyProblem[]) {
+    super(summarize(problems));
+    this.name = 'PolicyLoadError';
+    this.problems = problems;
+  }
+}
+
+/** One line per problem, as `breakwater check` prints it: `file:pointer: message`. */
+export function formatProblem(problem: PolicyProblem): string {
+  const where = problem.pointer === '' ? problem.file : `${problem.file}:${problem.pointer}`;
+  return where === '' ? problem.message : `${where}: ${problem.message}`;
+}
+
+function summarize(problems: readonly PolicyProblem[]): string {
+  const first = problems[0];
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more problems)` : '';
+  return first === undefined ? 'no policy' : `${formatProblem(first)}${more}`;
+}
+
+function revisionOf(files: readonly PolicyFile[]): string {
+  const hash = createHash('sha256');
+  for (const { text } of files) hash.update(`${Buffer.byteLength(text)}\0`).update(text);
+  return hash.digest('hex').slice(0, 12);
+}
+
+async function load(paths: readonly string[], vocabulary: Vocabulary): Promise<PolicySnapshot> {
+  const { files, problems } = await readPolicyFiles(paths);
+  const compiled = compilePolicy(files, vocabulary);
+  // A file that cannot be read may hold the deny rules: the rest alone is not the policy.
+  const all = compiled.ok ? problems : [...problems, ...compiled.problems];
+  if (!compiled.ok || all.length > 0) throw new PolicyLoadError(all);
+  return { policy: compiled.policy, revision: revisionOf(files), loadedAt: new Date() };
+}
+
+/** How often the files are looked at, and how long they must have been quiet before they are loaded (ms). */
+const INTERVAL = 1_000;
+const SETTLE = 150;
+/** A file that never comes to rest is loaded after so many looks all the same. */
+const PATIENCE = 20;
+
+/**
+ * Loads the policy and keeps it fresh. The files are polled: that notices renames, link swaps, and files that come
+ * and go, on every file system. A reload is all or nothing.
+ * INVARIANT: whatever happens to the files, the last good policy stays in force until a whole good one replaces it.
+ *
+ * @throws PolicyLoadError when the first load fails: there is no guard without a policy.
+ */
+export async function openPolicyStore(
+  paths: readonly string[],
+  vocabulary: Vocabulary,
+  onEvent: (event: PolicyEvent) => void,
+  interval: number = INTERVAL,
+): Promise<PolicyStore> {
+  // Signed before it is read: a change in between shows at the next look.
+  let loaded = await signPolicyFiles(paths);
+  let snapshot = await load(paths, vocabulary);
+  let error: string | undefined;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  let pending: string | undefined;
+  let looks = 0;
+  let work = Promise.resolve();
+
+  const reload = async (): Promise<void> => {
+    loaded = await signPolicyFiles(paths);
+    try {
+      const next = await load(paths, vocabulary);
+      if (closed) return;
+      error = undefined;
+      if (next.revision === snapshot.revision) return;
+      snapshot = next;
+      onEvent({ type: 'reloaded', snapshot });
+    } catch (thrown) {
+      if (closed) return;
+      const problems = thrown instanceof PolicyLoadError ? thrown.problems : [];
+      error = thrown instanceof Error ? thrown.message : String(thrown);
+      onEvent({ type: 'failed', problems, message: error });
+    }
+  };
+
+  /** One reload at a time, in order. */
+  const enqueue = (step: () => Promise<void>): Promise<void> => {
+    work = work.then(step, step);
+    return work;
+  };
+
+  /** @returns how long to wait until the next look */
+  const look = async (): Promise<number> => {
+    const now = await signPolicyFiles(paths);
+    if (now === loaded) {
+      pending = undefined;
+      return interval;
+    }
+    // Wait until two looks in a row see the same: an editor may be in the middle of writing.
+    looks = pending === undefined ? 0 : looks + 1;
+    if (now !== pending && looks < PATIENCE) {
+      pending = now;
+      return Math.min(SETTLE, interval);
+    }
+    pending = undefined;
+    await reload();
+    return interval;
+  };
+
+  const schedule = (delay: number): void => {
+    if (closed) return;
+    timer = setTimeout(() => {
+      let wait = interval;
+      const step = async (): Promise<void> => {
+        wait = await look();
+      };
+      enqueue(step).then(
+        () => schedule(wait),
+        () => schedule(interval),
+      );
+    }, delay);
+    timer.unref();
+  };
+  schedule(interval);
+
+  return {
+    current: () => snapshot,
+    lastError: () => error,
+    reload: () => enqueue(reload),
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
+}
