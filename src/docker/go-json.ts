@@ -1,0 +1,341 @@
+import type { UnknownField } from './call.js';
+import {
+  enter,
+  finishScan,
+  integerOf,
+  isEmpty,
+  next,
+  numberOf,
+  peek,
+  pointerOf,
+  scanKey,
+  scanNumber,
+  scanString,
+  scanWord,
+  shapeError,
+  shorten,
+  startScan,
+  syntaxError,
+  type Scan,
+} from './json-scan.js';
+import type { JsonObject, JsonValue } from './json-value.js';
+import { Refusal } from './refusal.js';
+import type { Schema } from './schema.js';
+import { resolveSchema } from './schemas.js';
+
+/** How much JSON is read; deeper or longer is refused. */
+export interface JsonLimits {
+  readonly jsonDepth: number;
+  readonly jsonBody: number;
+}
+
+export interface DecodedJson {
+  /** Canonical: field names as the schema spells them, no null fields, no zero-valued unknown fields. */
+  readonly value: JsonValue;
+  readonly unknown: UnknownField[];
+}
+
+interface Decoder extends Scan {
+  readonly unknown: UnknownField[];
+  /** A null in a map of scalars is data (`map[string]*string`), not the zero value. */
+  readonly keepNull: boolean;
+}
+
+type Fields = Readonly<Record<string, Schema>>;
+interface Field {
+  readonly name: string;
+  readonly folded: string;
+  readonly schema: Schema;
+}
+
+/** More unknown fields than this say that the schema is not the one the client means. */
+const MOST_UNKNOWN = 64;
+const LONGEST_POINTER = 1024;
+const DEFAULT_DEPTH = 64;
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const fieldsByName = new WeakMap<Fields, ReadonlyMap<string, Field>>();
+
+/**
+ * Parses JSON of any shape, strictly: no duplicate keys, no trailing data, no half surrogate pairs, limited depth.
+ * Integers beyond 2^53 are bigints, objects have no prototype.
+ *
+ * @throws Refusal 400 with line and column
+ */
+export function parseStrictJson(text: string, depth = DEFAULT_DEPTH): JsonValue {
+  const scan = startScan(text, depth);
+  const value = anyValue(scan, false);
+  finishScan(scan);
+  return value;
+}
+
+/**
+ * Decodes JSON the way encoding/json (decode.go) decodes it into the Go type that `schema` stands for, and refuses what
+ * has more than one reading there: keys that are equal after folding (Go merges or overwrites), invalid UTF-8 (replaced
+ * there), trailing data. A `null` is the zero value: no field, and in arrays and maps the zero value of its type.
+ * An unknown field stays in the value under its own key and is listed, unless it is zero: then it is dropped.
+ *
+ * @throws Refusal 400, or 413 when the bytes are too many
+ */
+export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits): DecodedJson {
+  if (bytes.length > limits.jsonBody) {
+    throw new Refusal(413, 'body-too-large', `the JSON body is longer than ${limits.jsonBody} bytes`);
+  }
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    throw new Refusal(400, 'invalid-utf8', 'the JSON body is not valid UTF-8');
+  }
+  return decodeJsonText(text, schema, limits.jsonDepth);
+}
+
+/** As `decodeJson`, for text; `keepNull` for values of type `map[string]*string`. @throws Refusal 400 */
+export function decodeJsonText(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
+  const decoder: Decoder = { ...startScan(text, depth), unknown: [], keepNull };
+  const root = resolveSchema(schema);
+  const value = decodeValue(decoder, root);
+  finishScan(decoder);
+  if (value !== null) return { value, unknown: decoder.unknown };
+  return { value: root.type === 'array' ? [] : emptyObject(), unknown: decoder.unknown };
+}
+
+function emptyObject(): JsonObject {
+  // INVARIANT: no prototype, so that the key `__proto__` is data like any other.
+  return Object.create(null) as JsonObject;
+}
+
+/** The value, or null for a JSON null. */
+function decodeValue(decoder: Decoder, given: Schema): JsonValue {
+  const code = peek(decoder);
+  const schema = given.type === 'ref' ? resolveSchema(given) : given;
+  if (code === 0x6e) return scanWord(decoder);
+  switch (schema.type) {
+    case 'object':
+      if (code !== 0x7b) throw mismatch(decoder, code, 'an object');
+      return decodeObject(decoder, schema.fields);
+    case 'map':
+      if (code !== 0x7b) throw mismatch(decoder, code, 'an object');
+      return decodeMap(decoder, schema.values);
+    case 'array':
+      if (code !== 0x5b) throw mismatch(decoder, code, 'an array');
+      return decodeArray(decoder, schema.items);
+    case 'strslice':
+      // strslice.StrSlice: "echo hi" means ["echo hi"], it is not split.
+      if (code === 0x22) return [scanString(decoder)];
+      if (code !== 0x5b) throw mismatch(decoder, code, 'a string or an array of strings');
+      return decodeArray(decoder, STRING);
+    case 'string':
+      if (code !== 0x22) throw mismatch(decoder, code, 'a string');
+      return scanString(decoder);
+    case 'boolean':
+      if (code !== 0x74 && code !== 0x66) throw mismatch(decoder, code, 'true or false');
+      return scanWord(decoder);
+    case 'integer':
+      if (!startsNumber(code)) throw mismatch(decoder, code, 'an integer');
+      return decodeInteger(decoder, schema.bits, schema.unsigned === true);
+    case 'float': {
+      if (!startsNumber(code)) throw mismatch(decoder, code, 'a number');
+      const { literal } = scanNumber(decoder);
+      return Number(numberOf(decoder, literal, false));
+    }
+    case 'bytes':
+      if (code !== 0x22) throw mismatch(decoder, code, 'a base64 string');
+      return decodeBytes(decoder);
+    case 'any':
+      return anyValue(decoder, false);
+    case 'ref':
+      throw new Error(`unresolved schema ${schema.name}`);
+  }
+}
+
+const STRING: Schema = { type: 'string' };
+
+function startsNumber(code: number): boolean {
+  return code === 0x2d || (code >= 0x30 && code <= 0x39);
+}
+
+function mismatch(decoder: Decoder, code: number, expected: string): Refusal {
+  let got: string;
+  if (code === 0x7b) got = 'an object';
+  else if (code === 0x5b) got = 'an array';
+  else if (code === 0x22) got = `the string ${shorten(JSON.stringify(scanString(decoder)))}`;
+  else if (startsNumber(code)) got = `the number ${scanNumber(decoder).literal}`;
+  else got = String(scanWord(decoder));
+  return shapeError(decoder, 'json-type', `${expected} belongs here, found ${got}`);
+}
+
+function decodeObject(decoder: Decoder, fields: Fields): JsonObject {
+  const object = emptyObject();
+  enter(decoder);
+  if (isEmpty(decoder, 0x7d)) return object;
+  const known = indexOf(fields);
+  const seen = new Set<string>();
+  do {
+    const key = scanKey(decoder);
+    const exact = known.get(key);
+    const folded = exact?.folded ?? foldKey(key);
+    const field = exact ?? known.get(folded);
+    decoder.path.push(field?.name ?? key);
+    // INVARIANT: one key, one value. Go merges `"HostConfig":{…},"hostconfig":{…}`, other readers take one of them.
+    if (seen.has(folded)) throw duplicate(decoder, key);
+    seen.add(folded);
+    if (field === undefined) decodeUnknown(decoder, object, key);
+    else {
+      const value = decodeValue(decoder, field.schema);
+      if (value !== null) object[field.name] = value;
+    }
+    decoder.path.pop();
+  } while (next(decoder, 0x7d));
+  return object;
+}
+
+function duplicate(scan: Scan, key: string): Refusal {
+  return shapeError(
+    scan,
+    'duplicate-key',
+    `the key ${JSON.stringify(shorten(key))} comes twice (keys are compared without case)`,
+  );
+}
+
+function decodeUnknown(decoder: Decoder, object: JsonObject, key: string): void {
+  const value = anyValue(decoder, true);
+  if (isZero(value)) return;
+  const where = pointerOf(decoder.path);
+  // Both limits keep the pointers of one body linear in its size.
+  if (decoder.unknown.length === MOST_UNKNOWN || where.length > LONGEST_POINTER) {
+    throw shapeError(
+      decoder,
+      'too-many-unknown-fields',
+      'too many unknown fields, or one under a very long key',
+    );
+  }
+  decoder.unknown.push({ where, value });
+  object[key] = value;
+}
+
+function isZero(value: JsonValue): boolean {
+  if (value === null || value === false || value === 0 || value === '') return true;
+  if (typeof value !== 'object') return false;
+  return Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0;
+}
+
+function indexOf(fields: Fields): ReadonlyMap<string, Field> {
+  let index = fieldsByName.get(fields);
+  if (index === undefined) {
+    const made = new Map<string, Field>();
+    const all = Object.entries(fields).map(([name, schema]) => ({ name, schema, folded: foldKey(name) }));
+    // Exact names last: they beat the folded spelling of another field.
+    for (const field of all) made.set(field.folded, field);
+    for (const field of all) made.set(field.name, field);
+    fieldsByName.set(fields, made);
+    index = made;
+  }
+  return index;
+}
+
+/** Equal for two keys exactly when encoding/json takes them for one (fold.go): ASCII case, U+017F as s, U+212A as k. */
+export function foldKey(key: string): string {
+  return key.replaceAll('\u017f', 's').toLowerCase();
+}
+
+function decodeMap(decoder: Decoder, values: Schema): JsonObject {
+  const object = emptyObject();
+  enter(decoder);
+  if (isEmpty(decoder, 0x7d)) return object;
+  do {
+    const key = scanKey(decoder);
+    decoder.path.push(key);
+    if (key in object) throw duplicate(decoder, key);
+    const value = decodeValue(decoder, values);
+    object[key] = value === null && !decoder.keepNull ? zeroOf(values) : value;
+    decoder.path.pop();
+  } while (next(decoder, 0x7d));
+  return object;
+}
+
+function decodeArray(decoder: Decoder, items: Schema): JsonValue[] {
+  const array: JsonValue[] = [];
+  enter(decoder);
+  if (isEmpty(decoder, 0x5d)) return array;
+  do {
+    decoder.path.push(array.length);
+    array.push(decodeValue(decoder, items) ?? zeroOf(items));
+    decoder.path.pop();
+  } while (next(decoder, 0x5d));
+  return array;
+}
+
+/** What null leaves in a fresh Go value. */
+function zeroOf(given: Schema): JsonValue {
+  const schema = given.type === 'ref' ? resolveSchema(given) : given;
+  if (schema.type === 'string' || schema.type === 'bytes') return '';
+  if (schema.type === 'boolean') return false;
+  return schema.type === 'integer' || schema.type === 'float' ? 0 : null;
+}
+
+function decodeInteger(decoder: Decoder, bits: number, unsigned: boolean): number | bigint {
+  const { literal, integer } = scanNumber(decoder);
+  const type = `${unsigned ? 'an unsigned' : 'a signed'} ${bits}-bit integer`;
+  if (!integer) {
+    throw shapeError(decoder, 'json-type', `${type} belongs here, found ${literal}: no fraction or exponent`);
+  }
+  const value = integerOf(literal);
+  const lowest = unsigned ? 0n : -(1n << BigInt(bits - 1));
+  const highest = (1n << BigInt(unsigned ? bits : bits - 1)) - 1n;
+  // strconv.ParseUint takes no sign at all, so "-0" is an error there.
+  if (value < lowest || value > highest || (unsigned && literal.startsWith('-'))) {
+    throw shapeError(decoder, 'json-range', `${literal} is out of range for ${type}`);
+  }
+  return value;
+}
+
+/** base64.StdEncoding: padded, line breaks skipped. The canonical form has none, and no stray bits. */
+function decodeBytes(decoder: Decoder): string {
+  const text = scanString(decoder).replace(/[\r\n]/g, '');
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
+    throw shapeError(decoder, 'json-type', 'a base64 string (standard alphabet, padded) belongs here');
+  }
+  return btoa(atob(text));
+}
+
+/**
+ * JSON that no schema describes. `foldKeys` also refuses keys that differ by case alone: the daemon may know the type
+ * that the schema does not, and would merge them.
+ */
+function anyValue(scan: Scan, foldKeys: boolean): JsonValue {
+  const code = peek(scan);
+  if (code === 0x22) return scanString(scan);
+  if (code === 0x7b) return anyObject(scan, foldKeys);
+  if (code === 0x5b) return anyArray(scan, foldKeys);
+  if (startsNumber(code)) {
+    const { literal, integer } = scanNumber(scan);
+    return numberOf(scan, literal, integer);
+  }
+  return scanWord(scan);
+}
+
+function anyObject(scan: Scan, foldKeys: boolean): JsonObject {
+  const object = emptyObject();
+  enter(scan);
+  if (isEmpty(scan, 0x7d)) return object;
+  const seen = new Set<string>();
+  do {
+    const key = scanKey(scan);
+    const id = foldKeys ? foldKey(key) : key;
+    if (seen.has(id))
+      throw syntaxError(scan, `the key ${JSON.stringify(shorten(key))} comes twice in one object`);
+    seen.add(id);
+    object[key] = anyValue(scan, foldKeys);
+  } while (next(scan, 0x7d));
+  return object;
+}
+
+function anyArray(scan: Scan, foldKeys: boolean): JsonValue[] {
+  const array: JsonValue[] = [];
+  enter(scan);
+  if (isEmpty(scan, 0x5d)) return array;
+  do {
+    array.push(anyValue(scan, foldKeys));
+  } while (next(scan, 0x5d));
+  return array;
+}

@@ -1,0 +1,336 @@
+import type { Call, CallBody, Client, QueryValue, UnknownField } from './call.js';
+import { NEWEST_API, OLDEST_API } from './catalogue.js';
+import { parsePairs } from './form.js';
+import { readHeaders, type Framing, type HeaderReading } from './framing.js';
+import { decodeJson, decodeJsonText } from './go-json.js';
+import type { JsonObject } from './json-value.js';
+import { matchOperation } from './match.js';
+import { checkJsonParameters } from './media-type.js';
+import type { Operation } from './operation.js';
+import { readParameters, startParameters, type Parameters } from './query.js';
+import { Refusal } from './refusal.js';
+import { readRegistryAuth } from './registry-auth.js';
+import { parseTarget } from './target.js';
+
+export type { Framing } from './framing.js';
+
+export interface RequestHead {
+  readonly method: string;
+  /** The request target as it came, not decoded. */
+  readonly target: string;
+  /** node's flat list: name, value, name, value … */
+  readonly rawHeaders: readonly string[];
+  /** `1.1` or `1.0`; anything else is refused. */
+  readonly httpVersion: string;
+}
+
+export interface ReadLimits {
+  /** Bytes of the request target. */
+  readonly target: number;
+  readonly jsonDepth: number;
+  /** Bytes of a JSON body. */
+  readonly jsonBody: number;
+}
+
+/** What the head of a request says; its body, if it is to be buffered, is still to come. */
+export interface HeadReading {
+  readonly operation: Operation;
+  /** `1.41`, or `""` for an unversioned path. */
+  readonly apiVersion: string;
+  readonly path: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, QueryValue>>;
+  readonly unknown: readonly UnknownField[];
+  /** Every query name that came, also those that were dropped. */
+  readonly names: ReadonlySet<string>;
+  /** The headers of the operation's list that came, lower-case names, canonical values. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly framing: Framing;
+  /** Lower-case, without parameters, or `""`. */
+  readonly mediaType: string;
+  /** `none`: there is no body. `buffer`: collect it, at most `bufferLimit` bytes, for `readCall`. `stream`: pass it on. */
+  readonly body: 'none' | 'buffer' | 'stream';
+  /** Most bytes that a body of kind `buffer` may have. */
+  readonly bufferLimit: number;
+  /** Lower-case Upgrade token of a hijack operation, else `""`. */
+  readonly upgrade: string;
+  readonly expectContinue: boolean;
+  /** From `Authorization: Bearer`, or `""`. */
+  readonly bearerToken: string;
+}
+
+const FORM = 'application/x-www-form-urlencoded';
+const JSON_TYPE = 'application/json';
+/** Most bytes of a body on an operation that reads none: forms, and query options sent again as JSON. */
+const SMALL_BODY = 64 * 1024;
+const NO_FRAMING: Framing = { kind: 'none' };
+const UPGRADE = /^[!#$%&'*+.^_`|~0-9a-z-]+(?:\/[!#$%&'*+.^_`|~0-9a-z-]+)?$/;
+const BAD_FIELD = /[^\t\x20-\x7e]/;
+const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze(
+  Object.create(null) as Record<string, string>,
+);
+const NO_PARAMETERS: Parameters = startParameters();
+Object.freeze(NO_PARAMETERS.query);
+Object.freeze(NO_PARAMETERS.unknown);
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads everything before the body: which operation it is, its parameters, and what is to be done with its body.
+ *
+ * @throws Refusal 400, 404, 405, 413, 414, 415, 417, 505: whatever has no single clear reading
+ */
+export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
+  const headers = readHeaders(head.rawHeaders, head.httpVersion);
+  const target = parseTarget(head.target, limits.target);
+  const { operation, path } = findOperation(head.method, target.path, target.minor, target.apiVersion);
+  let parameters = NO_PARAMETERS;
+  if (target.rawQuery !== '') {
+    parameters = startParameters();
+    readParameters(operation, parsePairs(target.rawQuery), parameters, limits.jsonDepth);
+  }
+  const upgrade = operation.response === 'hijack' ? readUpgrade(headers.upgrade) : '';
+  // dockerd hijacks without reading a body, and some clients announce a chunked one that they never start: what
+  // follows the head is the stream itself.
+  const hijacked = upgrade !== '' && operation.body.kind === 'none' && headers.framing.kind === 'chunked';
+  const framing = hijacked ? NO_FRAMING : headers.framing;
+  const bufferLimit = operation.body.kind === 'json' ? limits.jsonBody : SMALL_BODY;
+  return {
+    operation,
+    apiVersion: target.apiVersion,
+    path,
+    query: parameters.query,
+    unknown: parameters.unknown,
+    names: parameters.names,
+    headers: operation.headers.length === 0 ? NO_HEADERS : pickHeaders(operation, head.rawHeaders, limits),
+    framing,
+    mediaType: headers.mediaType,
+    body: planBody(operation, headers, framing, bufferLimit),
+    bufferLimit,
+    upgrade,
+    expectContinue: headers.expectContinue,
+    bearerToken: headers.bearerToken,
+  };
+}
+
+function findOperation(
+  method: string,
+  path: string,
+  minor: number,
+  apiVersion: string,
+): { operation: Operation; path: Readonly<Record<string, string>> } {
+  if (minor >= 0 && (minor < OLDEST_API || minor > NEWEST_API)) {
+    throw new Refusal(
+      400,
+      'api-version',
+      `API version ${apiVersion} is not served: use 1.${OLDEST_API} to 1.${NEWEST_API}`,
+    );
+  }
+  const match = matchOperation(method, path);
+  if (match.kind === 'match') {
+    const { operation } = match;
+    if (minor < 0 || (minor >= operation.since && minor <= (operation.until ?? NEWEST_API))) return match;
+    throw new Refusal(404, 'unknown-operation', `${operation.id} is not part of API version ${apiVersion}`);
+  }
+  if (match.kind === 'method-not-allowed') {
+    throw new Refusal(
+      405,
+      'method-not-allowed',
+      `the method ${JSON.stringify(method.slice(0, 20))} is not served here: use ${match.allowed.join(' or ')}`,
+    );
+  }
+  const shown = path.length <= 120 ? path : `${path.slice(0, 117)}…`;
+  throw new Refusal(
+    404,
+    'unknown-operation',
+    `${JSON.stringify(shown)} is not in the operation catalogue, so it is denied`,
+  );
+}
+
+function readUpgrade(value: string | undefined): string {
+  if (value === undefined) return '';
+  // dockerd upgrades whatever the value; a list leaves the choice of protocol to each hop.
+  if (!UPGRADE.test(value))
+    throw new Refusal(400, 'upgrade', 'the Upgrade header must name exactly one protocol');
+  return value;
+}
+
+function pickHeaders(
+  operation: Operation,
+  raw: readonly string[],
+  limits: ReadLimits,
+): Record<string, string> {
+  const picked = Object.create(null) as Record<string, string>;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = (raw[index] ?? '').toLowerCase();
+    if (!operation.headers.includes(name)) continue;
+    const value = (raw[index + 1] ?? '').trim();
+    if (name in picked)
+      throw new Refusal(400, 'duplicate-header', `the header ${name} comes twice: send it once`);
+    if (BAD_FIELD.test(value))
+      throw new Refusal(400, 'header-character', `the header ${name} is not plain ASCII`);
+    const registry = name === 'x-registry-auth' || name === 'x-registry-config';
+    picked[name] = registry ? readRegistryAuth(name, value, limits) : value;
+  }
+  for (const name of Object.keys(picked)) if (picked[name] === '') delete picked[name];
+  return picked;
+}
+
+function planBody(
+  operation: Operation,
+  { mediaType, contentType }: HeaderReading,
+  framing: Framing,
+  bufferLimit: number,
+): 'none' | 'buffer' | 'stream' {
+  const { kind } = operation.body;
+  if (mediaType.startsWith('multipart/')) {
+    throw new Refusal(
+      415,
+      'multipart',
+      'a multipart body is not served: dockerd would read parameters from it',
+    );
+  }
+  if (kind === 'json' && mediaType === FORM) throw notJson(operation, mediaType);
+  if (framing.kind === 'none') return 'none';
+  if (kind === 'stream') {
+    if (mediaType !== FORM) return 'stream';
+    // The start of such a body can be the parameters, and the whole of it the build context, at once.
+    throw new Refusal(
+      415,
+      'form-body',
+      `${operation.id} takes its parameters in the query: do not send a form as its body`,
+    );
+  }
+  if (framing.kind === 'length' && framing.length > bufferLimit) {
+    throw new Refusal(
+      413,
+      'body-too-large',
+      `the body of ${operation.id} may have at most ${bufferLimit} bytes`,
+    );
+  }
+  if (kind === 'json') {
+    if (mediaType !== JSON_TYPE) throw notJson(operation, mediaType);
+    checkJsonParameters(contentType);
+    return 'buffer';
+  }
+  if (operation.method === 'GET' || operation.method === 'HEAD') throw unexpectedBody(operation);
+  if (mediaType === JSON_TYPE) checkJsonParameters(contentType);
+  else if (mediaType === FORM && operation.method === 'DELETE') throw unexpectedBody(operation);
+  else if (mediaType !== FORM && framing.kind === 'length') throw unexpectedBody(operation);
+  return 'buffer';
+}
+
+function notJson(operation: Operation, mediaType: string): Refusal {
+  const found = mediaType === '' ? 'there is none' : `it is "${mediaType.slice(0, 60)}"`;
+  return new Refusal(
+    415,
+    'content-type',
+    `the Content-Type of ${operation.id} must be application/json; ${found}`,
+  );
+}
+
+function unexpectedBody(operation: Operation): Refusal {
+  return new Refusal(
+    400,
+    'unexpected-body',
+    `${operation.id} takes no body: send its parameters in the query`,
+  );
+}
+
+/**
+ * Completes a reading with its body.
+ *
+ * @param body the whole body when `reading.body` is `buffer`, else undefined
+ * @param id call id
+ * @throws Refusal 400, 413
+ */
+export function readCall(
+  reading: HeadReading,
+  body: Uint8Array | undefined,
+  id: string,
+  client: Client,
+  limits: ReadLimits,
+): Call {
+  const { operation } = reading;
+  const parameters: Parameters = {
+    query: reading.query,
+    unknown: [...reading.unknown],
+    names: new Set(reading.names),
+  };
+  const merged = operation.body.kind === 'none' && body !== undefined && body.length > 0;
+  const completed = merged ? readUnusedBody(reading, body, parameters, limits) : parameters;
+  return {
+    id,
+    operation,
+    apiVersion: reading.apiVersion,
+    path: reading.path,
+    query: completed.query,
+    headers: reading.headers,
+    body: readBody(reading, body, completed.unknown, limits),
+    unknown: completed.unknown,
+    upgrade: reading.upgrade,
+    client,
+  };
+}
+
+function readBody(
+  reading: HeadReading,
+  body: Uint8Array | undefined,
+  unknown: UnknownField[],
+  limits: ReadLimits,
+): CallBody {
+  const { operation } = reading;
+  const plan = operation.body;
+  if (plan.kind === 'none') return { kind: 'none' };
+  if (plan.kind === 'stream') {
+    const present = reading.body === 'stream';
+    if (plan.required && !present) throw missingBody(operation);
+    return { kind: 'stream', contentType: plan.contentType, present };
+  }
+  if (body === undefined || body.length === 0) {
+    if (plan.required) throw missingBody(operation);
+    return { kind: 'json', value: Object.create(null) as JsonObject };
+  }
+  const decoded = decodeJson(body, plan.schema, limits);
+  unknown.push(...decoded.unknown);
+  // A few plugin operations have an array at the root; it is carried as it is.
+  return { kind: 'json', value: decoded.value as JsonObject };
+}
+
+function missingBody(operation: Operation): Refusal {
+  return new Refusal(400, 'missing-body', `${operation.id} needs a body`);
+}
+
+/** A body on an operation that reads none: a form is more parameters; JSON may only repeat the parameters. */
+function readUnusedBody(
+  reading: HeadReading,
+  body: Uint8Array,
+  parameters: Parameters,
+  limits: ReadLimits,
+): Parameters {
+  const { operation } = reading;
+  if (body.length > SMALL_BODY) {
+    throw new Refusal(
+      413,
+      'body-too-large',
+      `the body of ${operation.id} may have at most ${SMALL_BODY} bytes`,
+    );
+  }
+  if (reading.mediaType !== FORM && reading.mediaType !== JSON_TYPE) throw unexpectedBody(operation);
+  let text: string;
+  try {
+    text = utf8.decode(body);
+  } catch {
+    throw new Refusal(400, 'invalid-utf8', 'the body is not valid UTF-8');
+  }
+  if (reading.mediaType === FORM) {
+    const query = Object.assign(Object.create(null) as Record<string, QueryValue>, reading.query);
+    const merged: Parameters = { ...parameters, query };
+    readParameters(operation, parsePairs(text), merged, limits.jsonDepth);
+    return merged;
+  }
+  const { unknown } = decodeJsonText(text, { type: 'object', fields: {} }, limits.jsonDepth);
+  for (const field of unknown) {
+    // Popular clients send the query again as JSON. Nothing of this body is ever sent on.
+    if (!Object.hasOwn(operation.query, field.where.slice(1))) parameters.unknown.push(field);
+  }
+  return parameters;
+}

@@ -1,0 +1,80 @@
+import { decodeJson, type JsonLimits } from './go-json.js';
+import type { JsonObject } from './json-value.js';
+import { Refusal } from './refusal.js';
+import { renderJson } from './render-json.js';
+import type { Schema } from './schema.js';
+
+const STRING: Schema = { type: 'string' };
+/** api/types/registry/authconfig.go, and `email`, which daemons up to 20.10 read. */
+const FIELDS = [
+  'username',
+  'password',
+  'auth',
+  'email',
+  'serveraddress',
+  'identitytoken',
+  'registrytoken',
+] as const;
+const AUTH: Schema = { type: 'object', fields: Object.fromEntries(FIELDS.map((name) => [name, STRING])) };
+const CONFIG: Schema = { type: 'map', values: AUTH };
+
+/**
+ * Reads `X-Registry-Auth` (one AuthConfig) or `X-Registry-Config` (a map of them): base64 of JSON in either alphabet,
+ * padded or not. dockerd ignores what it cannot decode and goes on without credentials; that is refused here. Returned
+ * is the canonical form: base64url with padding, known fields alone. `""` for an empty header.
+ *
+ * @throws Refusal 400
+ */
+export function readRegistryAuth(name: string, value: string, limits: JsonLimits): string {
+  const text = value.trim();
+  if (text === '') return '';
+  const bytes = decodeBase64(name, text);
+  const config = name === 'x-registry-config';
+  let decoded: JsonObject;
+  try {
+    decoded = decodeJson(bytes, config ? CONFIG : AUTH, limits).value as JsonObject;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    throw new Refusal(400, 'registry-auth', `the header ${name} does not hold JSON of the expected shape`);
+  }
+  const canonical: JsonObject = config ? knownEntries(decoded) : knownFields(decoded);
+  return encodeBase64Url(renderJson(canonical));
+}
+
+function knownEntries(config: JsonObject): JsonObject {
+  const kept = Object.create(null) as JsonObject;
+  for (const [host, auth] of Object.entries(config)) {
+    kept[host] = auth === null ? null : knownFields(auth as JsonObject);
+  }
+  return kept;
+}
+
+function knownFields(auth: JsonObject): JsonObject {
+  const kept = Object.create(null) as JsonObject;
+  for (const name of FIELDS) {
+    const field = auth[name];
+    if (field !== undefined) kept[name] = field;
+  }
+  return kept;
+}
+
+function decodeBase64(name: string, text: string): Uint8Array {
+  const standard = text
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replace(/={1,2}$/, '');
+  if (!/^[A-Za-z0-9+/]*$/.test(standard) || standard.length % 4 === 1) {
+    throw new Refusal(
+      400,
+      'registry-auth',
+      `the header ${name} is not base64: encode the JSON with base64url`,
+    );
+  }
+  return Uint8Array.from(atob(standard), (character) => character.charCodeAt(0));
+}
+
+function encodeBase64Url(text: string): string {
+  let binary = '';
+  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
+  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_');
+}
