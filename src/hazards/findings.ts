@@ -39,6 +39,15 @@ export function state<N extends FactName>(found: Findings, name: N, value: FactT
   found.facts[name] = value;
 }
 
+type ListName = Extract<(typeof FACTS)[number], { type: 'strings' }>['name'];
+
+/** Adds to a fact that is a list. */
+export function append(found: Findings, name: ListName, value: string): void {
+  const list = found.facts[name];
+  if (Array.isArray(list)) (list as string[]).push(value);
+  else found.facts[name] = [value];
+}
+
 const NO_FACTS: Inspection['facts'] = Object.freeze({});
 const NO_HAZARDS: Inspection['hazards'] = Object.freeze([]);
 

@@ -1,0 +1,183 @@
+import type { Call } from '../docker/call.js';
+import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import { addedCapabilities, droppedCapabilities } from './capabilities.js';
+import { append, raise, state, type Findings } from './findings.js';
+import { shortImageName } from './image-name.js';
+import {
+  asFlag,
+  asObject,
+  asString,
+  asStrings,
+  eachEntry,
+  eachString,
+  fields,
+  harmless,
+  judgeObject,
+  keysOf,
+  object,
+  text,
+  variableNames,
+  whenSet,
+  type Judge,
+} from './judge.js';
+import { logConfig } from './logging.js';
+import { binds, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
+import { impliedIpcMode, namespaceMode, networkMode } from './namespaces.js';
+import {
+  dnsOptions,
+  dnsSearch,
+  dnsServers,
+  extraHosts,
+  links,
+  macAddress,
+  networkingConfig,
+} from './network.js';
+import { cleanPath } from './path.js';
+import { portBindings } from './publish.js';
+import { queryText } from './query.js';
+import { oomScore, RESOURCES, restartPolicy, stateResources } from './resources.js';
+import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
+
+/** container.Config (api/types/container/config.go). What it says happens inside the container only. */
+const CONFIG: Readonly<Record<string, Judge>> = {
+  Hostname: harmless,
+  Domainname: harmless,
+  User: harmless,
+  AttachStdin: harmless,
+  AttachStdout: harmless,
+  AttachStderr: harmless,
+  ExposedPorts: harmless,
+  PortSpecs: harmless,
+  Tty: harmless,
+  OpenStdin: harmless,
+  StdinOnce: harmless,
+  Env: harmless,
+  Cmd: harmless,
+  Healthcheck: harmless,
+  ArgsEscaped: harmless,
+  Image: harmless,
+  // Keys are destinations of anonymous volumes, never sources (daemon/create_unix.go).
+  Volumes: eachEntry((target, _value, found) => append(found, 'mounts', `:${cleanPath(target)}:rw`)),
+  WorkingDir: harmless,
+  Entrypoint: harmless,
+  NetworkDisabled: harmless,
+  MacAddress: macAddress,
+  OnBuild: eachString((instruction, found) => raise(found, 'on-build', instruction)),
+  Labels: harmless,
+  StopSignal: harmless,
+  StopTimeout: harmless,
+  Shell: harmless,
+};
+
+/** container.HostConfig (api/types/container/hostconfig.go). */
+const HOST_CONFIG: Readonly<Record<string, Judge>> = {
+  ...RESOURCES,
+  Binds: binds,
+  ContainerIDFile: text((path, found) => raise(found, 'container-id-file', cleanPath(path))),
+  LogConfig: logConfig,
+  NetworkMode: networkMode,
+  PortBindings: portBindings,
+  RestartPolicy: restartPolicy,
+  AutoRemove: harmless,
+  VolumeDriver: volumeDriver,
+  VolumesFrom: volumesFrom,
+  ConsoleSize: harmless,
+  Annotations: eachEntry((key, _value, found) => raise(found, 'annotation', key)),
+  CapAdd: addedCapabilities,
+  CapDrop: droppedCapabilities,
+  CgroupnsMode: namespaceMode('cgroup'),
+  Dns: dnsServers,
+  DnsOptions: dnsOptions,
+  DnsSearch: dnsSearch,
+  ExtraHosts: extraHosts,
+  GroupAdd: eachString((group, found) => raise(found, 'group-add', group)),
+  IpcMode: namespaceMode('ipc'),
+  Cgroup: namespaceMode('cgroup'),
+  Links: links,
+  OomScoreAdj: oomScore,
+  PidMode: namespaceMode('pid'),
+  Privileged: whenSet((found) => raise(found, 'privileged')),
+  PublishAllPorts: whenSet((found) => raise(found, 'publish-all')),
+  ReadonlyRootfs: harmless,
+  SecurityOpt: securityOptions,
+  StorageOpt: eachEntry((key, value, found) => raise(found, 'storage-option', `${key}=${asString(value)}`)),
+  Tmpfs: tmpfs,
+  UTSMode: namespaceMode('uts'),
+  UsernsMode: namespaceMode('user'),
+  ShmSize: harmless,
+  Sysctls: sysctls,
+  Runtime: text((runtime, found) => {
+    if (runtime !== 'runc') raise(found, 'runtime', runtime);
+  }),
+  Isolation: text((isolation, found) => {
+    if (isolation !== 'default') raise(found, 'isolation', isolation);
+  }),
+  Mounts: mounts,
+  MaskedPaths: maskedPaths,
+  ReadonlyPaths: readonlyPaths,
+  Init: harmless,
+};
+
+/**
+ * The body of ContainerCreate. INVARIANT: HostConfig fields are judged at the top level too, where engines honour
+ * them when HostConfig is absent or null (runconfig/config_unix.go), and also when it is present.
+ */
+const CREATE = fields(HOST_CONFIG, CONFIG, {
+  HostConfig: object(fields(HOST_CONFIG)),
+  NetworkingConfig: networkingConfig,
+});
+
+const HOST = fields(HOST_CONFIG);
+const UPDATE = fields(RESOURCES, { RestartPolicy: restartPolicy });
+
+function effectiveHostConfig(body: JsonObject): JsonObject {
+  const host = body['HostConfig'];
+  return host === undefined || host === null ? body : asObject(host);
+}
+
+export function inspectContainerCreate(body: JsonValue, found: Findings, call: Call): void {
+  const config = asObject(body);
+  const host = effectiveHostConfig(config);
+  const given = queryText(call, 'name');
+  state(found, 'image', shortImageName(asString(config['Image'])));
+  state(found, 'platform', queryText(call, 'platform'));
+  state(found, 'container.name', given.startsWith('/') ? given.slice(1) : given);
+  state(found, 'command', asStrings(config['Cmd']));
+  state(found, 'entrypoint', asStrings(config['Entrypoint']));
+  state(found, 'user', asString(config['User']));
+  state(found, 'workdir', asString(config['WorkingDir']));
+  state(found, 'hostname', asString(config['Hostname']));
+  state(found, 'env', variableNames(config['Env']));
+  state(found, 'labels', keysOf(config['Labels']));
+  state(found, 'network.mode', asString(host['NetworkMode']));
+  state(found, 'read-only', asFlag(host['ReadonlyRootfs']));
+  state(found, 'auto-remove', asFlag(host['AutoRemove']));
+  stateResources(host, found);
+  stateEmptyLists(found);
+  impliedIpcMode(call.apiVersion, asString(host['IpcMode']), found);
+  judgeObject(CREATE, body, found, '');
+}
+
+/** Facts that judges add to; stated even when nothing is added, so that a condition always has a value to look at. */
+export function stateEmptyLists(found: Findings): void {
+  state(found, 'mounts', []);
+  state(found, 'networks', []);
+  state(found, 'network.aliases', []);
+  state(found, 'publish', []);
+  state(found, 'capabilities.add', []);
+  state(found, 'capabilities.drop', []);
+}
+
+export function inspectContainerUpdate(body: JsonValue, found: Findings): void {
+  stateResources(asObject(body), found);
+  judgeObject(UPDATE, body, found, '');
+}
+
+/** Engines below API 1.24 take a HostConfig here, and a checkpoint may come from any directory of the host. */
+export function inspectContainerStart(body: JsonValue, found: Findings, call: Call): void {
+  const directory = queryText(call, 'checkpoint-dir');
+  const checkpoint = queryText(call, 'checkpoint');
+  if (directory !== '') raise(found, 'checkpoint', cleanPath(directory));
+  else if (checkpoint !== '') raise(found, 'checkpoint', checkpoint);
+  judgeObject(HOST, body, found, '');
+}

@@ -1,0 +1,62 @@
+// distribution/reference: grammar of names, tags and digests.
+const PATH = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const DOMAIN = /^(?:[a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)*|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?$/;
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+const DIGEST = /^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$/;
+const ID = /^(?:sha256:)?[0-9a-f]{64}$/;
+
+/** An image reference in parts: `name` in its short form (`alpine`, `registry.example.com/app`). */
+export interface ImageName {
+  readonly name: string;
+  readonly tag: string;
+  readonly digest: string;
+}
+
+/**
+ * Reads an image reference as ParseNormalizedNamed of distribution/reference does, and shortens the name as
+ * FamiliarName does: `docker.io/library/alpine`, `index.docker.io/alpine` and `alpine` are all `alpine`.
+ * Undefined for ids and whatever is not a reference.
+ */
+export function readImageName(text: string): ImageName | undefined {
+  if (text.length > 1024 || ID.test(text)) return undefined;
+  const at = text.indexOf('@');
+  const digest = at < 0 ? '' : text.slice(at + 1);
+  if (at >= 0 && !DIGEST.test(digest)) return undefined;
+  const rest = at < 0 ? text : text.slice(0, at);
+  const colon = rest.indexOf(':', rest.lastIndexOf('/') + 1);
+  const tag = colon < 0 ? '' : rest.slice(colon + 1);
+  if (colon >= 0 && !TAG.test(tag)) return undefined;
+  const name = shorten(colon < 0 ? rest : rest.slice(0, colon));
+  return name === undefined ? undefined : { name, tag, digest };
+}
+
+function shorten(name: string): string | undefined {
+  const slash = name.indexOf('/');
+  const first = slash < 0 ? '' : name.slice(0, slash);
+  const hasDomain = /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
+  const path = hasDomain ? name.slice(slash + 1) : name;
+  if (!PATH.test(path)) return undefined;
+  if (hasDomain && first !== 'docker.io' && first !== 'index.docker.io') {
+    return DOMAIN.test(first) ? `${first}/${path}` : undefined;
+  }
+  const official = /^library\/([^/]+)$/.exec(path);
+  return official?.[1] ?? path;
+}
+
+export function formatImageName({ name, tag, digest }: ImageName): string {
+  return name + (tag === '' ? '' : `:${tag}`) + (digest === '' ? '' : `@${digest}`);
+}
+
+/** The one form in which facts name an image; without tag and digest it is `:latest`. Other text stays as it is. */
+export function shortImageName(text: string): string {
+  const image = readImageName(text);
+  if (image === undefined) return text;
+  return formatImageName(image.tag === '' && image.digest === '' ? { ...image, tag: 'latest' } : image);
+}
+
+/** Name and separate tag parameter (`fromImage`+`tag`, `repo`+`tag`): a tag given apart wins, and may be a digest. */
+export function joinImageName(text: string, tag: string): ImageName | undefined {
+  const image = readImageName(text);
+  if (image === undefined || tag === '') return image;
+  return DIGEST.test(tag) ? { name: image.name, tag: '', digest: tag } : { ...image, tag };
+}

@@ -1,0 +1,125 @@
+import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import { raise, type Findings } from './findings.js';
+
+/**
+ * Looks at one value of a body. `at` is the JSON pointer of the value.
+ * Values have the types of the API's schema; whatever has not is read as the zero value where Go would refuse it.
+ */
+export type Judge = (value: JsonValue, found: Findings, at: string) => void;
+
+/** Judges of an object's fields, by canonical field name. A map, so that `constructor` is not a field of all. */
+export type Fields = ReadonlyMap<string, Judge>;
+
+export function fields(...tables: readonly Readonly<Record<string, Judge>>[]): Fields {
+  return new Map(tables.flatMap((table) => Object.entries(table)));
+}
+
+/** For fields that can do no harm, or are only stated as facts. */
+export const harmless: Judge = () => {};
+
+/** As Go's zero values: a field holding one is as good as absent. */
+export function isZero(value: JsonValue): boolean {
+  if (value === null || value === false || value === 0 || value === 0n || value === '') return true;
+  if (typeof value !== 'object') return false;
+  return Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0;
+}
+
+/**
+ * Judges every field of an object.
+ * INVARIANT: a non-zero field without a judge is a hazard; nothing in a body passes because nobody thought of it.
+ */
+export function judgeObject(judges: Fields, value: JsonValue, found: Findings, at: string): void {
+  const object = asObject(value);
+  for (const key of Object.keys(object)) {
+    const field = object[key] ?? null;
+    const judge = judges.get(key);
+    if (judge === undefined) {
+      if (!isZero(field)) raise(found, 'unknown-field', pointer(at, key));
+    } else if (field !== null) {
+      judge(field, found, pointer(at, key));
+    }
+  }
+}
+
+export function object(judges: Fields): Judge {
+  return (value, found, at) => judgeObject(judges, value, found, at);
+}
+
+/** Judges each element of an array. A null element is passed on: Go makes a zero struct of it. */
+export function each(judge: Judge): Judge {
+  return (value, found, at) => {
+    if (Array.isArray(value)) value.forEach((item, index) => judge(item, found, `${at}/${index}`));
+  };
+}
+
+export function eachString(judge: (text: string, found: Findings) => void): Judge {
+  return (value, found) => {
+    for (const text of asStrings(value)) judge(text, found);
+  };
+}
+
+export function eachEntry(
+  judge: (key: string, value: JsonValue, found: Findings, at: string) => void,
+): Judge {
+  return (value, found, at) => {
+    const map = asObject(value);
+    for (const key of Object.keys(map)) judge(key, map[key] ?? null, found, pointer(at, key));
+  };
+}
+
+/** Judges a string, unless it is empty. */
+export function text(judge: (text: string, found: Findings) => void): Judge {
+  return (value, found) => {
+    const given = asString(value);
+    if (given !== '') judge(given, found);
+  };
+}
+
+/** Judges anything that is not a zero value: a flag that is set, a number that is given. */
+export function whenSet(judge: (found: Findings) => void): Judge {
+  return (value, found) => {
+    if (!isZero(value)) judge(found);
+  };
+}
+
+function pointer(at: string, key: string): string {
+  return `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
+const EMPTY: JsonObject = Object.freeze(Object.create(null) as JsonObject);
+
+export function asObject(value: JsonValue | undefined): JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : EMPTY;
+}
+
+export function asArray(value: JsonValue | undefined): readonly JsonValue[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export function asString(value: JsonValue | undefined): string {
+  return typeof value === 'string' ? value : '';
+}
+
+/** A list of strings; a lone string is a list of one, a null element is `""` as in Go. */
+export function asStrings(value: JsonValue | undefined): string[] {
+  if (typeof value === 'string') return [value];
+  return asArray(value).map(asString);
+}
+
+/** An integer as a double: facts are compared by size, not by their last digit. */
+export function asNumber(value: JsonValue | undefined): number {
+  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0;
+}
+
+export function asFlag(value: JsonValue | undefined): boolean {
+  return value !== undefined && !isZero(value);
+}
+
+/** Names of `NAME=value` entries. Values may be secrets and never leave the body. */
+export function variableNames(value: JsonValue | undefined): string[] {
+  return asStrings(value).map((entry) => entry.split('=', 1)[0] ?? '');
+}
+
+export function keysOf(value: JsonValue | undefined): string[] {
+  return Object.keys(asObject(value));
+}

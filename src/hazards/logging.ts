@@ -1,0 +1,35 @@
+import { raise, type Findings } from './findings.js';
+import { asObject, asString, type Judge } from './judge.js';
+
+// Drivers that write to files of the daemon only.
+const LOCAL_DRIVERS = new Set(['', 'json-file', 'local']);
+
+// Options that shape local files and what goes into a line; they cannot make the daemon connect anywhere.
+const HARMLESS = new Set([
+  ...['max-size', 'max-file', 'compress', 'mode', 'max-buffer-size', 'cache-disabled', 'cache-max-size'],
+  ...['cache-max-file', 'cache-compress', 'labels', 'labels-regex', 'env', 'env-regex', 'tag'],
+]);
+
+const SECRET = /token|secret|password|key|credential/i;
+
+function judgeLog(driver: string, options: Readonly<Record<string, unknown>>, found: Findings): void {
+  if (!LOCAL_DRIVERS.has(driver)) raise(found, 'log-driver', driver);
+  // Also with no driver given: the options then go to the daemon's default driver, whichever that is.
+  for (const key of Object.keys(options)) {
+    const value = options[key];
+    if (HARMLESS.has(key)) continue;
+    raise(found, 'log-option', SECRET.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`);
+  }
+}
+
+/** HostConfig.LogConfig */
+export const logConfig: Judge = (value, found) => {
+  const { Type, Config } = asObject(value);
+  judgeLog(asString(Type), asObject(Config), found);
+};
+
+/** TaskSpec.LogDriver and TaskDefaults.LogDriver of a swarm. */
+export const serviceLogDriver: Judge = (value, found) => {
+  const { Name, Options } = asObject(value);
+  judgeLog(asString(Name), asObject(Options), found);
+};

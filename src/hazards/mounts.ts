@@ -1,0 +1,179 @@
+import type { JsonValue } from '../docker/json-value.js';
+import { append, raise, type Findings } from './findings.js';
+import {
+  asFlag,
+  asObject,
+  asString,
+  asStrings,
+  each,
+  eachEntry,
+  eachString,
+  fields,
+  harmless,
+  judgeObject,
+  object,
+  text,
+  type Judge,
+} from './judge.js';
+import { cleanPath, mayHoldEngineSocket } from './path.js';
+
+/** A host path becomes visible in a container, whatever the syntax that asked for it. */
+export function mountHostPath(source: string, found: Findings): void {
+  const path = cleanPath(source);
+  raise(found, 'bind', path);
+  if (mayHoldEngineSocket(path)) raise(found, 'docker-socket');
+}
+
+/** Names the daemon accepts for volumes (daemon/names). Anything else as a source is not clearly a volume. */
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
+const READ_WRITE = new Set(['rw', 'ro']);
+const LABELS = new Set(['z', 'Z']);
+const PROPAGATION = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']);
+const COPY = new Set(['nocopy']);
+const CONSISTENCY = new Set(['consistent', 'cached', 'delegated', 'default']);
+const MODE_GROUPS = [READ_WRITE, LABELS, PROPAGATION, COPY, CONSISTENCY];
+
+/** linuxValidMountMode of daemon/volume/mounts/linux_parser.go: known words, at most one of each group. */
+function isMountMode(mode: string): boolean {
+  if (mode === '') return true;
+  const used = new Set<unknown>();
+  for (const word of mode.split(',')) {
+    const group = MODE_GROUPS.find((words) => words.has(word));
+    if (group === undefined || used.has(group)) return false;
+    used.add(group);
+  }
+  return true;
+}
+
+function propagate(mode: string, found: Findings): void {
+  if (mode !== '' && mode !== 'private' && mode !== 'rprivate') raise(found, 'bind-propagation', mode);
+}
+
+/**
+ * One entry of Binds, read as ParseMountRaw of moby's linux parser does: `[source:]destination[:mode]`; a source
+ * with a leading slash is a path of the host, any other one a volume. What that parser refuses is reported as a
+ * bind of the literal text, should another parser be kinder.
+ */
+export function judgeBind(spec: string, found: Findings): void {
+  const parts = spec.split(':', 5);
+  const [source = '', target = '', mode = ''] = parts;
+  const odd =
+    parts.length > 3 || source === '' || !isMountMode(mode) || (parts.length === 2 && isMountMode(target));
+  if (parts.length === 1 && spec.startsWith('/')) {
+    append(found, 'mounts', `:${cleanPath(spec)}:rw`);
+    return;
+  }
+  for (const word of mode.split(',')) if (PROPAGATION.has(word)) propagate(word, found);
+  const readOnly = mode.split(',').includes('ro');
+  if (source.startsWith('/')) mountHostPath(source, found);
+  if (odd || parts.length === 1 || (!source.startsWith('/') && !VOLUME_NAME.test(source)))
+    raise(found, 'bind', spec);
+  const shown = source.startsWith('/') ? cleanPath(source) : source;
+  append(found, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
+}
+
+export const volumeDriver: Judge = text((driver, found) => {
+  if (driver !== 'local') raise(found, 'volume-driver', driver);
+});
+
+/**
+ * Options of a volume driver. Those of `local` are arguments of mount(8): with `o=bind` the device is a host path,
+ * else it is a disk or a remote file system (daemon/volume/local/local_unix.go).
+ */
+export const volumeOptions: Judge = (value, found) => {
+  const options = asObject(value);
+  for (const key of Object.keys(options)) raise(found, 'volume-option', `${key}=${asString(options[key])}`);
+  const device = asString(options['device']);
+  if (device === '') return;
+  const flags = asString(options['o']).split(',');
+  const type = asString(options['type']);
+  const bound =
+    flags.includes('bind') || flags.includes('rbind') || type === '' || type === 'none' || type === 'bind';
+  if (bound) mountHostPath(device, found);
+  else if (device.startsWith('/dev/')) raise(found, 'device', cleanPath(device));
+  else if (device.startsWith('/')) mountHostPath(device, found);
+};
+
+const TMPFS_HARMLESS = new Set([
+  ...[
+    '',
+    'rw',
+    'ro',
+    'noexec',
+    'nosuid',
+    'nodev',
+    'sync',
+    'async',
+    'dirsync',
+    'atime',
+    'noatime',
+    'diratime',
+  ],
+  ...['nodiratime', 'relatime', 'norelatime', 'strictatime', 'nostrictatime', 'mand', 'nomand', 'defaults'],
+  ...['private', 'rprivate', 'size', 'mode', 'uid', 'gid', 'nr_inodes', 'nr_blocks', 'mpol'],
+]);
+
+// The defaults are noexec, nosuid and nodev; `exec`, `suid` and `dev` take them away.
+function tmpfsOption(option: string, found: Findings): void {
+  if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) raise(found, 'tmpfs-option', option);
+}
+
+/** HostConfig.Tmpfs: destination to a comma-separated list of mount options. */
+export const tmpfs: Judge = eachEntry((target, options, found) => {
+  append(found, 'mounts', `:${cleanPath(target)}:rw`);
+  for (const option of asString(options).split(',')) tmpfsOption(option, found);
+});
+
+const BIND_OPTIONS = fields({
+  Propagation: text(propagate),
+  NonRecursive: harmless,
+  CreateMountpoint: harmless,
+  ReadOnlyNonRecursive: harmless,
+  ReadOnlyForceRecursive: harmless,
+});
+const VOLUME_OPTIONS = fields({
+  NoCopy: harmless,
+  Labels: harmless,
+  Subpath: harmless,
+  DriverConfig: object(fields({ Name: volumeDriver, Options: volumeOptions })),
+});
+const TMPFS_OPTIONS = fields({
+  SizeBytes: harmless,
+  Mode: harmless,
+  Options: each((option, found) => tmpfsOption(asStrings(option).join('='), found)),
+});
+const MOUNT = fields({
+  Type: harmless,
+  Source: harmless,
+  Target: harmless,
+  ReadOnly: harmless,
+  Consistency: harmless,
+  BindOptions: object(BIND_OPTIONS),
+  VolumeOptions: object(VOLUME_OPTIONS),
+  ImageOptions: object(fields({ Subpath: harmless })),
+  TmpfsOptions: object(TMPFS_OPTIONS),
+  ClusterOptions: harmless,
+});
+
+/** One mount.Mount, of HostConfig.Mounts or of a service. All its options are judged, also those of other types. */
+function judgeMount(value: JsonValue, found: Findings, at: string): void {
+  const mount = asObject(value);
+  const type = asString(mount['Type']);
+  const source = asString(mount['Source']);
+  if (type === 'bind') mountHostPath(source, found);
+  else if (type === 'volume') {
+    if (source !== '' && !VOLUME_NAME.test(source)) raise(found, 'bind', source);
+  } else if (type !== 'tmpfs') raise(found, 'mount-type', type === '' ? 'none' : type);
+  const shown = type === 'bind' ? cleanPath(source) : source;
+  append(
+    found,
+    'mounts',
+    `${shown}:${cleanPath(asString(mount['Target']))}:${asFlag(mount['ReadOnly']) ? 'ro' : 'rw'}`,
+  );
+  judgeObject(MOUNT, value, found, at);
+}
+
+export const mounts: Judge = each(judgeMount);
+export const binds: Judge = eachString(judgeBind);
+export const volumesFrom: Judge = eachString((spec, found) => raise(found, 'volumes-from', spec));

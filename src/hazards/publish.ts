@@ -1,0 +1,33 @@
+import { append, raise, type Findings } from './findings.js';
+import { asArray, asNumber, asObject, asString, each, eachEntry, type Judge } from './judge.js';
+
+/**
+ * One published port. An empty host address means every interface, an empty port one of the daemon's choice.
+ * TCP goes without saying, so that `publish:127.0.0.1:*` reads naturally; others are appended: `127.0.0.1:53:udp`.
+ */
+function publish(address: string, port: string, protocol: string, found: Findings): void {
+  const host = address === '' ? '0.0.0.0' : address.includes(':') ? `[${address}]` : address;
+  const shown = `${host}:${port === '' ? '0' : port}${protocol === 'tcp' || protocol === '' ? '' : `:${protocol}`}`;
+  raise(found, 'publish', shown);
+  append(found, 'publish', shown);
+}
+
+/**
+ * HostConfig.PortBindings: `80/tcp` to a list of host addresses and ports. Engines fill an empty list with one
+ * binding on every interface (router/container/container_routes.go, handlePortBindingsBC).
+ */
+export const portBindings: Judge = eachEntry((containerPort, bindings, found) => {
+  const protocol = containerPort.split('/', 2)[1] ?? 'tcp';
+  const list = asArray(bindings);
+  if (list.length === 0) publish('', '', protocol, found);
+  for (const binding of list) {
+    const { HostIp, HostPort } = asObject(binding);
+    publish(asString(HostIp), asString(HostPort), protocol, found);
+  }
+});
+
+/** EndpointSpec.Ports of a service: always on every interface. */
+export const servicePorts: Judge = each((port, found) => {
+  const { PublishedPort, Protocol } = asObject(port);
+  publish('', String(asNumber(PublishedPort)), asString(Protocol), found);
+});

@@ -1,0 +1,53 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { asStrings } from './judge.js';
+
+/** A query parameter as text; the first value of a repeatable one; `""` when absent. */
+export function queryText(call: Call, name: string): string {
+  const given = call.query[name];
+  switch (given?.type) {
+    case 'string':
+      return given.value;
+    case 'strings':
+      return given.value[0] ?? '';
+    case 'integer':
+    case 'boolean':
+      return String(given.value);
+    case 'json':
+      return JSON.stringify(given.value, (_key, value: unknown) =>
+        typeof value === 'bigint' ? String(value) : value,
+      );
+    case undefined:
+      return '';
+  }
+}
+
+/** All values of a parameter, whether it is repeatable, JSON or a single string. */
+export function queryTexts(call: Call, name: string): readonly string[] {
+  const given = call.query[name];
+  switch (given?.type) {
+    case 'strings':
+      return given.value;
+    case 'json':
+      return asStrings(given.value);
+    case 'string':
+      return given.value === '' ? [] : [given.value];
+    default:
+      return [];
+  }
+}
+
+export function queryJson(call: Call, name: string): JsonValue {
+  const given = call.query[name];
+  return given?.type === 'json' ? given.value : null;
+}
+
+export function queryFlag(call: Call, name: string): boolean {
+  const given = call.query[name];
+  return given?.type === 'boolean' ? given.value : false;
+}
+
+export function queryNumber(call: Call, name: string): number {
+  const given = call.query[name];
+  return given?.type === 'integer' ? Number(given.value) : 0;
+}

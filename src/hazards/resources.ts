@@ -1,0 +1,67 @@
+import type { JsonObject } from '../docker/json-value.js';
+import { blockDevices, deviceRequests, deviceRules, devices } from './devices.js';
+import { raise, state, type Findings } from './findings.js';
+import { asNumber, asObject, asString, each, harmless, text, whenSet, type Judge } from './judge.js';
+import { cleanPath } from './path.js';
+
+export const ulimits: Judge = each((limit, found) =>
+  raise(found, 'ulimit', asString(asObject(limit)['Name'])),
+);
+
+/** A negative score protects the container from the kernel's OOM killer; a positive one only harms itself. */
+export const oomScore: Judge = (value, found) => {
+  if (asNumber(value) < 0) raise(found, 'oom-score', String(asNumber(value)));
+};
+
+const realtime = whenSet((found) => raise(found, 'realtime-cpu'));
+
+/** container.Resources, of ContainerCreate and ContainerUpdate. Plain amounts are the business of facts. */
+export const RESOURCES: Readonly<Record<string, Judge>> = {
+  CpuShares: harmless,
+  Memory: harmless,
+  NanoCpus: harmless,
+  CgroupParent: text((parent, found) => raise(found, 'cgroup-parent', cleanPath(parent))),
+  BlkioWeight: harmless,
+  BlkioWeightDevice: blockDevices,
+  BlkioDeviceReadBps: blockDevices,
+  BlkioDeviceWriteBps: blockDevices,
+  BlkioDeviceReadIOps: blockDevices,
+  BlkioDeviceWriteIOps: blockDevices,
+  CpuPeriod: harmless,
+  CpuQuota: harmless,
+  CpuRealtimePeriod: realtime,
+  CpuRealtimeRuntime: realtime,
+  Cpuset: harmless,
+  CpusetCpus: harmless,
+  CpusetMems: harmless,
+  Devices: devices,
+  DeviceCgroupRules: deviceRules,
+  DeviceRequests: deviceRequests,
+  DiskQuota: harmless,
+  KernelMemory: harmless,
+  KernelMemoryTCP: harmless,
+  MemoryReservation: harmless,
+  MemorySwap: harmless,
+  MemorySwappiness: harmless,
+  OomKillDisable: whenSet((found) => raise(found, 'oom-kill-disable')),
+  PidsLimit: harmless,
+  Ulimits: ulimits,
+  CpuCount: harmless,
+  CpuPercent: harmless,
+  IOMaximumIOps: harmless,
+  IOMaximumBandwidth: harmless,
+};
+
+/** `no` and `on-failure` end with the container's failure; everything else brings it back for ever. */
+export const restartPolicy: Judge = (value, found) => {
+  const name = asString(asObject(value)['Name']);
+  if (name !== '' && name !== 'no' && name !== 'on-failure') raise(found, 'restart-policy', name);
+};
+
+/** Facts about amounts, from a HostConfig or an update's body. */
+export function stateResources(from: JsonObject, found: Findings): void {
+  state(found, 'memory', asNumber(from['Memory']));
+  state(found, 'cpus', asNumber(from['NanoCpus']) / 1e9);
+  state(found, 'pids', asNumber(from['PidsLimit']));
+  state(found, 'restart', asString(asObject(from['RestartPolicy'])['Name']));
+}
