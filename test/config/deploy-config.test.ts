@@ -1,0 +1,49 @@
+import { fileURLToPath } from 'node:url';
+import { readFile } from 'node:fs/promises';
+import t from 'tap';
+import { loadConfig } from '../../src/config/load.js';
+
+// dist/test/config → the project's root.
+const deploy = fileURLToPath(new URL('../../../deploy/', import.meta.url));
+
+await t.test('the example config loads', (t) => {
+  const loaded = loadConfig(`${deploy}breakwater.json`, { listen: [], policy: [] });
+  t.same(loaded.ok ? [] : loaded.problems, []);
+  if (!loaded.ok) return t.end();
+  t.same(
+    loaded.config.listen.map(({ name, url, insecure }) => ({ name, url, insecure })),
+    [
+      { name: 'unix', url: 'unix:///run/breakwater/docker.sock', insecure: undefined },
+      { name: 'lan', url: 'tls://0.0.0.0:2376', insecure: undefined },
+    ],
+  );
+  t.equal(loaded.config.listen[1]?.tls?.clientAuth, 'required', 'the network needs a client certificate');
+  t.same(loaded.config.policy, [`${deploy}policies/default.json`], 'relative to the file');
+  t.same(loaded.config.audit.onFailure, { write: 'deny', read: 'allow' });
+  t.end();
+});
+
+await t.test('what must not get lost in the deployment files', async (t) => {
+  const unit = await readFile(`${deploy}breakwater.service`, 'utf8');
+  for (const line of [
+    'NoNewPrivileges=yes',
+    'ProtectSystem=strict',
+    'CapabilityBoundingSet=',
+    'User=breakwater',
+  ]) {
+    t.ok(unit.includes(`\n${line}\n`), line);
+  }
+  t.notMatch(unit, /^MemoryDenyWriteExecute=/m, 'V8 cannot live with it');
+  const compose = await readFile(`${deploy}compose.yaml`, 'utf8');
+  const [guard = '', traefik = ''] = compose.split(/^ {2}traefik:$/m);
+  t.match(guard, '- /var/run/docker.sock:');
+  t.notMatch(traefik, '/var/run/docker.sock', 'only the guard has the socket');
+  for (const service of [guard, traefik]) {
+    t.match(service, 'read_only: true');
+    t.match(service, 'cap_drop: [ALL]');
+    t.match(service, 'no-new-privileges:true');
+  }
+  const image = await readFile(`${deploy}Dockerfile`, 'utf8');
+  t.match(image, /^USER 10001:10001$/m);
+  t.notMatch(image, /^(ARG|ENV) .*(TOKEN|SECRET|PASSWORD|KEY)/im, 'no secrets');
+});
