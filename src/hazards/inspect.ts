@@ -1,13 +1,146 @@
 import type { Call } from '../docker/call.js';
-import { named, newFindings, NOTHING, raise, state } from './findings.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { inspectBuild } from './build.js';
+import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
+import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
+import { named, newFindings, NOTHING, raise, state, type Findings } from './findings.js';
+import {
+  inspectCommit,
+  inspectDistribution,
+  inspectImage,
+  inspectImageCreate,
+  inspectImageDelete,
+  inspectLoad,
+  inspectLogin,
+  inspectPush,
+  inspectSearch,
+  inspectTag,
+} from './images.js';
 import type { Inspection } from './inspection.js';
+import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
+import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
+import { queryFlag, queryText } from './query.js';
+import { inspectService } from './service.js';
+import { inspectConfig, inspectSecret, swarmAction } from './swarm.js';
+import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
 
-/** Turns a call into its facts and hazards. Pure; never throws on a well-typed call. */
+/** Looks at one call. `body` is the decoded JSON body, null for calls without one. */
+type Inspector = (body: JsonValue, found: Findings, call: Call) => void;
+
+const opaque =
+  (what: string): Inspector =>
+  (_body, found) =>
+    raise(found, 'opaque', what);
+
+const force: Inspector = (_body, found, call) => state(found, 'force', queryFlag(call, 'force'));
+const signal: Inspector = (_body, found, call) => state(found, 'signal', queryText(call, 'signal'));
+
+const checkpoint: Inspector = (body, found, call) => {
+  const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? body : {};
+  const directory = given['CheckpointDir'] ?? queryText(call, 'dir');
+  const name = given['CheckpointID'] ?? call.path['checkpoint'] ?? '';
+  raise(found, 'checkpoint', String(directory === '' ? name : directory));
+};
+
+const rename: Inspector = (_body, found, call) => {
+  const name = queryText(call, 'name');
+  state(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
+};
+
+/** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
+const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
+  ['ImageBuild', inspectBuild],
+  ['Grpc', opaque('grpc')],
+  ['Session', opaque('session')],
+  ['ImageCreate', inspectImageCreate],
+  ['ImageLoad', inspectLoad],
+  ['ImageCommit', inspectCommit],
+  ['ImageTag', inspectTag],
+  ['ImagePush', inspectPush],
+  ['ImageInspect', inspectImage],
+  ['ImageHistory', inspectImage],
+  ['ImageGet', inspectImage],
+  ['ImageDelete', inspectImageDelete],
+  ['ImageSearch', inspectSearch],
+  ['DistributionInspect', inspectDistribution],
+  ['SystemAuth', inspectLogin],
+  ['ContainerCreate', inspectContainerCreate],
+  ['ContainerStart', inspectContainerStart],
+  ['ContainerUpdate', inspectContainerUpdate],
+  ['ContainerRename', rename],
+  ['ContainerDelete', force],
+  ['ContainerKill', signal],
+  ['ContainerStop', signal],
+  ['ContainerRestart', signal],
+  ['ContainerTop', inspectTop],
+  ['ContainerAttach', inspectAttach],
+  ['ContainerAttachWebsocket', inspectAttach],
+  ['ContainerArchive', inspectArchive],
+  ['ContainerArchiveInfo', inspectArchive],
+  ['PutContainerArchive', inspectArchive],
+  ['ContainerExec', inspectExec],
+  ['CheckpointCreate', checkpoint],
+  ['CheckpointList', checkpoint],
+  ['CheckpointDelete', checkpoint],
+  ['VolumeCreate', inspectVolumeCreate],
+  ['VolumeUpdate', inspectVolumeUpdate],
+  ['VolumeDelete', force],
+  ['NetworkCreate', inspectNetworkCreate],
+  ['NetworkConnect', inspectNetworkConnect],
+  ['NetworkDisconnect', inspectNetworkConnect],
+  ['GetPluginPrivileges', inspectPluginPrivileges],
+  ['PluginPull', inspectPlugin],
+  ['PluginUpgrade', inspectPlugin],
+  ['PluginCreate', inspectPlugin],
+  ['PluginEnable', inspectPlugin],
+  ['PluginDisable', inspectPlugin],
+  ['PluginSet', inspectPlugin],
+  ['PluginPush', inspectPlugin],
+  ['PluginDelete', inspectPlugin],
+  ['SwarmInit', swarmAction('init')],
+  ['SwarmJoin', swarmAction('join')],
+  ['SwarmLeave', swarmAction('leave')],
+  ['SwarmUpdate', swarmAction('update')],
+  ['SwarmUnlock', swarmAction('unlock')],
+  ['SwarmUnlockkey', swarmAction('unlock-key')],
+  ['NodeUpdate', swarmAction('node-update')],
+  ['NodeDelete', swarmAction('node-delete')],
+  ['ServiceCreate', inspectService],
+  ['ServiceUpdate', inspectService],
+  ['SecretCreate', inspectSecret],
+  ['SecretUpdate', inspectSecret],
+  ['ConfigCreate', inspectConfig],
+  ['ConfigUpdate', inspectConfig],
+]);
+
+// The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
+const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
+
+/** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
+function isLinkAlias(call: Call, name: string): boolean {
+  return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
+}
+
+/**
+ * Turns a call into its facts and hazards. Pure: no state, no I/O. It does not throw on a Call that the reader
+ * made, and values of a wrong type are read as absent where Go refuses them.
+ * INVARIANT: every unknown field of the call is a hazard.
+ */
 export function inspect(call: Call): Inspection {
+  const inspector = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
-  if (call.unknown.length === 0) return name === undefined ? NOTHING : named(name);
+  const hijack = call.operation.response === 'hijack';
+  if (inspector === undefined && call.unknown.length === 0 && !hijack) {
+    if (name === undefined) return NOTHING;
+    if (!isLinkAlias(call, name)) return named(name);
+  }
   const found = newFindings();
-  if (name !== undefined) state(found, 'name', name);
+  if (name !== undefined) {
+    state(found, 'name', name);
+    if (isLinkAlias(call, name)) raise(found, 'link-alias', name);
+  }
   for (const field of call.unknown) raise(found, 'unknown-field', field.where);
-  return found;
+  if (hijack && !PROTOCOLS.has(call.upgrade)) raise(found, 'upgrade', call.upgrade);
+  inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
+  return { facts: found.facts, hazards: found.hazards };
 }

@@ -1,0 +1,67 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { raise, state, type Findings } from './findings.js';
+import { shortImageName } from './image-name.js';
+import { asArray, asObject, asString, keysOf } from './judge.js';
+import { cleanPath } from './path.js';
+import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './query.js';
+
+// builder/dockerfile/buildargs.go: these need no ARG line. NO_PROXY too: it leads around a proxy that filters.
+const PROXY_ARGUMENT = /^(?:http|https|ftp|all|no)_proxy$/i;
+
+const OWN_NETWORKS = new Set(['', 'default', 'none', 'bridge']);
+
+/** `remote=` in any form: nothing of what it fetches is in this request. */
+function inspectRemote(remote: string, found: Findings): void {
+  if (remote === '') return;
+  if (remote === 'client-session') raise(found, 'opaque', 'session-build');
+  else if (remote === 'upload-request') raise(found, 'opaque', 'upload-request');
+  else raise(found, 'remote-context', remote);
+}
+
+/**
+ * BuildKit takes frontends, contexts and secrets from elsewhere than the request: its builds, the parts of its
+ * two-request uploads (`buildid=upload-request:X`) and its exporters are opaque until they are inspected.
+ */
+function inspectBuilder(call: Call, found: Findings): void {
+  const version = queryText(call, 'version');
+  if (version !== '' && version !== '1') raise(found, 'opaque', 'buildkit');
+  for (const name of ['session', 'buildid', 'outputs']) {
+    const value = queryText(call, name);
+    if (value !== '' && value !== '[]' && value !== 'null') raise(found, 'opaque', 'buildkit');
+  }
+}
+
+export function inspectBuild(_body: JsonValue, found: Findings, call: Call): void {
+  const network = queryText(call, 'networkmode');
+  const remote = queryText(call, 'remote');
+  const args = keysOf(queryJson(call, 'buildargs'));
+  state(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
+  state(found, 'build.dockerfile', queryText(call, 'dockerfile'));
+  state(found, 'build.remote', remote);
+  state(found, 'build.args', args);
+  state(found, 'build.labels', keysOf(queryJson(call, 'labels')));
+  state(found, 'build.platform', queryText(call, 'platform'));
+  state(found, 'build.network', network);
+  state(found, 'build.target', queryText(call, 'target'));
+  state(found, 'build.pull', queryFlag(call, 'pull'));
+  state(found, 'build.cache-from', queryTexts(call, 'cachefrom'));
+  state(found, 'build.memory', queryNumber(call, 'memory'));
+
+  inspectRemote(remote, found);
+  inspectBuilder(call, found);
+  if (call.body.kind !== 'stream' || call.body.present) raise(found, 'opaque', 'context');
+  if (!OWN_NETWORKS.has(network)) raise(found, 'build-network', network);
+  for (const entry of queryTexts(call, 'extrahosts')) raise(found, 'build-extra-hosts', entry);
+  const parent = queryText(call, 'cgroupparent');
+  if (parent !== '') raise(found, 'build-cgroup-parent', cleanPath(parent));
+  for (const option of queryTexts(call, 'securityopt')) raise(found, 'build-security-opt', option);
+  const isolation = queryText(call, 'isolation');
+  if (isolation !== '' && isolation !== 'default') raise(found, 'build-isolation', isolation);
+  for (const limit of asArray(queryJson(call, 'ulimits'))) {
+    raise(found, 'build-ulimit', asString(asObject(limit)['Name']));
+  }
+  for (const name of args) {
+    if (PROXY_ARGUMENT.test(name) || name.startsWith('BUILDKIT_')) raise(found, 'build-arg', name);
+  }
+}

@@ -1,0 +1,73 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { raise, state, type Findings } from './findings.js';
+import {
+  asFlag,
+  asObject,
+  asString,
+  asStrings,
+  fields,
+  harmless,
+  judgeObject,
+  variableNames,
+  whenSet,
+  type Judge,
+} from './judge.js';
+import { cleanPath } from './path.js';
+import { queryFlag, queryText } from './query.js';
+
+// The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES: each makes a program load code.
+const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV|ENV|PYTHONPATH|PERL5LIB|NODE_OPTIONS)$/;
+
+const environment: Judge = (value, found) => {
+  for (const name of variableNames(value)) {
+    // An assignment without a name (`=x`) or a trick name never equals one of these; the loader compares exactly.
+    if (LOADS_CODE.test(name)) raise(found, 'exec-env', name);
+  }
+};
+
+const EXEC = fields({
+  User: harmless,
+  Privileged: whenSet((found) => raise(found, 'exec-privileged')),
+  Tty: harmless,
+  ConsoleSize: harmless,
+  AttachStdin: harmless,
+  AttachStdout: harmless,
+  AttachStderr: harmless,
+  Detach: harmless,
+  DetachKeys: harmless,
+  Env: environment,
+  WorkingDir: harmless,
+  Cmd: harmless,
+  // Left over from earlier API versions; the daemon has taken the container from the path ever since.
+  Container: harmless,
+});
+
+export function inspectExec(body: JsonValue, found: Findings): void {
+  const exec = asObject(body);
+  state(found, 'exec.command', asStrings(exec['Cmd']));
+  state(found, 'exec.user', asString(exec['User']));
+  state(found, 'exec.env', variableNames(exec['Env']));
+  state(found, 'exec.workdir', asString(exec['WorkingDir']));
+  state(found, 'exec.tty', asFlag(exec['Tty']));
+  state(found, 'exec.stdin', asFlag(exec['AttachStdin']));
+  judgeObject(EXEC, body, found, '');
+}
+
+export function inspectAttach(_body: JsonValue, found: Findings, call: Call): void {
+  const stdin = queryFlag(call, 'stdin');
+  state(found, 'attach.stdin', stdin);
+  if (stdin) raise(found, 'attach-stdin');
+}
+
+/** The daemon runs `ps` on the host with these words (daemon/top_unix.go); `-ef` is its own default. */
+export function inspectTop(_body: JsonValue, found: Findings, call: Call): void {
+  const args = queryText(call, 'ps_args');
+  if (args !== '' && args !== '-ef') raise(found, 'ps-args', args);
+}
+
+/** Reading and writing files of a container. What is written is a tar stream that nobody has read yet. */
+export function inspectArchive(_body: JsonValue, found: Findings, call: Call): void {
+  state(found, 'archive.path', cleanPath(queryText(call, 'path')));
+  if (call.operation.id === 'PutContainerArchive') raise(found, 'opaque', 'archive');
+}

@@ -1,0 +1,103 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { raise, state, type Findings } from './findings.js';
+import { formatImageName, joinImageName, shortImageName } from './image-name.js';
+import { asObject, asString, isZero } from './judge.js';
+import { queryFlag, queryText, queryTexts } from './query.js';
+
+/** Path name and `tag`, as push and tag combine them; no tag means all of them, so none is made up. */
+function joined(name: string, tag: string): string {
+  const image = joinImageName(name, tag);
+  return image === undefined ? name : formatImageName(image);
+}
+
+/** The name an image gets: without a tag it is `latest`. */
+function target(repository: string, tag: string): string {
+  return shortImageName(joined(repository, tag));
+}
+
+/**
+ * ImageCreate pulls when `fromImage` is there, else imports (router/image/image_routes.go). A call that holds both
+ * is judged as both.
+ */
+export function inspectImageCreate(_body: JsonValue, found: Findings, call: Call): void {
+  const fromImage = queryText(call, 'fromImage');
+  const fromSrc = queryText(call, 'fromSrc');
+  state(found, 'platform', queryText(call, 'platform'));
+  state(found, 'image', '');
+  state(found, 'image.target', '');
+  if (fromImage !== '') inspectPull(fromImage, queryText(call, 'tag'), found);
+  if (fromImage !== '' && fromSrc === '') return;
+  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+  // `-` is the body; anything else is fetched by the daemon, also without a scheme.
+  if (fromSrc === '-' || fromSrc === '') raise(found, 'opaque', 'image-archive');
+  if (fromSrc !== '-' && fromSrc !== '') raise(found, 'import', fromSrc);
+  inspectChanges(call, found);
+}
+
+function inspectPull(fromImage: string, tag: string, found: Findings): void {
+  // The daemon drops one trailing colon (daemon/images/image_pull.go), which leaves a name without a tag.
+  const image = joinImageName(fromImage.endsWith(':') ? fromImage.slice(0, -1) : fromImage, tag);
+  const shown = image === undefined ? fromImage : formatImageName(image);
+  state(found, 'image', shown);
+  if (image === undefined || (image.tag === '' && image.digest === '')) raise(found, 'pull-all-tags', shown);
+}
+
+/** Dockerfile instructions of commit and import. */
+function inspectChanges(call: Call, found: Findings): void {
+  for (const change of queryTexts(call, 'changes')) if (change !== '') raise(found, 'image-change', change);
+}
+
+export function inspectCommit(body: JsonValue, found: Findings, call: Call): void {
+  const container = queryText(call, 'container');
+  state(found, 'container', container);
+  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+  if (container.slice(1).includes('/')) raise(found, 'link-alias', container);
+  inspectChanges(call, found);
+  const config = asObject(body);
+  for (const field of Object.keys(config)) {
+    if (!isZero(config[field] ?? null)) raise(found, 'image-change', field);
+  }
+}
+
+export function inspectTag(_body: JsonValue, found: Findings, call: Call): void {
+  state(found, 'image', shortImageName(call.path['name'] ?? ''));
+  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+}
+
+export function inspectPush(_body: JsonValue, found: Findings, call: Call): void {
+  state(found, 'image', joined(call.path['name'] ?? '', queryText(call, 'tag')));
+  state(found, 'platform', queryText(call, 'platform'));
+}
+
+export function inspectImage(_body: JsonValue, found: Findings, call: Call): void {
+  state(found, 'image', shortImageName(call.path['name'] ?? ''));
+}
+
+export function inspectImageDelete(body: JsonValue, found: Findings, call: Call): void {
+  inspectImage(body, found, call);
+  state(found, 'force', queryFlag(call, 'force'));
+}
+
+export function inspectLoad(_body: JsonValue, found: Findings): void {
+  raise(found, 'opaque', 'image-archive');
+}
+
+/** GET, and yet the daemon opens a connection to whatever registry the name holds. */
+export function inspectDistribution(body: JsonValue, found: Findings, call: Call): void {
+  inspectImage(body, found, call);
+  raise(found, 'daemon-connects', shortImageName(call.path['name'] ?? ''));
+}
+
+export function inspectSearch(_body: JsonValue, found: Findings, call: Call): void {
+  const term = queryText(call, 'term');
+  state(found, 'search.term', term);
+  raise(found, 'daemon-connects', term);
+}
+
+/** The body holds credentials: only the server's name is looked at. */
+export function inspectLogin(body: JsonValue, found: Findings): void {
+  const server = asString(asObject(body)['serveraddress']);
+  state(found, 'registry', server);
+  raise(found, 'registry-login', server === '' ? 'docker.io' : server);
+}

@@ -1,0 +1,34 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { raise, state, type Findings } from './findings.js';
+import { asArray, asObject, asString, asStrings } from './judge.js';
+import { queryText } from './query.js';
+
+/** PluginPrivileges: what the plugin is granted (host network, mounts, devices, capabilities). */
+export function judgePluginPrivileges(list: readonly JsonValue[], found: Findings): void {
+  for (const item of list) {
+    const { Name, Value } = asObject(item);
+    const values = asStrings(Value);
+    for (const value of values.length === 0 ? [''] : values) {
+      raise(found, 'plugin-privilege', `${asString(Name)}=${value}`);
+    }
+  }
+}
+
+/** Every operation that changes plugins. The argument is where the plugin comes from, else its name. */
+export function inspectPlugin(body: JsonValue, found: Findings, call: Call): void {
+  const remote = queryText(call, 'remote');
+  const name = call.path['name'] ?? queryText(call, 'name');
+  const fetches = call.operation.id === 'PluginPull' || call.operation.id === 'PluginUpgrade';
+  if (fetches) state(found, 'plugin.remote', remote);
+  raise(found, 'plugin', fetches ? remote : name);
+  if (call.operation.id === 'PluginCreate') raise(found, 'opaque', 'plugin');
+  if (fetches) judgePluginPrivileges(asArray(body), found);
+}
+
+/** A GET that makes the daemon fetch a plugin's configuration from a registry. */
+export function inspectPluginPrivileges(_body: JsonValue, found: Findings, call: Call): void {
+  const remote = queryText(call, 'remote');
+  state(found, 'plugin.remote', remote);
+  raise(found, 'daemon-connects', remote);
+}

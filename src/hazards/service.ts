@@ -1,0 +1,151 @@
+import type { JsonValue } from '../docker/json-value.js';
+import { addedCapabilities, droppedCapabilities } from './capabilities.js';
+import { stateEmptyLists } from './container.js';
+import { raise, state, type Findings } from './findings.js';
+import { shortImageName } from './image-name.js';
+import {
+  asArray,
+  asFlag,
+  asNumber,
+  asObject,
+  asString,
+  asStrings,
+  each,
+  eachString,
+  fields,
+  harmless,
+  judgeObject,
+  keysOf,
+  object,
+  text,
+  variableNames,
+  type Judge,
+} from './judge.js';
+import { serviceLogDriver } from './logging.js';
+import { mounts } from './mounts.js';
+import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from './network.js';
+import { judgePluginPrivileges } from './plugins.js';
+import { servicePorts } from './publish.js';
+import { oomScore, ulimits } from './resources.js';
+import { servicePrivileges, sysctls } from './security.js';
+
+function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): Judge {
+  return each((reference, found) => {
+    const given = asObject(reference);
+    raise(found, kind, asString(given[name]) || asString(given[id]));
+  });
+}
+
+/** swarm.ContainerSpec (api/types/swarm/container.go) */
+const CONTAINER = fields({
+  Image: harmless,
+  Labels: harmless,
+  Command: harmless,
+  Args: harmless,
+  Hostname: harmless,
+  Env: harmless,
+  Dir: harmless,
+  User: harmless,
+  Groups: eachString((group, found) => raise(found, 'group-add', group)),
+  Privileges: servicePrivileges,
+  StopSignal: harmless,
+  TTY: harmless,
+  OpenStdin: harmless,
+  ReadOnly: harmless,
+  Mounts: mounts,
+  StopGracePeriod: harmless,
+  Healthcheck: harmless,
+  HealthCheck: harmless,
+  Hosts: extraHosts,
+  DNSConfig: object(fields({ Nameservers: dnsServers, Search: dnsSearch, Options: dnsOptions })),
+  Secrets: uses('uses-secret', 'SecretID', 'SecretName'),
+  Configs: uses('uses-config', 'ConfigID', 'ConfigName'),
+  Isolation: text((isolation, found) => {
+    if (isolation !== 'default') raise(found, 'isolation', isolation);
+  }),
+  Init: harmless,
+  Sysctls: sysctls,
+  CapabilityAdd: addedCapabilities,
+  CapabilityDrop: droppedCapabilities,
+  Ulimits: ulimits,
+  OomScoreAdj: oomScore,
+});
+
+const genericResources: Judge = each((resource, found) => {
+  const { NamedResourceSpec, DiscreteResourceSpec } = asObject(resource);
+  const kind =
+    asString(asObject(NamedResourceSpec)['Kind']) || asString(asObject(DiscreteResourceSpec)['Kind']);
+  raise(found, 'device-request', kind === '' ? 'any' : kind);
+});
+const AMOUNTS = fields({
+  NanoCPUs: harmless,
+  MemoryBytes: harmless,
+  Pids: harmless,
+  GenericResources: genericResources,
+});
+
+const pluginSpec: Judge = (value, found) => {
+  const { Name, Remote, PluginPrivilege, Privileges } = asObject(value);
+  raise(found, 'plugin', asString(Remote) || asString(Name));
+  judgePluginPrivileges([...asArray(PluginPrivilege), ...asArray(Privileges)], found);
+};
+
+/** swarm.TaskSpec (api/types/swarm/task.go). That a service comes back is what a service is: no hazard of its own. */
+const TASK = fields({
+  ContainerSpec: object(CONTAINER),
+  PluginSpec: pluginSpec,
+  NetworkAttachmentSpec: (value, found) => {
+    raise(found, 'namespace', `network=attachment:${asString(asObject(value)['ContainerID'])}`);
+  },
+  Resources: object(
+    fields({
+      Limits: object(AMOUNTS),
+      Reservations: object(AMOUNTS),
+      SwapBytes: harmless,
+      MemorySwappiness: harmless,
+    }),
+  ),
+  RestartPolicy: harmless,
+  Placement: harmless,
+  Networks: serviceNetworks,
+  LogDriver: serviceLogDriver,
+  ForceUpdate: harmless,
+  Runtime: text((runtime, found) => {
+    if (runtime !== 'container') raise(found, 'runtime', runtime);
+  }),
+});
+
+/** swarm.ServiceSpec (api/types/swarm/service.go) */
+const SERVICE = fields({
+  Name: harmless,
+  Labels: harmless,
+  TaskTemplate: object(TASK),
+  Mode: harmless,
+  UpdateConfig: harmless,
+  RollbackConfig: harmless,
+  Networks: serviceNetworks,
+  EndpointSpec: object(fields({ Mode: harmless, Ports: servicePorts })),
+});
+
+/** ServiceCreate and ServiceUpdate: what a service would start, in the same words as for a container. */
+export function inspectService(body: JsonValue, found: Findings): void {
+  const spec = asObject(body);
+  const task = asObject(spec['TaskTemplate']);
+  const container = asObject(task['ContainerSpec']);
+  const limits = asObject(asObject(task['Resources'])['Limits']);
+  state(found, 'service.name', asString(spec['Name']));
+  state(found, 'image', shortImageName(asString(container['Image'])));
+  state(found, 'command', asStrings(container['Args']));
+  state(found, 'entrypoint', asStrings(container['Command']));
+  state(found, 'user', asString(container['User']));
+  state(found, 'workdir', asString(container['Dir']));
+  state(found, 'hostname', asString(container['Hostname']));
+  state(found, 'env', variableNames(container['Env']));
+  state(found, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
+  state(found, 'read-only', asFlag(container['ReadOnly']));
+  state(found, 'memory', asNumber(limits['MemoryBytes']));
+  state(found, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
+  state(found, 'pids', asNumber(limits['Pids']));
+  stateEmptyLists(found);
+  judgeObject(SERVICE, body, found, '');
+}

@@ -1,0 +1,97 @@
+import type { JsonValue } from '../docker/json-value.js';
+import { raise, state, type Findings } from './findings.js';
+import {
+  asObject,
+  asString,
+  each,
+  eachString,
+  fields,
+  harmless,
+  judgeObject,
+  object,
+  text,
+  whenSet,
+  type Fields,
+  type Judge,
+} from './judge.js';
+import { serviceLogDriver } from './logging.js';
+
+const address = (role: string): Judge =>
+  text((value, found) => raise(found, 'swarm-address', `${role}=${value}`));
+
+const SPEC = fields({
+  Name: harmless,
+  Labels: harmless,
+  Orchestration: harmless,
+  Raft: harmless,
+  Dispatcher: harmless,
+  CAConfig: object(
+    fields({
+      NodeCertExpiry: harmless,
+      ExternalCAs: each((ca, found) => raise(found, 'external-ca', asString(asObject(ca)['URL']))),
+      SigningCACert: whenSet((found) => raise(found, 'external-ca', 'signing-certificate')),
+      SigningCAKey: whenSet((found) => raise(found, 'external-ca', 'signing-key')),
+      ForceRotate: harmless,
+    }),
+  ),
+  EncryptionConfig: harmless,
+  TaskDefaults: object(fields({ LogDriver: serviceLogDriver })),
+});
+
+// DefaultAddrPool takes address ranges as a network's IPAM configuration does.
+const ADDRESSES: Readonly<Record<string, Judge>> = {
+  ListenAddr: address('listen'),
+  AdvertiseAddr: address('advertise'),
+  DataPathAddr: address('data'),
+};
+
+const INIT = fields(ADDRESSES, {
+  DataPathPort: harmless,
+  DefaultAddrPool: eachString((pool, found) => raise(found, 'subnet', pool)),
+  SubnetSize: harmless,
+  ForceNewCluster: whenSet((found) => raise(found, 'swarm', 'force-new-cluster')),
+  AutoLockManagers: harmless,
+  Availability: harmless,
+  Spec: object(SPEC),
+});
+
+const JOIN = fields(ADDRESSES, {
+  RemoteAddrs: eachString((value, found) => raise(found, 'swarm-address', `remote=${value}`)),
+  JoinToken: harmless,
+  Availability: harmless,
+});
+
+const BODIES: Readonly<Record<string, Fields>> = { init: INIT, join: JOIN, update: SPEC };
+
+/** An operation on the cluster itself: the action is the hazard, its body adds more. */
+export function swarmAction(action: string): (body: JsonValue, found: Findings) => void {
+  const judges = BODIES[action];
+  return (body, found) => {
+    raise(found, 'swarm', action);
+    if (judges !== undefined) judgeObject(judges, body, found, '');
+  };
+}
+
+const driver = object(
+  fields({
+    Name: text((name, found) => raise(found, 'secret-driver', name)),
+    Options: harmless,
+  }),
+);
+const STORED = fields({
+  Name: harmless,
+  Labels: harmless,
+  Data: harmless,
+  Driver: driver,
+  Templating: driver,
+});
+
+export function inspectSecret(body: JsonValue, found: Findings): void {
+  state(found, 'secret.name', asString(asObject(body)['Name']));
+  judgeObject(STORED, body, found, '');
+}
+
+export function inspectConfig(body: JsonValue, found: Findings): void {
+  state(found, 'config.name', asString(asObject(body)['Name']));
+  judgeObject(STORED, body, found, '');
+}
