@@ -5,6 +5,7 @@ export type Pair = readonly [name: string, value: string];
 
 /** More parameters than any operation has; a longer list only serves to cost time. */
 const MAXIMUM_PAIRS = 256;
+const UNRESERVED = /^[A-Za-z0-9._~-]*$/;
 
 /**
  * Reads a query string or an urlencoded body as url.ParseQuery of Go reads it (net/url/url.go): `&` separates, `+` is a
@@ -61,6 +62,7 @@ function decode(text: string): string {
 
 /** Escapes all but RFC 3986 unreserved characters, so that every reader decodes to the same text. */
 export function escapeComponent(text: string): string {
+  if (UNRESERVED.test(text)) return text;
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,

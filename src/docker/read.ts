@@ -250,13 +250,9 @@ export function readCall(
   limits: ReadLimits,
 ): Call {
   const { operation } = reading;
-  const parameters: Parameters = {
-    query: reading.query,
-    unknown: [...reading.unknown],
-    names: new Set(reading.names),
-  };
   const merged = operation.body.kind === 'none' && body !== undefined && body.length > 0;
-  const completed = merged ? readUnusedBody(reading, body, parameters, limits) : parameters;
+  const completed = merged ? readUnusedBody(reading, body, limits) : reading;
+  const { value, unknown } = readBody(reading, body, limits);
   return {
     id,
     operation,
@@ -264,35 +260,36 @@ export function readCall(
     path: reading.path,
     query: completed.query,
     headers: reading.headers,
-    body: readBody(reading, body, completed.unknown, limits),
-    unknown: completed.unknown,
+    body: value,
+    unknown: unknown.length === 0 ? completed.unknown : [...completed.unknown, ...unknown],
     upgrade: reading.upgrade,
     client,
   };
 }
 
+const NO_UNKNOWN: readonly UnknownField[] = [];
+const NO_BODY: CallBody = { kind: 'none' };
+
 function readBody(
   reading: HeadReading,
   body: Uint8Array | undefined,
-  unknown: UnknownField[],
   limits: ReadLimits,
-): CallBody {
+): { value: CallBody; unknown: readonly UnknownField[] } {
   const { operation } = reading;
   const plan = operation.body;
-  if (plan.kind === 'none') return { kind: 'none' };
+  if (plan.kind === 'none') return { value: NO_BODY, unknown: NO_UNKNOWN };
   if (plan.kind === 'stream') {
     const present = reading.body === 'stream';
     if (plan.required && !present) throw missingBody(operation);
-    return { kind: 'stream', contentType: plan.contentType, present };
+    return { value: { kind: 'stream', contentType: plan.contentType, present }, unknown: NO_UNKNOWN };
   }
   if (body === undefined || body.length === 0) {
     if (plan.required) throw missingBody(operation);
-    return { kind: 'json', value: Object.create(null) as JsonObject };
+    return { value: { kind: 'json', value: Object.create(null) as JsonObject }, unknown: NO_UNKNOWN };
   }
-  const decoded = decodeJson(body, plan.schema, limits);
-  unknown.push(...decoded.unknown);
+  const { value, unknown } = decodeJson(body, plan.schema, limits);
   // A few plugin operations have an array at the root; it is carried as it is.
-  return { kind: 'json', value: decoded.value as JsonObject };
+  return { value: { kind: 'json', value: value as JsonObject }, unknown };
 }
 
 function missingBody(operation: Operation): Refusal {
@@ -300,13 +297,8 @@ function missingBody(operation: Operation): Refusal {
 }
 
 /** A body on an operation that reads none: a form is more parameters; JSON may only repeat the parameters. */
-function readUnusedBody(
-  reading: HeadReading,
-  body: Uint8Array,
-  parameters: Parameters,
-  limits: ReadLimits,
-): Parameters {
-  const { operation } = reading;
+function readUnusedBody(reading: HeadReading, body: Uint8Array, limits: ReadLimits): Parameters {
+  const { operation, mediaType } = reading;
   if (body.length > SMALL_BODY) {
     throw new Refusal(
       413,
@@ -314,18 +306,21 @@ function readUnusedBody(
       `the body of ${operation.id} may have at most ${SMALL_BODY} bytes`,
     );
   }
-  if (reading.mediaType !== FORM && reading.mediaType !== JSON_TYPE) throw unexpectedBody(operation);
+  if (mediaType !== FORM && mediaType !== JSON_TYPE) throw unexpectedBody(operation);
   let text: string;
   try {
     text = utf8.decode(body);
   } catch {
     throw new Refusal(400, 'invalid-utf8', 'the body is not valid UTF-8');
   }
-  if (reading.mediaType === FORM) {
-    const query = Object.assign(Object.create(null) as Record<string, QueryValue>, reading.query);
-    const merged: Parameters = { ...parameters, query };
-    readParameters(operation, parsePairs(text), merged, limits.jsonDepth);
-    return merged;
+  const parameters: Parameters = {
+    query: Object.assign(Object.create(null) as Record<string, QueryValue>, reading.query),
+    unknown: [...reading.unknown],
+    names: new Set(reading.names),
+  };
+  if (mediaType === FORM) {
+    readParameters(operation, parsePairs(text), parameters, limits.jsonDepth);
+    return parameters;
   }
   const { unknown } = decodeJsonText(text, { type: 'object', fields: {} }, limits.jsonDepth);
   for (const field of unknown) {
