@@ -187,7 +187,7 @@ export const configFileSchema = z.strictObject({
       connections: count(1_000_000).default(16_384),
       headers: size(1024, 2 ** 20).default(32 * 2 ** 10),
       target: size(256, 2 ** 20).default(16 * 2 ** 10),
-      jsonDepth: count(1000).default(64),
+      jsonDepth: count(512).default(64),
       headersTimeout: duration().default(10_000),
       bodyTimeout: duration().default(30_000),
       bodyIdle: duration().default(300_000),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseFile } from '../policy/parse.js';
-import { describeValue, pointerOf, protoKeys, zodProblems, type Problem } from '../policy/problems.js';
+import { describeValue, pointerOf, shapeProblems, type Problem } from '../policy/problems.js';
 import {
   configFileSchema,
   configJsonSchema,
@@ -65,14 +65,10 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   // An empty file is an empty object: every section has a default.
   const parsed = parseFile(file, text.trim() === '' ? '{}' : text);
   if (!parsed.ok) return { ok: false, problems: [parsed.problem] };
-  const problems: Problem[] = protoKeys(file, parsed.value);
   const checked = configFileSchema.safeParse(parsed.value);
-  if (!checked.success) {
-    problems.push(
-      ...zodProblems(file, parsed.value, checked.error.issues, configJsonSchema, UNSUPPORTED_SECTIONS),
-    );
-    return { ok: false, problems };
-  }
+  const issues = checked.success ? [] : checked.error.issues;
+  const problems = shapeProblems(file, parsed.value, issues, configJsonSchema, UNSUPPORTED_SECTIONS);
+  if (!checked.success) return { ok: false, problems };
   const shape = checked.data;
   const at: At = (path, message) => void problems.push({ file, pointer: pointerOf(path), message });
   const flag = (name: string, message: string): void =>

@@ -16,10 +16,10 @@ export interface PolicySnapshot {
   readonly loadedAt: Date;
 }
 
-/** What a reload came to. An unchanged content is no event. */
+/** What a reload came to. Unchanged content is no event, unless it ends an error. */
 export type PolicyEvent =
-  | { readonly type: 'reloaded'; readonly snapshot: PolicySnapshot }
-  | { readonly type: 'failed'; readonly problems: readonly PolicyProblem[]; readonly message: string };
+  | { readonly ok: true; readonly revision: string; readonly snapshot: PolicySnapshot }
+  | { readonly ok: false; readonly problems: readonly PolicyProblem[]; readonly message: string };
 
 export interface PolicyStore {
   current(): PolicySnapshot;
@@ -102,15 +102,16 @@ export async function openPolicyStore(
     try {
       const next = await load(paths, vocabulary);
       if (closed) return;
+      const recovered = error !== undefined;
       error = undefined;
-      if (next.revision === snapshot.revision) return;
+      if (next.revision === snapshot.revision && !recovered) return;
       snapshot = next;
-      onEvent({ type: 'reloaded', snapshot });
+      onEvent({ ok: true, revision: snapshot.revision, snapshot });
     } catch (thrown) {
       if (closed) return;
       const problems = thrown instanceof PolicyLoadError ? thrown.problems : [];
       error = thrown instanceof Error ? thrown.message : String(thrown);
-      onEvent({ type: 'failed', problems, message: error });
+      onEvent({ ok: false, problems, message: error });
     }
   };
 

@@ -10,7 +10,7 @@ import { indexNetworks, parseNetwork, type Network } from './cidr.js';
 import { compileGlob } from './glob.js';
 import { didYouMean } from './nearest.js';
 import { parseFile } from './parse.js';
-import { describeValue, pointerOf, protoKeys, zodProblems, type Problem } from './problems.js';
+import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
 import {
   plainJsonSchema,
   policyFileSchema,
@@ -44,13 +44,8 @@ function readFiles(files: readonly PolicyFile[], problems: Problem[]): ReadFile[
       return [];
     }
     const checked = policyFileSchema.safeParse(parsed.value);
-    const wrong = protoKeys(file.name, parsed.value);
-    if (!checked.success) {
-      wrong.push(
-        ...zodProblems(file.name, parsed.value, checked.error.issues, plainJsonSchema, UNSUPPORTED_KEYS),
-      );
-    }
-    problems.push(...wrong);
+    const issues = checked.success ? [] : checked.error.issues;
+    problems.push(...shapeProblems(file.name, parsed.value, issues, plainJsonSchema, UNSUPPORTED_KEYS));
     return checked.success ? [{ name: file.name, shape: checked.data }] : [];
   });
 }

@@ -1,5 +1,5 @@
 import type { FactValue } from '../hazards/inspection.js';
-import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT, type Glob } from './glob.js';
+import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT } from './glob.js';
 import { didYouMean } from './nearest.js';
 import { describeValue } from './problems.js';
 import type { FactWord } from './vocabulary.js';
@@ -13,10 +13,13 @@ export type Report = (below: string, message: string) => void;
 /** Any of several globs; undefined when the subject is too long for them to say. */
 type Choice = (subject: string) => boolean | undefined;
 
-function choice(globs: readonly Glob[], universal: boolean): Choice {
+function choice(patterns: readonly string[]): Choice {
+  if (patterns.some(matchesAnything)) return () => true;
+  const literals = new Set(patterns.filter((pattern) => !/[*?]/.test(pattern)));
+  const globs = patterns.filter((pattern) => !literals.has(pattern)).map(compileGlob);
   return (subject) => {
-    if (universal) return true;
     if (subject.length > MAX_SUBJECT) return undefined;
+    if (literals.has(subject)) return true;
     for (const glob of globs) if (glob(subject)) return true;
     return false;
   };
@@ -38,7 +41,7 @@ function readGlobs(raw: unknown, below: string, report: Report): Choice | undefi
       );
     } else good.push(item);
   });
-  return choice(good.map(compileGlob), good.some(matchesAnything));
+  return choice(good);
 }
 
 function readNumbers(raw: unknown, below: string, report: Report): number[] | undefined {

@@ -239,7 +239,7 @@ function denyHazards(
     ? `add ${exact.map((hazard) => `"${hazard.shown}"`).join(', ')} to its permit if it should`
     : 'extend its permit if it should';
   const more = missing.length - exact.length;
-  const rest = more > 0 ? ` and ${more} more` : '';
+  const rest = more <= 0 ? '' : missing.length === MAX_MISSING ? ' and many more' : ` and ${more} more`;
   const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)}, but does not permit ${exact.map((hazard) => hazard.shown).join(', ')}${rest}; ${add}`;
   return deny(rule.id, policy.observe, 'hazard', reason, missing);
 }

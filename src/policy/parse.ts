@@ -1,15 +1,18 @@
+import { parseStrictJson } from '../docker/go-json.js';
 import type { JsonValue } from '../docker/json-value.js';
+import { Refusal } from '../docker/refusal.js';
 import type { Problem } from './problems.js';
 
-/** Reads a policy or config file: strict JSON, duplicate keys refused. */
+/** Reads a policy or config file: strict JSON, so that a key written twice is an error and not a guess. */
 export function parseFile(
   file: string,
   text: string,
 ): { ok: true; value: JsonValue } | { ok: false; problem: Problem } {
   try {
-    return { ok: true, value: JSON.parse(text.replace(/^\uFEFF/, '')) as JsonValue };
+    // Some editors write a byte order mark; here, unlike in a request, it can only mean UTF-8.
+    return { ok: true, value: parseStrictJson(text.replace(/^\uFEFF/, '')) };
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    return { ok: false, problem: { file, pointer: '', message: `not valid JSON: ${message}.` } };
+    if (!(error instanceof Refusal)) throw error;
+    return { ok: false, problem: { file, pointer: '', message: `${error.message}.` } };
   }
 }

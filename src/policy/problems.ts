@@ -64,12 +64,8 @@ const WORDS: Readonly<Record<string, string>> = {
   int: 'a whole number',
 };
 
-/**
- * Turns zod's issues into problems that name what was found and what would be valid.
- * @param schema JSON Schema of the same shape, for the names of valid keys.
- * @param notes  messages for keys that are known but not supported.
- */
-export function zodProblems(
+/** zod's issues as problems that name what was found and what would be valid. */
+function zodProblems(
   file: string,
   root: JsonValue,
   issues: readonly z.core.$ZodIssue[],
@@ -116,10 +112,8 @@ export function zodProblems(
   return problems;
 }
 
-/**
- * Keys named `__proto__`: zod skips them without a word, so they are looked for here.
- */
-export function protoKeys(file: string, root: JsonValue): Problem[] {
+/** Keys named `__proto__`: zod skips them in maps without a word, so they are looked for here. */
+function protoKeys(file: string, root: JsonValue): Problem[] {
   const problems: Problem[] = [];
   const walk = (value: JsonValue, path: readonly PropertyKey[]): void => {
     if (typeof value !== 'object' || value === null) return;
@@ -135,4 +129,24 @@ export function protoKeys(file: string, root: JsonValue): Problem[] {
   };
   walk(root, []);
   return problems;
+}
+
+/**
+ * All problems with the shape of a file, from zod's issues.
+ * @param schema JSON Schema of the same shape, for the names of valid keys.
+ * @param notes  messages for keys that are known but not supported.
+ */
+export function shapeProblems(
+  file: string,
+  root: JsonValue,
+  issues: readonly z.core.$ZodIssue[],
+  schema: () => JsonObject,
+  notes: Readonly<Record<string, string>>,
+): Problem[] {
+  const proto = protoKeys(file, root);
+  const seen = new Set(proto.map((problem) => problem.pointer));
+  return [
+    ...proto,
+    ...zodProblems(file, root, issues, schema, notes).filter((one) => !seen.has(one.pointer)),
+  ];
 }

@@ -1,0 +1,244 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { Config } from '../../src/config/config.js';
+import { isLoopback, parseEndpoint } from '../../src/config/endpoint.js';
+import { loadConfig, type ConfigFlags } from '../../src/config/load.js';
+import { parseDuration, parseSize } from '../../src/config/units.js';
+
+const NO_FLAGS: ConfigFlags = { listen: [], policy: [] };
+let files = 0;
+
+function write(t: Test, document: object | string): string {
+  const path = join(t.testdir({}), `config-${++files}.json`);
+  writeFileSync(path, typeof document === 'string' ? document : JSON.stringify(document));
+  return path;
+}
+
+function good(t: Test, document: object | string, flags: Partial<ConfigFlags> = {}): Config {
+  const result = loadConfig(write(t, document), { ...NO_FLAGS, ...flags });
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  return result.config;
+}
+
+function bad(t: Test, document: object | string, flags: Partial<ConfigFlags> = {}): string[] {
+  const result = loadConfig(write(t, document), { ...NO_FLAGS, ...flags });
+  return result.ok
+    ? []
+    : result.problems.map(({ file, pointer, message }) => {
+        return `${file.endsWith('.json') ? '' : file}${pointer}: ${message}`;
+      });
+}
+
+t.test('sizes and durations', async (t) => {
+  const sizes: [string | number, number | undefined][] = [
+    ['64MiB', 64 * 2 ** 20],
+    ['1KB', 1000],
+    ['5', 5],
+    [7, 7],
+    ['4GiB', 2 ** 32],
+    ['0', 0],
+    ['1.5MiB', undefined],
+    ['-1', undefined],
+    [-1, undefined],
+    [1.5, undefined],
+    ['64 MiB', undefined],
+    ['1mib', undefined],
+    ['', undefined],
+    ['MiB', undefined],
+    ['9999999TiB', undefined],
+    ['1toString', undefined],
+    [Number.NaN, undefined],
+  ];
+  for (const [text, value] of sizes) t.equal(parseSize(text), value, `size ${text}`);
+  const durations: [string | number, number | undefined][] = [
+    ['30s', 30_000],
+    ['2m', 120_000],
+    ['500ms', 500],
+    ['1h', 3_600_000],
+    ['1d', 86_400_000],
+    [250, 250],
+    ['1w', undefined],
+    ['1M', undefined],
+  ];
+  for (const [text, value] of durations) t.equal(parseDuration(text), value, `duration ${text}`);
+});
+
+t.test('endpoints', async (t) => {
+  t.same(parseEndpoint('tcp://[::1]:2375'), { scheme: 'tcp', host: '::1', port: 2375 });
+  t.same(parseEndpoint('tls://example.com:2376/'), { scheme: 'tls', host: 'example.com', port: 2376 });
+  t.same(parseEndpoint('unix:///run/a b.sock'), { scheme: 'unix', path: '/run/a b.sock' });
+  for (const url of [
+    '',
+    'tcp://x',
+    'tcp://:1',
+    'http://x:1',
+    'tcp://x:99999',
+    'tcp://u@x:1',
+    'unix://run/x',
+    'tcp://[::g]:1',
+    'tcp://300.1.1.1:1',
+    'tcp://::1:2375',
+    'tcp://x:1/y',
+    `unix:///${'x'.repeat(120)}`,
+  ]) {
+    t.type(parseEndpoint(url), 'string', url);
+  }
+  for (const host of ['localhost', '127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1'])
+    t.ok(isLoopback(host), host);
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', '128.0.0.1', '0177.0.0.1'])
+    t.notOk(isLoopback(host), host);
+});
+
+t.test('an empty file, and none, are the defaults', async (t) => {
+  const none = loadConfig(undefined, NO_FLAGS);
+  if (!none.ok) throw new Error(JSON.stringify(none.problems));
+  t.same(none.defaults, ['listen', 'upstream', 'policy']);
+  t.match(none.config, {
+    listen: [{ name: 'tcp', url: 'tcp://127.0.0.1:2375' }],
+    upstream: { url: 'unix:///var/run/docker.sock', timeout: 120_000 },
+    admin: { url: 'tcp://127.0.0.1:9323' },
+    audit: { file: '-', onFailure: { write: 'deny', read: 'allow' } },
+    limits: {
+      body: 4 * 2 ** 20,
+      buffered: 256 * 2 ** 20,
+      context: 16 * 2 ** 30,
+      connections: 16_384,
+      headers: 32_768,
+    },
+  });
+  t.match(none.config.policy, [/policies.default\.json$/]);
+  for (const text of ['', ' \n', '{}']) t.same(good(t, text), none.config, JSON.stringify(text));
+});
+
+t.test('a full file', async (t) => {
+  const config = good(t, {
+    $schema: './config.schema.json',
+    listen: [
+      { name: 'lan', url: 'tls://0.0.0.0:2376', tls: { cert: 'c.pem', key: '/k.pem', clientCa: 'ca.pem' } },
+      { url: 'unix:///run/breakwater/docker.sock', mode: '0660', group: 'docker' },
+      { url: 'tcp://0.0.0.0:2375', insecure: true },
+      { url: 'tcp://127.0.0.1:2376' },
+    ],
+    upstream: {
+      url: 'tls://engine.example.com:2376',
+      tls: { ca: 'ca.pem', cert: 'c.pem', key: 'k.pem' },
+      connectTimeout: '3s',
+    },
+    policy: ['policies'],
+    admin: null,
+    audit: { file: 'audit.log', onFailure: { read: 'deny' } },
+    limits: { body: '1MiB', idle: 5000 },
+  });
+  t.same(
+    config.listen.map((entry) => entry.name),
+    ['lan', 'unix', 'tcp', 'tcp-2'],
+  );
+  t.match(config.listen[0]?.tls, { cert: /^\/.*c\.pem$/, key: '/k.pem', clientAuth: 'required' });
+  t.equal(config.admin, null);
+  t.match(config.audit, { file: /^\/.*audit\.log$/, onFailure: { write: 'deny', read: 'deny' } });
+  t.match(config.upstream, { connectTimeout: 3000, timeout: 120_000 });
+  t.match(config.limits, { body: 2 ** 20, idle: 5000, drain: 10_000 });
+  t.match(config.policy, [/^\/.*policies$/], 'relative to the file');
+});
+
+t.test('flags override the file', async (t) => {
+  const file = {
+    listen: [{ url: 'tcp://127.0.0.1:1' }],
+    upstream: { url: 'tls://x.example:1', tls: { ca: 'a' }, timeout: '1s' },
+    policy: ['a'],
+    audit: { file: 'a' },
+  };
+  const flags = {
+    listen: ['unix:///a', 'unix:///b', 'tcp://127.0.0.1:0'],
+    upstream: 'unix:///e',
+    policy: ['p'],
+    audit: '-',
+  };
+  const config = good(t, file, flags);
+  t.same(config.listen, [
+    { name: 'unix', url: 'unix:///a' },
+    { name: 'unix-2', url: 'unix:///b' },
+    { name: 'tcp', url: 'tcp://127.0.0.1:0' },
+  ]);
+  t.match(config.upstream, { url: 'unix:///e', tls: undefined, timeout: 1000 });
+  t.same(config.policy, ['p'], 'relative to the working directory');
+  t.equal(config.audit.file, '-');
+  t.match(bad(t, {}, { listen: ['tcp://0.0.0.0:1'] }), [
+    /^--listen: tcp:\/\/0.0.0.0:1: plain TCP beyond loopback.*--insecure-tcp/,
+  ]);
+  t.match(good(t, {}, { listen: ['tcp://0.0.0.0:1'], insecureTcp: true }).listen, [{ insecure: true }]);
+  t.match(bad(t, {}, { listen: ['tls://0.0.0.0:1'] }), [/^--listen: a tls listener needs a certificate/]);
+  t.match(bad(t, {}, { upstream: 'docker.sock' }), [/^--upstream: found "docker.sock": expected unix:/]);
+});
+
+t.test('problems name file, pointer, finding and remedy', async (t) => {
+  const tls = { cert: 'c', key: 'k' };
+  const cases: [object | string, RegExp][] = [
+    ['{"limits": {"body": 1, "body": 2}}', /line 1.*twice/],
+    ['{', /line 1/],
+    [[], /^: found an empty array; expected an object/],
+    [{ lisen: [] }, /^\/lisen: unknown key "lisen". Did you mean "listen"/],
+    [{ feeds: {} }, /^\/feeds: "feeds" is not supported by this version/],
+    [{ egress: {} }, /^\/egress: "egress" is not supported/],
+    [{ audit: { journal: '/x' } }, /^\/audit\/journal: "journal" is not supported/],
+    [{ audit: { sinks: [] } }, /^\/audit\/sinks: "sinks" is not supported/],
+    [
+      { audit: { onFailure: { write: 'alow' } } },
+      /found "alow"; valid: "deny", "allow". Did you mean "allow"/,
+    ],
+    [{ limits: { body: '64mb' } }, /^\/limits\/body: found "64mb": expected a size such as "64MiB"/],
+    [{ limits: { body: 10 } }, /at least 1024 bytes/],
+    [{ limits: { body: '1GiB' } }, /more than limits.buffered/],
+    [{ limits: { idle: 0 } }, /there is no "off"/],
+    [{ limits: { idle: '60d' } }, /1ms to 24d/],
+    [{ limits: { boddy: 1 } }, /^\/limits\/boddy: .*Did you mean "body"/],
+    [{ limits: { jsonDepth: 0 } }, /^\/limits\/jsonDepth/],
+    [{ listen: [] }, /at least one entry/],
+    [{ listen: [{ url: 'tcp://0.0.0.0:1' }] }, /^\/listen\/0\/url: .*"insecure": true/],
+    [{ listen: [{ url: 'tcp://[::]:1' }] }, /beyond loopback/],
+    [{ listen: [{ url: 'tcp://myhost:1' }] }, /beyond loopback/],
+    [{ listen: [{ url: 'tls://0.0.0.0:1' }] }, /^\/listen\/0\/tls: missing; a tls listener needs/],
+    [{ listen: [{ url: 'tls://0.0.0.0:1', tls: { ...tls, clientAuth: 'required' } }] }, /needs "clientCa"/],
+    [{ listen: [{ url: 'tls://0.0.0.0:1', tls, insecure: true }] }, /only means something for tcp/],
+    [{ listen: [{ url: 'tcp://127.0.0.1:1', tls }] }, /only means something for tls/],
+    [
+      { listen: [{ url: 'tcp://127.0.0.1:1', mode: '0660' }] },
+      /^\/listen\/0\/mode: only means something for unix/,
+    ],
+    [{ listen: [{ url: 'unix:///a', mode: '999' }] }, /octal/],
+    [{ listen: [{ url: 'unix:///a', name: 'a b' }] }, /letters, digits/],
+    [
+      {
+        listen: [
+          { url: 'unix:///a', name: 'a' },
+          { url: 'unix:///b', name: 'a' },
+        ],
+      },
+      /^\/listen\/1\/name: the name "a" is used twice/,
+    ],
+    [{ listen: [{ url: 'unix:///a' }, { url: 'unix:///a' }] }, /used for two listeners/],
+    [{ listen: [{ url: 'unix:///a' }], upstream: { url: 'unix:///a' } }, /^\/upstream\/url: .*circles/],
+    [{ upstream: { url: 'unix:///a', tls: {} } }, /^\/upstream\/tls: only means something/],
+    [{ upstream: { url: 'tls://a:1', tls: { cert: 'x' } } }, /needs both/],
+    [{ upstream: { url: 'tcp://a:0' } }, /port 0/],
+    [{ upstream: { maxConnections: 0 } }, /^\/upstream\/maxConnections/],
+    [{ admin: { url: 'tcp://0.0.0.0:1' } }, /^\/admin\/url: .*"insecure": true/],
+    [{ admin: { url: 'tls://127.0.0.1:1' } }, /plain HTTP/],
+    [{ admin: 'off' }, /^\/admin: found "off"; expected/],
+    [{ policy: [] }, /^\/policy: found an empty array/],
+    [{ policy: 'x' }, /^\/policy: found "x"; expected an array/],
+  ];
+  for (const [document, expected] of cases) {
+    const found = bad(t, document);
+    t.equal(found.length, 1, JSON.stringify(found));
+    t.match(found[0], expected);
+  }
+  t.match(loadConfig('/does/not/exist.json', NO_FLAGS), {
+    ok: false,
+    problems: [{ file: '/does/not/exist.json', message: /cannot be read/ }],
+  });
+  const directory = t.testdir({});
+  mkdirSync(join(directory, 'd'));
+  t.match(loadConfig(join(directory, 'd'), NO_FLAGS), { ok: false });
+});
