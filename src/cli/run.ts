@@ -40,7 +40,7 @@ export async function run(args: string[], io: Io): Promise<number> {
     io.stdout.write(HELP);
     return 0;
   }
-  const loaded = await loadConfig(values.config, {
+  const loaded = loadConfig(values.config, {
     listen: values.listen ?? [],
     policy: values.policy ?? [],
     ...(values.upstream !== undefined && { upstream: values.upstream }),
@@ -57,10 +57,11 @@ export async function run(args: string[], io: Io): Promise<number> {
   let config = loaded.config;
   const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
   // Only when nobody named an engine: a typing error must not end up at a toy.
-  const trial = values.upstream === undefined && values.config === undefined && !isSocket(DEFAULT_SOCKET);
+  const trial =
+    values.config === undefined && loaded.defaults.includes('upstream') && !isSocket(DEFAULT_SOCKET);
   if (trial) config = { ...config, upstream: { ...config.upstream, url: TRIAL_ENGINE } };
 
-  const guard = await startGuard({ config, log });
+  const guard = await startGuard({ config, log, adminOptional: values.config === undefined });
   const say = (line: string): void => void io.stderr.write(`${line}\n`);
   say(`breakwater ${VERSION}`);
   for (const { name, url } of guard.listeners) say(`  listening  ${url} (${name})`);

@@ -32,6 +32,7 @@ export interface UpstreamConfig {
   connectTimeout: number;
   /** ms, for finite answers; streams may be silent for ever. */
   timeout: number;
+  /** Calls on their way at once, streams included; each holds one connection to the engine. */
   maxConnections: number;
 }
 
@@ -164,7 +165,7 @@ export const configFileSchema = z.strictObject({
         .optional(),
       connectTimeout: duration().default(10_000),
       timeout: duration().default(120_000),
-      maxConnections: count(65_536).default(256),
+      maxConnections: count(65_536).default(1024),
     })
     .prefault({}),
   policy: z.array(text).min(1).optional(),

@@ -31,16 +31,19 @@ export async function openAdmin(
     },
   );
   server.maxConnections = 64;
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const where =
+    url.protocol === 'unix:'
+      ? { path: decodeURIComponent(url.pathname) }
+      : { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(new Error(`cannot listen on admin address ${address}: ${error.message}`)),
     );
-    server.listen({ host, port: Number(url.port) }, resolve);
+    server.listen(where, resolve);
   });
   const bound = server.address();
-  const port = bound !== null && typeof bound === 'object' ? bound.port : url.port;
-  return { url: `http://${url.hostname}:${port}`, server };
+  if (bound === null || typeof bound === 'string') return { url: address, server };
+  return { url: `http://${url.hostname}:${bound.port}`, server };
 }
 
 type Page = (guard: GuardState, response: ServerResponse) => Promise<void>;

@@ -134,7 +134,9 @@ export function answerHandler(guard: GuardState, exchange: Exchange, body?: Requ
       return response.write(chunk);
     },
     onComplete() {
-      response.end(small);
+      // As one latin1 string, head and body leave with one write.
+      if (small === undefined) response.end();
+      else response.end(small.toString('latin1'), 'latin1');
       end('complete');
     },
     onError(error) {

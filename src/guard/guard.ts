@@ -18,6 +18,14 @@ import type { GuardState } from './state.js';
 /** As an upstream URL: the in-memory engine for trying out. */
 export const TRIAL_ENGINE = 'trial:';
 
+export interface GuardOptions {
+  readonly config: Config;
+  /** The process log (not the audit trail); default: warnings to stderr. */
+  readonly log?: Logger;
+  /** Nobody asked for the admin listener by name: a busy port is then a warning, not a reason to stay down. */
+  readonly adminOptional?: boolean;
+}
+
 export interface RunningGuard {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** URL of the admin listener, or undefined when it is switched off. */
@@ -35,7 +43,7 @@ export interface RunningGuard {
  *
  * @throws Error with one readable line when the policy, a file or an address cannot be used.
  */
-export async function startGuard(options: { config: Config; log?: Logger }): Promise<RunningGuard> {
+export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const { config } = options;
   const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
   const metrics = openMetrics();
@@ -82,10 +90,14 @@ export async function startGuard(options: { config: Config; log?: Logger }): Pro
     await trial?.close();
   };
   let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
+  const optionalAdmin = (error: Error): undefined => {
+    if (options.adminOptional !== true) throw error;
+    log.warn(`${error.message}; going on without /healthz, /readyz and /metrics`);
+  };
   const events = listenerEvents(guard);
   try {
     for (const listen of config.listen) listeners.push(await openListener(listen, config.limits, events));
-    if (config.admin !== null) admin = await openAdmin(guard, config.admin.url);
+    if (config.admin !== null) admin = await openAdmin(guard, config.admin.url).catch(optionalAdmin);
   } catch (error) {
     for (const listener of listeners) listener.close();
     await stopAll();

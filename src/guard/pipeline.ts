@@ -32,7 +32,8 @@ export function serve(guard: GuardState, exchange: Exchange): void {
     return;
   }
   try {
-    const reading = readHead(exchange.request, guard.limits);
+    const { method = '', url = '', rawHeaders, httpVersion } = exchange.request;
+    const reading = readHead({ method, target: url, rawHeaders, httpVersion }, guard.limits);
     exchange.reading = reading;
     if (reading.body === 'buffer' && reading.framing.kind !== 'none') {
       void capture(guard, exchange);
@@ -49,7 +50,7 @@ async function capture(guard: GuardState, exchange: Exchange): Promise<void> {
   try {
     const framing = exchange.reading!.framing;
     const announced = framing.kind === 'length' ? framing.length : -1;
-    const limits = { bytes: guard.limits.jsonBody, timeout: guard.limits.bodyTimeout };
+    const limits = { bytes: exchange.reading!.bufferLimit, timeout: guard.limits.bodyTimeout };
     const body = await bufferBody(bodyOf(exchange), announced, limits, guard.budget);
     exchange.held = body.length;
     exchange.bytesIn = body.length;
@@ -87,6 +88,12 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
       finish(guard, exchange, 0, 'client-gone');
     } else if (!passes) {
       refuse(guard, exchange, new Refusal(403, verdict.code, verdict.reason));
+    } else if (guard.metrics.streams > guard.config.upstream.maxConnections) {
+      refuse(
+        guard,
+        exchange,
+        new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)'),
+      );
     } else if (call.operation.response === 'hijack') {
       tunnel(guard, exchange, call);
     } else {
