@@ -1,0 +1,24 @@
+import { CONTAINERS } from './catalogue/containers.js';
+import { IMAGES } from './catalogue/images.js';
+import { SWARM } from './catalogue/swarm.js';
+import { SYSTEM } from './catalogue/system.js';
+import type { Operation } from './operation.js';
+
+/** The oldest and newest Engine API described here, as minor numbers: 1.24 to 1.55. */
+export const OLDEST_API = 24;
+export const NEWEST_API = 55;
+
+/**
+ * Every operation of the Engine API. What is not here is denied; `/debug/*` (profiles and memory of the daemon) is left
+ * out on purpose. Names are those of the newest version that has the operation.
+ */
+export const OPERATIONS: readonly Operation[] = [...CONTAINERS, ...IMAGES, ...SYSTEM, ...SWARM];
+
+const byId: ReadonlyMap<string, Operation> = new Map(
+  OPERATIONS.map((operation) => [operation.id, operation]),
+);
+
+/** The operation with this operationId (exact spelling), or undefined. */
+export function operationById(id: string): Operation | undefined {
+  return byId.get(id);
+}

@@ -1,0 +1,218 @@
+import type { Schema } from '../schema.js';
+import {
+  BOOL,
+  EMPTY,
+  INT,
+  STRING,
+  STRINGS,
+  STRING_MAP,
+  STRSLICE,
+  UINT,
+  UINT16,
+  UINT32,
+  array,
+  map,
+  object,
+  ref,
+} from './shorthand.js';
+
+type Fields = Readonly<Record<string, Schema>>;
+
+/** container.Config: api/types/container/config.go, with fields that older versions had. */
+const CONFIG: Fields = {
+  Hostname: STRING,
+  Domainname: STRING,
+  User: STRING,
+  AttachStdin: BOOL,
+  AttachStdout: BOOL,
+  AttachStderr: BOOL,
+  ExposedPorts: map(EMPTY),
+  Tty: BOOL,
+  OpenStdin: BOOL,
+  StdinOnce: BOOL,
+  Env: STRINGS,
+  // strslice.StrSlice up to Engine 28, []string since.
+  Cmd: STRSLICE,
+  Healthcheck: ref('HealthConfig'),
+  ArgsEscaped: BOOL,
+  Image: STRING,
+  Volumes: map(EMPTY),
+  WorkingDir: STRING,
+  Entrypoint: STRSLICE,
+  NetworkDisabled: BOOL,
+  // Up to 1.51.
+  MacAddress: STRING,
+  OnBuild: STRINGS,
+  Labels: STRING_MAP,
+  StopSignal: STRING,
+  StopTimeout: INT,
+  Shell: STRSLICE,
+};
+
+/** container.Resources: api/types/container/hostconfig.go. */
+const RESOURCES: Fields = {
+  CpuShares: INT,
+  Memory: INT,
+  NanoCpus: INT,
+  CgroupParent: STRING,
+  BlkioWeight: UINT16,
+  BlkioWeightDevice: array(object({ Path: STRING, Weight: UINT16 })),
+  BlkioDeviceReadBps: array(ref('ThrottleDevice')),
+  BlkioDeviceWriteBps: array(ref('ThrottleDevice')),
+  BlkioDeviceReadIOps: array(ref('ThrottleDevice')),
+  BlkioDeviceWriteIOps: array(ref('ThrottleDevice')),
+  CpuPeriod: INT,
+  CpuQuota: INT,
+  CpuRealtimePeriod: INT,
+  CpuRealtimeRuntime: INT,
+  CpusetCpus: STRING,
+  CpusetMems: STRING,
+  Devices: array(object({ PathOnHost: STRING, PathInContainer: STRING, CgroupPermissions: STRING })),
+  DeviceCgroupRules: STRINGS,
+  DeviceRequests: array(
+    object({
+      Driver: STRING,
+      Count: INT,
+      DeviceIDs: STRINGS,
+      Capabilities: array(STRINGS),
+      Options: STRING_MAP,
+    }),
+  ),
+  // DiskQuota up to 1.30, KernelMemory up to 1.41, KernelMemoryTCP up to 1.41 (1.45 in swagger).
+  DiskQuota: INT,
+  KernelMemory: INT,
+  KernelMemoryTCP: INT,
+  MemoryReservation: INT,
+  MemorySwap: INT,
+  MemorySwappiness: INT,
+  OomKillDisable: BOOL,
+  PidsLimit: INT,
+  Ulimits: ref('Ulimits'),
+  CpuCount: INT,
+  CpuPercent: INT,
+  IOMaximumIOps: UINT,
+  IOMaximumBandwidth: UINT,
+};
+
+/** container.HostConfig: api/types/container/hostconfig.go. */
+const HOST_CONFIG: Fields = {
+  Binds: STRINGS,
+  ContainerIDFile: STRING,
+  LogConfig: object({ Type: STRING, Config: STRING_MAP }),
+  NetworkMode: STRING,
+  PortBindings: map(array(object({ HostIp: STRING, HostPort: STRING }))),
+  RestartPolicy: ref('RestartPolicy'),
+  AutoRemove: BOOL,
+  VolumeDriver: STRING,
+  VolumesFrom: STRINGS,
+  ConsoleSize: array(UINT),
+  Annotations: STRING_MAP,
+  CapAdd: STRSLICE,
+  CapDrop: STRSLICE,
+  // 1.40 only: replaces the whole default set of capabilities there.
+  Capabilities: STRINGS,
+  CgroupnsMode: STRING,
+  Dns: STRINGS,
+  DnsOptions: STRINGS,
+  DnsSearch: STRINGS,
+  ExtraHosts: STRINGS,
+  GroupAdd: STRINGS,
+  IpcMode: STRING,
+  Cgroup: STRING,
+  Links: STRINGS,
+  OomScoreAdj: INT,
+  PidMode: STRING,
+  Privileged: BOOL,
+  PublishAllPorts: BOOL,
+  ReadonlyRootfs: BOOL,
+  SecurityOpt: STRINGS,
+  StorageOpt: STRING_MAP,
+  Tmpfs: STRING_MAP,
+  UTSMode: STRING,
+  UsernsMode: STRING,
+  ShmSize: INT,
+  Sysctls: STRING_MAP,
+  Runtime: STRING,
+  Isolation: STRING,
+  ...RESOURCES,
+  Mounts: array(ref('Mount')),
+  MaskedPaths: STRINGS,
+  ReadonlyPaths: STRINGS,
+  Init: BOOL,
+};
+
+/**
+ * Bodies about containers. Sources: moby api/types/{container,mount,blkiodev,checkpoint} at HEAD, v20.10.24 and the
+ * releases between and before, runconfig/config_unix.go of v20.10.24.
+ */
+export const CONTAINER_SCHEMAS: Readonly<Record<string, Schema>> = {
+  ContainerConfig: object(CONFIG),
+  HostConfig: object(HOST_CONFIG),
+  /**
+   * INVARIANT: the fields of HostConfig are known at the top level too. Up to Engine 24 the wrapper embeds HostConfig:
+   * `{"Image":"alpine","Privileged":true}` makes a privileged container when there is no HostConfig, and Memory,
+   * MemorySwap, CpuShares, CpusetCpus and VolumeDriver fill gaps in one that is there.
+   */
+  ContainerCreate: object({
+    ...CONFIG,
+    HostConfig: ref('HostConfig'),
+    NetworkingConfig: object({ EndpointsConfig: map(ref('EndpointSettings')) }),
+    Cpuset: STRING,
+    ...HOST_CONFIG,
+  }),
+  ContainerUpdate: object({ ...RESOURCES, RestartPolicy: ref('RestartPolicy') }),
+  ContainerExec: object({
+    User: STRING,
+    Privileged: BOOL,
+    Tty: BOOL,
+    ConsoleSize: array(UINT),
+    AttachStdin: BOOL,
+    AttachStderr: BOOL,
+    AttachStdout: BOOL,
+    // Decoded and not used, up to Engine 28.
+    Detach: BOOL,
+    DetachKeys: STRING,
+    Env: STRINGS,
+    WorkingDir: STRING,
+    Cmd: STRINGS,
+  }),
+  ExecStart: object({ Detach: BOOL, Tty: BOOL, ConsoleSize: array(UINT) }),
+  ContainerCopy: object({ Resource: STRING }),
+  CheckpointCreate: object({ CheckpointID: STRING, CheckpointDir: STRING, Exit: BOOL }),
+
+  HealthConfig: object({
+    Test: STRINGS,
+    Interval: INT,
+    Timeout: INT,
+    StartPeriod: INT,
+    StartInterval: INT,
+    Retries: INT,
+  }),
+  ThrottleDevice: object({ Path: STRING, Rate: UINT }),
+  RestartPolicy: object({ Name: STRING, MaximumRetryCount: INT }),
+  Ulimits: array(object({ Name: STRING, Hard: INT, Soft: INT })),
+  Driver: object({ Name: STRING, Options: STRING_MAP }),
+  Mount: object({
+    Type: STRING,
+    Source: STRING,
+    Target: STRING,
+    ReadOnly: BOOL,
+    Consistency: STRING,
+    BindOptions: object({
+      Propagation: STRING,
+      NonRecursive: BOOL,
+      CreateMountpoint: BOOL,
+      ReadOnlyNonRecursive: BOOL,
+      ReadOnlyForceRecursive: BOOL,
+    }),
+    VolumeOptions: object({
+      NoCopy: BOOL,
+      Labels: STRING_MAP,
+      Subpath: STRING,
+      DriverConfig: ref('Driver'),
+    }),
+    ImageOptions: object({ Subpath: STRING }),
+    TmpfsOptions: object({ SizeBytes: INT, Mode: UINT32, Options: array(STRINGS) }),
+    ClusterOptions: EMPTY,
+  }),
+};
