@@ -25,7 +25,7 @@ export interface PolicyStore {
   current(): PolicySnapshot;
   /** Why the files as they are now are not in force; undefined when they are. */
   lastError(): string | undefined;
-  /** Loads the files again (SIGHUP); resolves when that is done, well or not. */
+  /** Looks at the files now; resolves when they are loaded or found wanting. */
   reload(): Promise<void>;
   close(): void;
 }

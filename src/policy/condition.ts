@@ -17,6 +17,10 @@ function choice(patterns: readonly string[]): Choice {
   if (patterns.some(matchesAnything)) return () => true;
   const literals = new Set(patterns.filter((pattern) => !/[*?]/.test(pattern)));
   const globs = patterns.filter((pattern) => !literals.has(pattern)).map(compileGlob);
+  const only = patterns[0];
+  if (literals.size === 1 && globs.length === 0 && only !== undefined) {
+    return (subject) => (subject.length > MAX_SUBJECT ? undefined : subject === only);
+  }
   return (subject) => {
     if (subject.length > MAX_SUBJECT) return undefined;
     if (literals.has(subject)) return true;

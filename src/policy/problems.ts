@@ -21,7 +21,7 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
   if (typeof value === 'object') return 'an object';
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 79)}…` : value);
-  return String(value);
+  return typeof value === 'function' || typeof value === 'symbol' ? 'something else' : `${value as number}`;
 }
 
 function valueAt(root: JsonValue, path: readonly PropertyKey[]): unknown {
@@ -46,7 +46,7 @@ function keysAt(schema: JsonObject, path: readonly PropertyKey[]): string[] {
   for (const step of path) {
     here = here.flatMap(open).flatMap((node) => {
       const children =
-        typeof step === 'number' ? node['items'] : (node['properties'] as JsonObject)?.[String(step)];
+        typeof step === 'number' ? node['items'] : ((node['properties'] ?? {}) as JsonObject)[String(step)];
       const child = children ?? node['additionalProperties'];
       return typeof child === 'object' ? [child as JsonObject] : [];
     });

@@ -25,7 +25,7 @@ function oracle(pattern: string, subject: string): boolean {
 
 t.test('glob: agrees with the plain meaning', async (t) => {
   const word = (characters: string, max: number) =>
-    fc.array(fc.constantFrom(...characters), { maxLength: max }).map((list) => list.join(''));
+    fc.array(fc.constantFrom(...characters.split('')), { maxLength: max }).map((list) => list.join(''));
   fc.assert(
     fc.property(word('ab/?**', 9), word('ab/', 10), (pattern, subject) => {
       return compileGlob(pattern)(subject) === oracle(pattern, subject);
@@ -145,7 +145,7 @@ const SOURCES = { one: { listener: ['one'] }, two: { listener: ['two'] } };
 const policyOf = (list: Rule[]) =>
   compile({ sources: SOURCES, rules: list.map((rule, n) => ({ id: `r${n}`, ...rule })) });
 const effect = (list: Rule[], q: { id: string; facts: object; hazards: string[]; client: object }): string =>
-  ask(policyOf(list), q.id, q.facts as Record<string, never>, q.hazards, q.client).effect;
+  ask(policyOf(list), q.id, q.facts, q.hazards, q.client).effect;
 
 t.test('adding a permit never turns an allow into a denial', async () => {
   fc.assert(
@@ -183,7 +183,7 @@ t.test('INVARIANT: an allow names a rule whose permit covers every hazard', asyn
     );
   fc.assert(
     fc.property(rules, asked, (list: Rule[], q) => {
-      const verdict = ask(policyOf(list), q.id, q.facts as Record<string, never>, q.hazards, q.client);
+      const verdict = ask(policyOf(list), q.id, q.facts, q.hazards, q.client);
       if (verdict.effect === 'deny') return true;
       const rule = list[Number(verdict.rule.slice(1))]!;
       return rule.effect !== 'deny' && q.hazards.every((hazard) => covers(rule.permit ?? [], hazard));
