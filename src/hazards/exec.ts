@@ -16,12 +16,11 @@ import {
 import { cleanPath } from './path.js';
 import { queryFlag, queryText } from './query.js';
 
-// The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES: each makes a program load code.
-const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV|ENV|PYTHONPATH|PERL5LIB|NODE_OPTIONS)$/;
+// The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, whatever the command is.
+const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;
 
 const environment: Judge = (value, found) => {
   for (const name of variableNames(value)) {
-    // An assignment without a name (`=x`) or a trick name never equals one of these; the loader compares exactly.
     if (LOADS_CODE.test(name)) raise(found, 'exec-env', name);
   }
 };

@@ -17,7 +17,9 @@ import {
   inspectTag,
 } from './images.js';
 import type { Inspection } from './inspection.js';
+import { asObject, asString } from './judge.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
+import { cleanPath } from './path.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
 import { queryFlag, queryText } from './query.js';
 import { inspectService } from './service.js';
@@ -36,10 +38,10 @@ const force: Inspector = (_body, found, call) => state(found, 'force', queryFlag
 const signal: Inspector = (_body, found, call) => state(found, 'signal', queryText(call, 'signal'));
 
 const checkpoint: Inspector = (body, found, call) => {
-  const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? body : {};
-  const directory = given['CheckpointDir'] ?? queryText(call, 'dir');
-  const name = given['CheckpointID'] ?? call.path['checkpoint'] ?? '';
-  raise(found, 'checkpoint', String(directory === '' ? name : directory));
+  const { CheckpointDir, CheckpointID } = asObject(body);
+  const directory = asString(CheckpointDir) || queryText(call, 'dir');
+  const name = asString(CheckpointID) || (call.path['checkpoint'] ?? '');
+  raise(found, 'checkpoint', directory === '' ? name : cleanPath(directory));
 };
 
 const rename: Inspector = (_body, found, call) => {

@@ -42,9 +42,11 @@ export function queryJson(call: Call, name: string): JsonValue {
   return given?.type === 'json' ? given.value : null;
 }
 
+/** A boolean parameter; of another type, as httputils.BoolValue reads its text. */
 export function queryFlag(call: Call, name: string): boolean {
   const given = call.query[name];
-  return given?.type === 'boolean' ? given.value : false;
+  if (given?.type === 'boolean') return given.value;
+  return !['', '0', 'no', 'false', 'none'].includes(queryText(call, name).trim().toLowerCase());
 }
 
 export function queryNumber(call: Call, name: string): number {

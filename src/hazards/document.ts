@@ -1,0 +1,40 @@
+import { FACTS, HAZARDS, type FactKind, type HazardKind } from './catalogue.js';
+
+function describeHazard(hazard: HazardKind): string[] {
+  const argument = { none: '', text: ':TEXT', path: ':PATH' }[hazard.argument];
+  const lines = [`### \`${hazard.kind}${argument}\``, '', `${hazard.title}. ${hazard.lets}`, ''];
+  lines.push(`- permit, for example: \`${hazard.permit}\``);
+  if (hazard.cis !== undefined) lines.push(`- CIS Docker Benchmark 1.6: ${hazard.cis.replaceAll(' ', ', ')}`);
+  if (hazard.attack !== undefined) lines.push(`- MITRE ATT&CK: ${hazard.attack.replaceAll(' ', ', ')}`);
+  return [...lines, ''];
+}
+
+function describeFact(fact: FactKind): string {
+  const where = fact.operations.includes('*') ? 'every operation' : fact.operations.join(', ');
+  const type = fact.type === 'strings' ? 'list of strings' : fact.type;
+  return `- \`${fact.name}\` (${type}): ${fact.doc} Stated by: ${where}.`;
+}
+
+/** The text of docs/hazards.md, from the catalogue alone. Ends with a newline. */
+export function hazardsDocument(): string {
+  return [
+    '# Hazards and facts',
+    '',
+    'This page is generated from `src/hazards/catalogue.ts` by `npm run docs`; change it there.',
+    '',
+    '## Hazards',
+    '',
+    'A hazard is something a call would do that an allow does not imply. A rule lets a call pass only if its',
+    '`permit` names every hazard of the call. `TEXT` and `PATH` stand for the argument; in a `permit` it may hold',
+    '`*` (any run without `/`), `**` (anything) and `?`. Paths are cleaned first: no `.`, no `..`, no `//`.',
+    '',
+    ...HAZARDS.flatMap(describeHazard),
+    '## Facts',
+    '',
+    'A fact is something a call states that a rule may constrain with `where`. The operations listed always state',
+    'it, with an empty value where the call gives none.',
+    '',
+    ...FACTS.map(describeFact),
+    '',
+  ].join('\n');
+}
