@@ -4,7 +4,7 @@ import { Refusal } from './refusal.js';
 export type Pair = readonly [name: string, value: string];
 
 /** More parameters than any operation has; a longer list only serves to cost time. */
-const MAXIMUM_PAIRS = 256;
+const MAXIMUM_PAIRS = 1024;
 const UNRESERVED = /^[A-Za-z0-9._~-]*$/;
 
 /**
