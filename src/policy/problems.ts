@@ -48,7 +48,7 @@ function keysAt(schema: JsonObject, path: readonly PropertyKey[]): string[] {
       const children =
         typeof step === 'number' ? node['items'] : ((node['properties'] ?? {}) as JsonObject)[String(step)];
       const child = children ?? node['additionalProperties'];
-      return typeof child === 'object' ? [child as JsonObject] : [];
+      return typeof child === 'object' && child !== null && !Array.isArray(child) ? [child] : [];
     });
   }
   return here.flatMap(open).flatMap((node) => Object.keys((node['properties'] ?? {}) as JsonObject));

@@ -144,8 +144,10 @@ type Rule = { permit?: string[]; effect?: string };
 const SOURCES = { one: { listener: ['one'] }, two: { listener: ['two'] } };
 const policyOf = (list: Rule[]) =>
   compile({ sources: SOURCES, rules: list.map((rule, n) => ({ id: `r${n}`, ...rule })) });
-const effect = (list: Rule[], q: { id: string; facts: Record<string, string>; hazards: string[]; client: object }): string =>
-  ask(policyOf(list), q.id, q.facts, q.hazards, q.client).effect;
+const effect = (
+  list: Rule[],
+  q: { id: string; facts: Record<string, string>; hazards: string[]; client: object },
+): string => ask(policyOf(list), q.id, q.facts, q.hazards, q.client).effect;
 
 t.test('adding a permit never turns an allow into a denial', async () => {
   fc.assert(
