@@ -1,0 +1,52 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { loadConfig, type ConfigResult } from '../../src/config/load.js';
+import { parseDuration, parseSize } from '../../src/config/units.js';
+import { VOCABULARY } from '../../src/policy/builtin.js';
+import { compilePolicy } from '../../src/policy/compile.js';
+
+// What the README promises of policy and config must be what the code does.
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const readme = readFileSync(`${root}README.md`, 'utf8');
+
+await t.test('the policy example is a valid policy', async (t) => {
+  const text = /```json\n(\{\n {2}"\$schema"[^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const compiled = compilePolicy([{ name: 'README.md', text }], VOCABULARY);
+  t.same(compiled.ok ? [] : compiled.problems, []);
+});
+
+await t.test('the config table has every limit, with its default', async (t) => {
+  const defaults: ConfigResult = loadConfig(undefined, { listen: [], policy: [] });
+  if (!defaults.ok) throw new Error('no config is a valid config');
+  const { upstream, limits } = defaults.config;
+  const expected = new Map<string, number>();
+  for (const [section, values] of Object.entries({ upstream, limits })) {
+    for (const [key, value] of Object.entries(values)) {
+      if (typeof value === 'number') expected.set(`${section}.${key}`, value);
+    }
+  }
+  const stated = new Map<string, number | undefined>();
+  for (const [, keys = '', values = ''] of readme.matchAll(
+    /^\| (`(?:limits|upstream)\.[^|]*)\|([^|]*)\|/gm,
+  )) {
+    const names = [...keys.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);
+    const texts = [...values.matchAll(/`"?([^`"]+)"?`/g)].map(([, text = '']) => text);
+    const section = names[0]?.split('.')[0] ?? '';
+    names.forEach((name, index) => {
+      const text = texts[index] ?? '';
+      const key = name.includes('.') ? name : `${section}.${name}`;
+      if (expected.has(key)) stated.set(key, parseSize(text) ?? parseDuration(text));
+    });
+  }
+  t.strictSame(Object.fromEntries(stated), Object.fromEntries(expected));
+});
+
+await t.test('files that the documents point at are there', async (t) => {
+  for (const document of ['README.md', 'SECURITY.md', 'CONTRIBUTING.md']) {
+    const text = readFileSync(`${root}${document}`, 'utf8');
+    for (const [, target = ''] of text.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
+      t.ok(existsSync(`${root}${target}`), `${document}: ${target}`);
+    }
+  }
+});
