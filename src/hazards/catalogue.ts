@@ -42,7 +42,7 @@ export const HAZARDS = [
     kind: 'opaque',
     argument: 'text',
     title: 'Content that was not inspected',
-    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`.',
+    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`, `rollback` (a service’s earlier specification).',
     attack: 'T1610 T1612',
     permit: 'opaque:context',
   },
@@ -736,9 +736,16 @@ export const FACTS = [
       'ImageHistory',
       'ImageDelete',
       'ImageGet',
+      'ImageAttestations',
       'DistributionInspect',
     ],
     doc: 'The image the call is about, short and with its tag: `alpine` and `docker.io/library/alpine` are `alpine:latest`, `registry.example.com/app@sha256:…` stays. What is no image name (an id, for example) stays as written. A pull without tag and digest has no tag. An import has `""`.',
+  },
+  {
+    name: 'images',
+    type: 'strings',
+    operations: ['ImageGetAll'],
+    doc: 'The images that are read out, in the form of `image`.',
   },
   {
     name: 'image.target',
@@ -921,7 +928,7 @@ export const FACTS = [
   {
     name: 'archive.path',
     type: 'string',
-    operations: ['ContainerArchive', 'ContainerArchiveInfo', 'PutContainerArchive'],
+    operations: ['ContainerArchive', 'ContainerArchiveInfo', 'PutContainerArchive', 'ContainerCopy'],
     doc: 'Path inside the container that is read or written, cleaned.',
   },
   {

@@ -83,6 +83,8 @@ const HOST_CONFIG: Readonly<Record<string, Judge>> = {
   VolumesFrom: volumesFrom,
   ConsoleSize: harmless,
   Annotations: eachEntry((key, _value, found) => raise(found, 'annotation', key)),
+  // Engines of API 1.40 take it in place of the whole default set.
+  Capabilities: addedCapabilities,
   CapAdd: addedCapabilities,
   CapDrop: droppedCapabilities,
   CgroupnsMode: namespaceMode('cgroup'),

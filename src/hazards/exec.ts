@@ -66,7 +66,9 @@ export function inspectTop(_body: JsonValue, found: Findings, call: Call): void 
 }
 
 /** Reading and writing files of a container. What is written is a tar stream that nobody has read yet. */
-export function inspectArchive(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'archive.path', cleanPath(queryText(call, 'path')));
+export function inspectArchive(body: JsonValue, found: Findings, call: Call): void {
+  const path =
+    call.operation.id === 'ContainerCopy' ? asString(asObject(body)['Resource']) : queryText(call, 'path');
+  state(found, 'archive.path', cleanPath(path));
   if (call.operation.id === 'PutContainerArchive') raise(found, 'opaque', 'archive');
 }

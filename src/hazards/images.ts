@@ -74,6 +74,10 @@ export function inspectImage(_body: JsonValue, found: Findings, call: Call): voi
   state(found, 'image', shortImageName(call.path['name'] ?? ''));
 }
 
+export function inspectImages(_body: JsonValue, found: Findings, call: Call): void {
+  state(found, 'images', queryTexts(call, 'names').map(shortImageName));
+}
+
 export function inspectImageDelete(body: JsonValue, found: Findings, call: Call): void {
   inspectImage(body, found, call);
   state(found, 'force', queryFlag(call, 'force'));

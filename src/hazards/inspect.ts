@@ -10,6 +10,7 @@ import {
   inspectImage,
   inspectImageCreate,
   inspectImageDelete,
+  inspectImages,
   inspectLoad,
   inspectLogin,
   inspectPush,
@@ -50,7 +51,7 @@ const rename: Inspector = (_body, found, call) => {
 };
 
 /** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
-const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
+export const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
   ['ImageBuild', inspectBuild],
   ['Grpc', opaque('grpc')],
   ['Session', opaque('session')],
@@ -62,6 +63,8 @@ const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
   ['ImageInspect', inspectImage],
   ['ImageHistory', inspectImage],
   ['ImageGet', inspectImage],
+  ['ImageGetAll', inspectImages],
+  ['ImageAttestations', inspectImage],
   ['ImageDelete', inspectImageDelete],
   ['ImageSearch', inspectSearch],
   ['DistributionInspect', inspectDistribution],
@@ -80,6 +83,7 @@ const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
   ['ContainerArchive', inspectArchive],
   ['ContainerArchiveInfo', inspectArchive],
   ['PutContainerArchive', inspectArchive],
+  ['ContainerCopy', inspectArchive],
   ['ContainerExec', inspectExec],
   ['CheckpointCreate', checkpoint],
   ['CheckpointList', checkpoint],

@@ -7,10 +7,11 @@ import { queryText } from './query.js';
 /** PluginPrivileges: what the plugin is granted (host network, mounts, devices, capabilities). */
 export function judgePluginPrivileges(list: readonly JsonValue[], found: Findings): void {
   for (const item of list) {
-    const { Name, Value } = asObject(item);
-    const values = asStrings(Value);
-    for (const value of values.length === 0 ? [''] : values) {
-      raise(found, 'plugin-privilege', `${asString(Name)}=${value}`);
+    // Lower case in the PluginSpec of a service, upper case elsewhere.
+    const { Name, Value, name, value } = asObject(item);
+    const values = [...asStrings(Value), ...asStrings(value)];
+    for (const given of values.length === 0 ? [''] : values) {
+      raise(found, 'plugin-privilege', `${asString(Name) || asString(name)}=${given}`);
     }
   }
 }

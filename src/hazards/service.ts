@@ -1,3 +1,4 @@
+import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
 import { stateEmptyLists } from './container.js';
@@ -26,6 +27,7 @@ import { mounts } from './mounts.js';
 import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from './network.js';
 import { judgePluginPrivileges } from './plugins.js';
 import { servicePorts } from './publish.js';
+import { queryText } from './query.js';
 import { oomScore, ulimits } from './resources.js';
 import { servicePrivileges, sysctls } from './security.js';
 
@@ -84,10 +86,18 @@ const AMOUNTS = fields({
   GenericResources: genericResources,
 });
 
-const pluginSpec: Judge = (value, found) => {
-  const { Name, Remote, PluginPrivilege, Privileges } = asObject(value);
-  raise(found, 'plugin', asString(Remote) || asString(Name));
-  judgePluginPrivileges([...asArray(PluginPrivilege), ...asArray(Privileges)], found);
+/** runtime.PluginSpec: its names are lower case on the wire, whatever swagger says. */
+const PLUGIN = fields({
+  name: harmless,
+  remote: harmless,
+  privileges: (value, found) => judgePluginPrivileges(asArray(value), found),
+  disabled: harmless,
+  env: harmless,
+});
+const pluginSpec: Judge = (value, found, at) => {
+  const { name, remote } = asObject(value);
+  raise(found, 'plugin', asString(remote) || asString(name));
+  judgeObject(PLUGIN, value, found, at);
 };
 
 /** swarm.TaskSpec (api/types/swarm/task.go). That a service comes back is what a service is: no hazard of its own. */
@@ -128,7 +138,7 @@ const SERVICE = fields({
 });
 
 /** ServiceCreate and ServiceUpdate: what a service would start, in the same words as for a container. */
-export function inspectService(body: JsonValue, found: Findings): void {
+export function inspectService(body: JsonValue, found: Findings, call: Call): void {
   const spec = asObject(body);
   const task = asObject(spec['TaskTemplate']);
   const container = asObject(task['ContainerSpec']);
@@ -147,5 +157,7 @@ export function inspectService(body: JsonValue, found: Findings): void {
   state(found, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
   state(found, 'pids', asNumber(limits['Pids']));
   stateEmptyLists(found);
+  // `rollback=previous` makes the manager take the earlier specification, not this body.
+  if (queryText(call, 'rollback') !== '') raise(found, 'opaque', 'rollback');
   judgeObject(SERVICE, body, found, '');
 }

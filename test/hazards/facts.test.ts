@@ -13,7 +13,7 @@ import { create, makeCall, service } from './make-call.js';
 const raised = (call: Parameters<typeof inspect>[0]): string[] =>
   inspect(call).hazards.map(formatHazard).sort();
 
-t.test('facts of a container', (t) => {
+void t.test('facts of a container', (t) => {
   const call = makeCall('ContainerCreate', {
     query: { name: '/ci-job', platform: 'linux/amd64' },
     body: {
@@ -73,7 +73,7 @@ t.test('facts of a container', (t) => {
   t.end();
 });
 
-t.test('every operation states its facts, with their types, also when the call gives nothing', (t) => {
+void t.test('every operation states its facts, with their types, also when the call gives nothing', (t) => {
   const kinds: readonly FactKind[] = FACTS;
   const operations = new Set(kinds.flatMap(({ operations }) => operations).filter((id) => id !== '*'));
   for (const id of operations) {
@@ -90,7 +90,7 @@ t.test('every operation states its facts, with their types, also when the call g
   t.end();
 });
 
-t.test('facts of builds, images, exec and services', (t) => {
+void t.test('facts of builds, images, exec and services', (t) => {
   const build = makeCall('ImageBuild', {
     query: {
       t: ['ci/app', 'docker.io/ci/app:2'],
@@ -136,7 +136,7 @@ t.test('facts of builds, images, exec and services', (t) => {
   t.end();
 });
 
-t.test('a HostConfig is judged wherever an engine may find it', (t) => {
+void t.test('a HostConfig is judged wherever an engine may find it', (t) => {
   const legacy = makeCall('ContainerCreate', {
     body: { Image: 'a', Binds: ['/:/h'], PidMode: 'host', NetworkMode: 'host' },
   });
@@ -150,7 +150,7 @@ t.test('a HostConfig is judged wherever an engine may find it', (t) => {
   t.end();
 });
 
-t.test('a field that has no judge is a hazard, wherever it is', (t) => {
+void t.test('a field that has no judge is a hazard, wherever it is', (t) => {
   t.same(raised(create({ Mounts: [{ Type: 'tmpfs', Target: '/t', 'a/b~c': 1 }] })), [
     'unknown-field:/HostConfig/Mounts/0/a~1b~0c',
   ]);
@@ -162,7 +162,7 @@ t.test('a field that has no judge is a hazard, wherever it is', (t) => {
   t.end();
 });
 
-t.test('what the docker command sends by default raises nothing', (t) => {
+void t.test('what the docker command sends by default raises nothing', (t) => {
   const body: JsonObject = {
     Hostname: '',
     Domainname: '',
@@ -262,7 +262,7 @@ t.test('what the docker command sends by default raises nothing', (t) => {
   t.end();
 });
 
-t.test('ways to BuildKit are opaque', (t) => {
+void t.test('ways to BuildKit are opaque', (t) => {
   for (const query of [
     { version: '2' },
     { session: 's' },
@@ -289,7 +289,7 @@ t.test('ways to BuildKit are opaque', (t) => {
   t.end();
 });
 
-t.test('binds as moby reads them', (t) => {
+void t.test('binds as moby reads them', (t) => {
   const rows: readonly (readonly [string, readonly string[]])[] = [
     ['//etc//./:/e', ['bind:/etc']],
     ['/:/h', ['bind:/', 'docker-socket']],
@@ -314,7 +314,7 @@ t.test('binds as moby reads them', (t) => {
   t.end();
 });
 
-t.test('the same hazards in a service', (t) => {
+void t.test('the same hazards in a service', (t) => {
   const call = service(
     {
       Mounts: [{ Type: 'bind', Source: '/etc', Target: '/e', BindOptions: { Propagation: 'shared' } }],
@@ -373,7 +373,7 @@ t.test('the same hazards in a service', (t) => {
   t.end();
 });
 
-t.test('image names in their short form', (t) => {
+void t.test('image names in their short form', (t) => {
   const rows = [
     ['alpine', 'alpine:latest'],
     ['library/alpine:3', 'alpine:3'],
@@ -394,7 +394,7 @@ t.test('image names in their short form', (t) => {
   t.end();
 });
 
-t.test('paths are cleaned as Go does', (t) => {
+void t.test('paths are cleaned as Go does', (t) => {
   const rows = [
     ['', '.'],
     ['/', '/'],
@@ -419,7 +419,7 @@ t.test('paths are cleaned as Go does', (t) => {
   t.end();
 });
 
-t.test('calls about which there is nothing to say share one frozen result', (t) => {
+void t.test('calls about which there is nothing to say share one frozen result', (t) => {
   const ping = inspect(makeCall('SystemPing'));
   t.equal(ping, inspect(makeCall('ContainerList')));
   t.ok(Object.isFrozen(ping) && Object.isFrozen(ping.facts) && Object.isFrozen(ping.hazards));
@@ -427,7 +427,7 @@ t.test('calls about which there is nothing to say share one frozen result', (t) 
   t.end();
 });
 
-t.test('property: no body makes inspect throw, and it speaks only words of the catalogue', (t) => {
+void t.test('property: no body makes inspect throw, and it speaks only words of the catalogue', (t) => {
   const kinds = new Map(HAZARDS.map(({ kind, argument }) => [kind as string, argument]));
   const names = new Map(FACTS.map(({ name, type }) => [name as string, type as string]));
   const operations = [
@@ -534,7 +534,7 @@ t.test('property: no body makes inspect throw, and it speaks only words of the c
   t.end();
 });
 
-t.test('many hazards in one body take linear time', (t) => {
+void t.test('many hazards in one body take linear time', (t) => {
   const Binds = Array.from({ length: 100_000 }, (_, index) => `/srv/${index}:/x`);
   const started = performance.now();
   t.equal(inspect(create({ Binds })).hazards.length, 100_000);
@@ -544,7 +544,7 @@ t.test('many hazards in one body take linear time', (t) => {
   t.end();
 });
 
-t.test('the catalogue is consistent and its page is fresh', (t) => {
+void t.test('the catalogue is consistent and its page is fresh', (t) => {
   t.equal(new Set(HAZARDS.map(({ kind }) => kind)).size, HAZARDS.length, 'kinds are unique');
   t.equal(new Set(FACTS.map(({ name }) => name)).size, FACTS.length, 'facts are unique');
   for (const { kind, argument, permit } of HAZARDS) {

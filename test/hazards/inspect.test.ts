@@ -550,10 +550,7 @@ const ROWS: readonly Row[] = [
   },
   {
     kind: 'plugin-privilege',
-    attack: service(
-      {},
-      { PluginSpec: { Remote: 'p', PluginPrivilege: [{ Name: 'network', Value: ['host'] }] } },
-    ),
+    attack: service({}, { PluginSpec: { remote: 'p', privileges: [{ name: 'network', value: ['host'] }] } }),
     raises: ['plugin:p', 'plugin-privilege:network=host'],
     control: service({}),
   },
@@ -603,7 +600,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-t.test('one row per hazard: what raises it, and the near miss that does not', (t) => {
+void t.test('one row per hazard: what raises it, and the near miss that does not', (t) => {
   for (const row of ROWS) {
     t.same(raised(row.attack).sort(), [...row.raises].sort(), `${row.kind}: attack`);
     t.same(raised(row.control), row.beside ?? [], `${row.kind}: control`);
