@@ -1,4 +1,5 @@
 import type { UnknownField } from './call.js';
+import { anyValue, emptyObject, foldKey, isZero } from './json-any.js';
 import {
   enter,
   finishScan,
@@ -15,7 +16,7 @@ import {
   shapeError,
   shorten,
   startScan,
-  syntaxError,
+  startsNumber,
   type Scan,
 } from './json-scan.js';
 import type { JsonObject, JsonValue } from './json-value.js';
@@ -99,11 +100,6 @@ export function decodeJsonText(text: string, schema: Schema, depth: number, keep
   return { value: root.type === 'array' ? [] : emptyObject(), unknown: decoder.unknown };
 }
 
-function emptyObject(): JsonObject {
-  // INVARIANT: no prototype, so that the key `__proto__` is data like any other.
-  return Object.create(null) as JsonObject;
-}
-
 /** The value, or null for a JSON null. */
 function decodeValue(decoder: Decoder, given: Schema): JsonValue {
   const code = peek(decoder);
@@ -149,10 +145,6 @@ function decodeValue(decoder: Decoder, given: Schema): JsonValue {
 }
 
 const STRING: Schema = { type: 'string' };
-
-function startsNumber(code: number): boolean {
-  return code === 0x2d || (code >= 0x30 && code <= 0x39);
-}
 
 function mismatch(decoder: Decoder, code: number, expected: string): Refusal {
   let got: string;
@@ -213,12 +205,6 @@ function decodeUnknown(decoder: Decoder, object: JsonObject, key: string): void 
   object[key] = value;
 }
 
-function isZero(value: JsonValue): boolean {
-  if (value === null || value === false || value === 0 || value === '') return true;
-  if (typeof value !== 'object') return false;
-  return Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0;
-}
-
 function indexOf(fields: Fields): ReadonlyMap<string, Field> {
   let index = fieldsByName.get(fields);
   if (index === undefined) {
@@ -231,11 +217,6 @@ function indexOf(fields: Fields): ReadonlyMap<string, Field> {
     index = made;
   }
   return index;
-}
-
-/** Equal for two keys exactly when encoding/json takes them for one (fold.go): ASCII case, U+017F as s, U+212A as k. */
-export function foldKey(key: string): string {
-  return key.replaceAll('\u017f', 's').toLowerCase();
 }
 
 function decodeMap(decoder: Decoder, values: Schema): JsonObject {
@@ -296,46 +277,4 @@ function decodeBytes(decoder: Decoder): string {
     throw shapeError(decoder, 'json-type', 'a base64 string (standard alphabet, padded) belongs here');
   }
   return btoa(atob(text));
-}
-
-/**
- * JSON that no schema describes. `foldKeys` also refuses keys that differ by case alone: the daemon may know the type
- * that the schema does not, and would merge them.
- */
-function anyValue(scan: Scan, foldKeys: boolean): JsonValue {
-  const code = peek(scan);
-  if (code === 0x22) return scanString(scan);
-  if (code === 0x7b) return anyObject(scan, foldKeys);
-  if (code === 0x5b) return anyArray(scan, foldKeys);
-  if (startsNumber(code)) {
-    const { literal, integer } = scanNumber(scan);
-    return numberOf(scan, literal, integer);
-  }
-  return scanWord(scan);
-}
-
-function anyObject(scan: Scan, foldKeys: boolean): JsonObject {
-  const object = emptyObject();
-  enter(scan);
-  if (isEmpty(scan, 0x7d)) return object;
-  const seen = new Set<string>();
-  do {
-    const key = scanKey(scan);
-    const id = foldKeys ? foldKey(key) : key;
-    if (seen.has(id))
-      throw syntaxError(scan, `the key ${JSON.stringify(shorten(key))} comes twice in one object`);
-    seen.add(id);
-    object[key] = anyValue(scan, foldKeys);
-  } while (next(scan, 0x7d));
-  return object;
-}
-
-function anyArray(scan: Scan, foldKeys: boolean): JsonValue[] {
-  const array: JsonValue[] = [];
-  enter(scan);
-  if (isEmpty(scan, 0x5d)) return array;
-  do {
-    array.push(anyValue(scan, foldKeys));
-  } while (next(scan, 0x5d));
-  return array;
 }

@@ -1,4 +1,3 @@
-import type { JsonValue } from './json-value.js';
 import { Refusal } from './refusal.js';
 
 /** Where a decoder stands: the text, the next character, and the way from the root for messages. */
@@ -167,6 +166,11 @@ function hex4(text: string, at: number): number {
   return match === null ? -1 : parseInt(match[0], 16);
 }
 
+/** Whether a number begins with this character. */
+export function startsNumber(code: number): boolean {
+  return code === 0x2d || (code >= 0x30 && code <= 0x39);
+}
+
 /** The literal of a number and whether it has neither fraction nor exponent. */
 export function scanNumber(scan: Scan): { literal: string; integer: boolean } {
   NUMBER.lastIndex = scan.at;
@@ -195,7 +199,7 @@ export function numberOf(scan: Scan, literal: string, integer: boolean): number 
 }
 
 /** `true`, `false` or `null`. */
-export function scanWord(scan: Scan): JsonValue {
+export function scanWord(scan: Scan): boolean | null {
   for (const [word, value] of WORDS) {
     if (scan.text.startsWith(word, scan.at)) {
       scan.at += word.length;

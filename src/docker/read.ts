@@ -117,17 +117,14 @@ function findOperation(
   minor: number,
   apiVersion: string,
 ): { operation: Operation; path: Readonly<Record<string, string>> } {
-  if (minor >= 0 && (minor < OLDEST_API || minor > NEWEST_API)) {
-    throw new Refusal(
-      400,
-      'api-version',
-      `API version ${apiVersion} is not served: use 1.${OLDEST_API} to 1.${NEWEST_API}`,
-    );
-  }
+  if (minor >= 0 && minor < OLDEST_API) throw versionRefused(apiVersion);
   const match = matchOperation(method, path);
   if (match.kind === 'match') {
     const { operation } = match;
-    if (minor < 0 || (minor >= operation.since && minor <= (operation.until ?? NEWEST_API))) return match;
+    // A read in a version not known here is the daemon's to judge: clients negotiate on its answer. A write may mean
+    // something else there than what is inspected here.
+    if (minor > NEWEST_API && operation.writes) throw versionRefused(apiVersion);
+    if (minor < 0 || (minor >= operation.since && minor <= (operation.until ?? minor))) return match;
     throw new Refusal(404, 'unknown-operation', `${operation.id} is not part of API version ${apiVersion}`);
   }
   if (match.kind === 'method-not-allowed') {
@@ -142,6 +139,14 @@ function findOperation(
     404,
     'unknown-operation',
     `${JSON.stringify(shown)} is not in the operation catalogue, so it is denied`,
+  );
+}
+
+function versionRefused(apiVersion: string): Refusal {
+  return new Refusal(
+    400,
+    'api-version',
+    `API version ${apiVersion} is not served: use 1.${OLDEST_API} to 1.${NEWEST_API}`,
   );
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decodeJson, foldKey, parseStrictJson } from '../../src/docker/go-json.js';
+import { decodeJson, parseStrictJson } from '../../src/docker/go-json.js';
+import { foldKey } from '../../src/docker/json-any.js';
 import type { JsonValue } from '../../src/docker/json-value.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { renderJson } from '../../src/docker/render-json.js';

@@ -67,6 +67,7 @@ t.test('targets that pass', async (t) => {
     ['/v1.41/_ping', '/v1.41/_ping'],
     [`/v1.${OLDEST_API}/version`, `/v1.${OLDEST_API}/version`],
     [`/v1.${NEWEST_API}/version`, `/v1.${NEWEST_API}/version`],
+    ['/v1.99/version', '/v1.99/version'],
     ['/version', '/version'],
     ['/volumes', '/volumes'],
     ['/v1.41/containers/json?', '/v1.41/containers/json'],
@@ -140,9 +141,9 @@ t.test('targets that are refused', async (t) => {
     ['GET', '/v2.0/_ping', 400, 'api-version'],
     ['GET', '/v.1.41/_ping', 400, 'api-version'],
     ['GET', '/v1.41/v1.41/_ping', 404, 'unknown-operation'],
-    ['GET', '/v1.99/_ping', 400, 'api-version'],
+    ['POST', '/v1.99/containers/create', 400, 'api-version'],
     ['GET', `/v1.${OLDEST_API - 1}/_ping`, 400, 'api-version'],
-    ['GET', `/v1.${NEWEST_API + 1}/_ping`, 400, 'api-version'],
+    ['POST', `/v1.${NEWEST_API + 1}/containers/c/start`, 400, 'api-version'],
     ['PUT', '/containers/create', 405, 'method-not-allowed'],
     ['HEAD', '/v1.41/containers/json', 405, 'method-not-allowed'],
     ['OPTIONS', '/containers/json', 405, 'method-not-allowed'],
@@ -155,7 +156,10 @@ t.test('targets that are refused', async (t) => {
     t.equal(refusal.status, status, refusal.message);
     t.ok(refusal.message.length < 300);
   }
-  t.match(refusalOf(() => callOf(get('/v1.99/_ping'))).message, `1.${OLDEST_API} to 1.${NEWEST_API}`);
+  t.match(
+    refusalOf(() => callOf(post('/v1.99/containers/c/start'))).message,
+    `1.${OLDEST_API} to 1.${NEWEST_API}`,
+  );
 });
 
 t.test('operations come and go with the version', async (t) => {
@@ -524,6 +528,44 @@ t.test('headers', async (t) => {
     '{"r.example":{"username":"u"}}',
   );
   t.equal(callOf(get('/containers/json', ['X-Registry-Auth', 'e30='])).headers['x-registry-auth'], undefined);
+});
+
+t.test('time is linear in the size', async (t) => {
+  const roomy = { ...limits, target: 1 << 20 };
+  const size = 1 << 19;
+  const targets: Record<string, string> = {
+    blanks: `/containers/json?all=x${'+'.repeat(size)}x`,
+    pairs: `/containers/json?${'&'.repeat(size)}`,
+    escapes: `/containers/json?all=${'%20'.repeat(size / 3)}`,
+    segments: `/images/${'a/'.repeat(size / 2)}json`,
+    suffixes: `/containers/${'json/'.repeat(size / 5)}x`,
+    dots: `/images/${'.a/'.repeat(size / 3)}json`,
+    digits: `/v${'1.'.repeat(size / 2)}/_ping`,
+    integer: `/containers/json?limit=${'9'.repeat(size)}`,
+  };
+  const headers: Record<string, readonly [string, string]> = {
+    'content type': ['Content-Type', `application/json${' ; a=b'.repeat(size / 6)}`],
+    'blank content type': ['Content-Type', `application/json;${' '.repeat(size)}x`],
+    bearer: ['Authorization', `Bearer ${' '.repeat(size)}x!`],
+    auth: ['X-Registry-Auth', `${'='.repeat(size)}x`],
+    upgrade: ['Upgrade', `${'a/'.repeat(size / 2)}`],
+  };
+  const time = (name: string, sent: Sent): void => {
+    const start = performance.now();
+    try {
+      const reading = readHead(headOf(sent), roomy);
+      renderTarget(readCall(reading, undefined, 'id', client, roomy));
+    } catch (error) {
+      t.ok(error instanceof Refusal && error.message.length < 400, name);
+    }
+    t.ok(performance.now() - start < 1000, `${name}: ${Math.round(performance.now() - start)} ms`);
+  };
+  for (const [name, target] of Object.entries(targets)) time(name, { target });
+  for (const [name, header] of Object.entries(headers)) {
+    time(name, post('/images/create', undefined, undefined, [header]));
+    time(name, post('/containers/create', undefined, '{}', [header]));
+    time(name, post('/session', undefined, undefined, [header]));
+  }
 });
 
 t.test('properties', async () => {
