@@ -139,6 +139,8 @@ const HOST_CONFIG: Fields = {
   MaskedPaths: STRINGS,
   ReadonlyPaths: STRINGS,
   Init: BOOL,
+  // 1.25 to 1.27: a program of the host to run as the container's init.
+  InitPath: STRING,
 };
 
 /**
