@@ -12,7 +12,7 @@ export interface Target {
   readonly rawQuery: string;
 }
 
-const AUTHORITY = /^https?:\/\/([A-Za-z0-9._:[\]%-]*)(.*)$/i;
+const AUTHORITY = /^https?:\/\/(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?([/?#].*)?$/i;
 const CONTROL = /[\0-\x1f\x7f]/;
 // INVARIANT: the only spelling of a version that passes; the router of dockerd takes any `/v[0-9.]+` (server.go).
 const VERSION = /^1\.([1-9][0-9]{0,2})$/;
@@ -58,7 +58,7 @@ export function parseTarget(target: string, maximum: number): Target {
 /** The path and query of an absolute-form target; Go serves these on their path alone, whatever the authority. */
 function originOf(target: string): string {
   const match = AUTHORITY.exec(target);
-  const rest = match?.[2];
+  const rest = match?.[1];
   if (rest === undefined || !rest.startsWith('/')) {
     throw new Refusal(
       400,
