@@ -32,12 +32,20 @@ function inspectBuilder(call: Call, found: Findings): void {
   }
 }
 
+/** The path is joined to the context's root and cleaned before it is opened (builder/remotecontext/detect.go). */
+function inspectDockerfile(path: string, found: Findings): string {
+  const clean = path === '' ? '' : cleanPath(path);
+  if (clean === '..' || clean.startsWith('../')) raise(found, 'build-dockerfile', clean);
+  return clean;
+}
+
 export function inspectBuild(_body: JsonValue, found: Findings, call: Call): void {
   const network = queryText(call, 'networkmode');
   const remote = queryText(call, 'remote');
+  const dockerfile = inspectDockerfile(queryText(call, 'dockerfile'), found);
   const args = keysOf(queryJson(call, 'buildargs'));
   state(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
-  state(found, 'build.dockerfile', queryText(call, 'dockerfile'));
+  state(found, 'build.dockerfile', dockerfile);
   state(found, 'build.remote', remote);
   state(found, 'build.args', args);
   state(found, 'build.labels', keysOf(queryJson(call, 'labels')));

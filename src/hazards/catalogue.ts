@@ -72,6 +72,14 @@ export const HAZARDS = [
     permit: 'remote-context:https://git.example.com/**',
   },
   {
+    kind: 'build-dockerfile',
+    argument: 'text',
+    title: 'A Dockerfile outside the context',
+    lets: 'A path that leads out of the build context asks the daemon for a file of the host. Engines refuse it; it has no honest use.',
+    attack: 'T1612',
+    permit: 'build-dockerfile:../Dockerfile',
+  },
+  {
     kind: 'build-network',
     argument: 'text',
     title: 'A build on another network',
@@ -770,7 +778,7 @@ export const FACTS = [
     name: 'build.dockerfile',
     type: 'string',
     operations: BUILD,
-    doc: 'Path of the Dockerfile in the context, as written; `""` for the default.',
+    doc: 'Path of the Dockerfile in the context, cleaned; `""` for the default.',
   },
   {
     name: 'build.remote',

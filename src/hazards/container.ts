@@ -21,7 +21,7 @@ import {
   type Judge,
 } from './judge.js';
 import { logConfig } from './logging.js';
-import { binds, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
+import { binds, mountHostPath, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
 import { impliedIpcMode, namespaceMode, networkMode } from './namespaces.js';
 import {
   dnsOptions,
@@ -118,6 +118,8 @@ const HOST_CONFIG: Readonly<Record<string, Judge>> = {
   MaskedPaths: maskedPaths,
   ReadonlyPaths: readonlyPaths,
   Init: harmless,
+  // API 1.25: a program of the host, mounted into the container as its first process.
+  InitPath: text(mountHostPath),
 };
 
 /**

@@ -105,7 +105,7 @@ void t.test('facts of builds, images, exec and services', (t) => {
   });
   t.match(inspect(build).facts, {
     'build.tags': ['ci/app:latest', 'ci/app:2'],
-    'build.dockerfile': 'a/../Dockerfile',
+    'build.dockerfile': 'Dockerfile',
     'build.args': ['V'],
     'build.labels': ['l'],
     'build.pull': true,
@@ -144,6 +144,7 @@ void t.test('a HostConfig is judged wherever an engine may find it', (t) => {
   t.equal(inspect(legacy).facts['network.mode'], 'host');
   const both = create({ Memory: 1 }, { Privileged: true });
   t.same(raised(both), ['privileged'], 'top level beside a HostConfig');
+  t.same(raised(create({ InitPath: '/usr/../bin/evil' })), ['bind:/bin/evil'], 'a host program as init');
   t.same(raised(makeCall('ContainerStart', { path: { id: 'c' }, body: { Privileged: true } })), [
     'privileged',
   ]);

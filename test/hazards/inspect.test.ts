@@ -54,6 +54,12 @@ const ROWS: readonly Row[] = [
     control: build({ query: { remote: '' } }),
   },
   {
+    kind: 'build-dockerfile',
+    attack: build({ query: { dockerfile: 'a/../../../etc/passwd' } }),
+    raises: ['build-dockerfile:../../etc/passwd'],
+    control: build({ query: { dockerfile: './a/../b/Dockerfile' } }),
+  },
+  {
     kind: 'build-network',
     attack: build({ query: { networkmode: 'container:db' } }),
     raises: ['build-network:container:db'],
