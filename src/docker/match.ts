@@ -32,6 +32,7 @@ const UNKNOWN: OperationMatch = { kind: 'unknown' };
 const NONE: readonly Template[] = [];
 const NO_OPERATIONS: readonly Operation[] = [];
 const exactPaths = collectExact();
+const longestExact = Math.max(...Array.from(exactPaths.keys(), (path) => path.length));
 const families = collectFamilies();
 
 /**
@@ -41,7 +42,8 @@ const families = collectFamilies();
  * @param path version-stripped and percent-decoded once
  */
 export function matchOperation(method: string, path: string): OperationMatch {
-  const exact = exactPaths.get(path);
+  // Hashing a long path costs more than knowing that it cannot be one of these.
+  const exact = path.length > longestExact ? undefined : exactPaths.get(path);
   if (exact !== undefined) {
     for (const operation of exact) {
       if (operation.method === method) return { kind: 'match', operation, path: emptyPath() };
@@ -80,11 +82,11 @@ function matchFirst(
 /** The parameters of a path that the template matches, else undefined. The first segment is known to be right. */
 function readTemplate(template: Template, path: string): Record<string, string> | undefined {
   const start = template.prefix.length;
-  const parameters = emptyPath();
   if (template.second !== '') {
     const parts = path.slice(start).split(template.suffix, 3);
     const [first = '', second = ''] = parts;
     if (parts.length !== 2 || !isSegment(first) || !isSegment(second)) return undefined;
+    const parameters = emptyPath();
     parameters[template.name] = first;
     parameters[template.second] = second;
     return parameters;
@@ -92,7 +94,8 @@ function readTemplate(template: Template, path: string): Record<string, string> 
   const end = path.length - template.suffix.length;
   if (end <= start || !path.endsWith(template.suffix)) return undefined;
   const value = path.slice(start, end);
-  if (template.spans ? !isSpan(value) : value.includes('/')) return undefined;
+  if (value.includes('/') && !(template.spans && isSpan(value))) return undefined;
+  const parameters = emptyPath();
   parameters[template.name] = value;
   return parameters;
 }
