@@ -1,9 +1,9 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, supportDir } from '../support/command.js';
 import { missing, python, startEngine, type Engine } from '../support/engine.js';
-import { startGuard, type Target } from '../support/guard.js';
+import { startGuard, type Guard, type Target } from '../support/guard.js';
 import { cases, normalise, prelude, type ParityCase } from '../support/parity-cases.js';
 import { formatTable, sameWords } from '../support/table.js';
 
@@ -70,7 +70,58 @@ async function main(): Promise<void> {
     });
   }
 
+  if (only === undefined || only === 'sdk') await compareSdk(engine, direct, guard, rows);
+
   t.comment(`dockerd ${engine.version}\n${formatTable(['command', 'direct', 'guard', 'same'], rows)}`);
+}
+
+interface Step {
+  readonly name: string;
+  readonly result: unknown;
+  readonly seconds: number;
+}
+
+/** The Docker SDK for Python: one process per target works through sdk-parity.py; each step's result must agree. */
+async function compareSdk(engine: Engine, direct: Target, guard: Guard, rows: string[][]): Promise<void> {
+  await t.test('Docker SDK for Python', { timeout: 200_000 }, async (t) => {
+    const reason = missing({ sdk: true });
+    if (reason !== undefined) {
+      t.comment(reason);
+      return;
+    }
+    const expected = await runSdk(t, engine, direct, 'sdka');
+    t.ok(expected.length > 15, 'the direct run goes through all steps');
+    for (const [target, name] of [
+      [guard.tcp, 'sdkb'],
+      [guard.unix, 'sdkc'],
+    ] as const) {
+      const found = new Map((await runSdk(t, engine, target, name)).map((step) => [step.name, step]));
+      for (const step of expected) {
+        const other = found.get(step.name);
+        t.notMatch(step.result, { exception: /./ }, `direct: ${step.name} works`);
+        const same = t.same(other?.result, step.result, `${target.name}: ${step.name}`);
+        rows.push([
+          `sdk ${step.name}`,
+          `${step.seconds} s`,
+          `${target.name} ${other?.seconds ?? '-'} s`,
+          same ? 'yes' : 'NO',
+        ]);
+      }
+    }
+  });
+}
+
+async function runSdk(t: Test, engine: Engine, target: Target, name: string): Promise<Step[]> {
+  const outcome = await run(python, [join(supportDir, 'sdk-parity.py'), name], {
+    timeout: 60_000,
+    env: { DOCKER_HOST: target.host, HOME: engine.dir },
+  });
+  t.equal(outcome.code, 0, `${target.name}: runs to its end`);
+  if (outcome.stderr !== '') t.comment(`${target.name}: ${outcome.stderr.slice(-3000)}`);
+  return outcome.stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Step);
 }
 
 async function runCase(one: ParityCase, index: number, engine: Engine, target: Target): Promise<Result> {
