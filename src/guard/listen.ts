@@ -270,7 +270,7 @@ function createServer(config: ListenConfig, limits: Limits): Server {
   const server: Server =
     tls === undefined
       ? createHttpServer(options)
-      : (createHttpsServer({
+      : createHttpsServer({
           ...options,
           cert: readFileSync(tls.cert),
           key: readFileSync(tls.key),
@@ -281,7 +281,7 @@ function createServer(config: ListenConfig, limits: Limits): Server {
             requestCert: true,
             rejectUnauthorized: tls.clientAuth !== 'optional',
           }),
-        }) as unknown as Server);
+        });
   server.maxConnections = limits.connections;
   // Half-closed requests get their answer, as dockerd gives it; streams are ended by `accept` above.
   (server as unknown as { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;

@@ -45,7 +45,7 @@ export function openMetrics(): Metrics {
     contentType: new Registry().contentType,
     decision(operation, verdict, code) {
       let byCode = decisions.get(operation);
-      if (byCode === undefined) decisions.set(operation, (byCode = new Map()));
+      if (byCode === undefined) decisions.set(operation, (byCode = new Map<string, number>()));
       // The verdict follows from the code, so the key needs no joining on the hot path for the usual answer.
       add(byCode, verdict === 'allow' ? 'allow' : `deny ${code}`);
     },
