@@ -34,7 +34,7 @@ const decision: DecisionEvent = {
 t.test('one JSON line for each event, complete and masked', async (t) => {
   const line = formatEvent(decision, '2026-01-01T00:00:00.000Z');
   t.ok(line.endsWith('\n') && line.indexOf('\n') === line.length - 1, 'one line, whatever the client sent');
-  const parsed = JSON.parse(line);
+  const parsed: unknown = JSON.parse(line);
   t.match(parsed, {
     v: 1,
     id: 'abc-1.d',
@@ -45,7 +45,7 @@ t.test('one JSON line for each event, complete and masked', async (t) => {
   });
   t.notOk(line.includes('a'.repeat(64)), 'the whole token hash is not in the line');
   t.notOk(line.includes('secret'));
-  const outcome = JSON.parse(
+  const outcome: unknown = JSON.parse(
     formatEvent(
       {
         event: 'outcome',
@@ -73,7 +73,7 @@ t.test('attacker-controlled text cannot make a line long', async (t) => {
     't',
   );
   t.ok(line.length < 200_000, `${line.length} characters`);
-  t.equal(JSON.parse(line).hazards.length, 65);
+  t.equal((JSON.parse(line) as { hazards: unknown[] }).hazards.length, 65);
   t.equal(maskCredentials('a://b@c d://e:f@g h@i'), 'a://***@c d://***@g h@i');
   const started = performance.now();
   maskCredentials('://'.repeat(100_000) + '@');
