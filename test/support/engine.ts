@@ -183,9 +183,9 @@ async function importBaseImages(dir: string, socket: string): Promise<void> {
     query.append('changes', 'CMD ["/bin/sh"]');
     query.append('changes', `LABEL base=${label}`);
     query.append('changes', 'ENV PATH=/bin');
-    const answer = await send(socket, 'POST', `/images/create?${query}`, readFileSync(tar));
+    const answer = await send(socket, 'POST', `/images/create?${query.toString()}`, readFileSync(tar));
     if (answer.status !== 200 || answer.body.includes('errorDetail')) {
-      throw new Error(`import of ${repo} failed: ${answer.status} ${answer.body}`);
+      throw new Error(`import of ${repo} failed: ${answer.status} ${answer.body.toString()}`);
     }
   }
   rmSync(root, { recursive: true, force: true });
