@@ -79,7 +79,9 @@ export async function run(args: string[], io: Io): Promise<number> {
   say('Try next, in another terminal:');
   say(`  docker -H ${first} version     passes: anyone may look`);
   say(`  docker -H ${first} run alpine  is denied, with the reason`);
-  say('  npx breakwater demo                          replays the build attack, step by step');
+  // From a checkout there is no `breakwater` on the PATH.
+  const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
+  say(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
 
   await stopSignal();
   say('breakwater: stopping');

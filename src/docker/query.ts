@@ -55,10 +55,19 @@ export function readParameters(
     } else if (parameter !== undefined) {
       const read = readParameter(name, value, parameter, depth, into.unknown);
       if (read !== undefined) into.query[name] = read;
-    } else if (value !== '') into.unknown.push({ where: `?${name}`, value });
+    } else if (!ZERO.has(value)) into.unknown.push({ where: `?${name}`, value });
   }
   for (const [name, value] of lists) into.query[name] = { type: 'strings', value };
 }
+
+/**
+ * What an unknown parameter may be without anybody judging it: a zero value is dropped, as in a body. The SDK for
+ * Python sends `trunc_cmd=0` with every list.
+ */
+const ZERO = new Set(['', '0', 'false']);
+
+/** Booleans that handlers test for `""` first: `rm=` on a build and `pause=` on a commit mean the default, true. */
+const DEFAULT_TRUE = new Set(['rm', 'pause']);
 
 /** The canonical value, or undefined when the value means the same as no parameter at all. */
 function readParameter(
@@ -73,8 +82,7 @@ function readParameter(
     case 'strings':
       return { type: 'string', value };
     case 'boolean':
-      // The one boolean that handlers test for `""` first: `rm=` on a build means the default, which is true.
-      if (value === '' && name === 'rm') return undefined;
+      if (value === '' && DEFAULT_TRUE.has(name)) return undefined;
       return { type: 'boolean', value: readBoolean(value) };
     case 'integer':
       return value === '' ? undefined : { type: 'integer', value: readInteger(name, value) };

@@ -62,6 +62,11 @@ const FORM = 'application/x-www-form-urlencoded';
 const JSON_TYPE = 'application/json';
 /** Most bytes of a body on an operation that reads none: forms, and query options sent again as JSON. */
 const SMALL_BODY = 64 * 1024;
+/**
+ * BuildKit clients send this one once for each method that the session serves, and the daemon reads the list
+ * (moby daemon/server/router/session). Its values are kept in one text, a line each; no header value has a line feed.
+ */
+const LIST_HEADER = 'x-docker-expose-session-grpc-method';
 const NO_FRAMING: Framing = { kind: 'none' };
 const UPGRADE = /^[!#$%&'*+.^_`|~0-9a-z-]+(?:\/[!#$%&'*+.^_`|~0-9a-z-]+)?$/;
 const BAD_FIELD = /[^\t\x20-\x7e]/;
@@ -168,10 +173,14 @@ function pickHeaders(
     const name = (raw[index] ?? '').toLowerCase();
     if (!operation.headers.includes(name)) continue;
     const value = (raw[index + 1] ?? '').trim();
-    if (name in picked)
-      throw new Refusal(400, 'duplicate-header', `the header ${name} comes twice: send it once`);
     if (BAD_FIELD.test(value))
       throw new Refusal(400, 'header-character', `the header ${name} is not plain ASCII`);
+    if (name in picked) {
+      if (name !== LIST_HEADER)
+        throw new Refusal(400, 'duplicate-header', `the header ${name} comes twice: send it once`);
+      picked[name] += `\n${value}`;
+      continue;
+    }
     const registry = name === 'x-registry-auth' || name === 'x-registry-config';
     picked[name] = registry ? readRegistryAuth(name, value, limits) : value;
   }

@@ -82,7 +82,8 @@ export function renderHeaders(call: Call): string[] {
     headers.push('Content-Type', call.body.contentType);
   for (const name of call.operation.headers) {
     const value = call.headers[name];
-    if (value !== undefined) headers.push(name, value);
+    if (value === undefined) continue;
+    for (const line of value.split('\n')) headers.push(name, line);
   }
   return headers;
 }
