@@ -12,6 +12,8 @@ export interface AuditWriter {
   record(event: AuditEvent, written?: Written): void;
   /** Writes what is queued now, synchronously. */
   flush(): void;
+  /** Opens the file anew by its name, for log rotation. On failure the old one stays in use. @throws Error */
+  reopen(): void;
   close(): void;
   /** Lines written, failed writes, and whether the last write worked. */
   readonly stats: { lines: number; failures: number; healthy: boolean };
@@ -25,7 +27,8 @@ const PIPE_PATIENCE = 2_000;
  * @throws Error when the file cannot be opened.
  */
 export function openAuditWriter(file: string): AuditWriter {
-  const fd = file === '-' ? 1 : openSync(file, 'a', 0o600);
+  const open = (): number => (file === '-' ? 1 : openSync(file, 'a', 0o600));
+  let fd = open();
   const stats = { lines: 0, failures: 0, healthy: true };
   let lines: string[] = [];
   let waiting: Written[] = [];
@@ -68,6 +71,13 @@ export function openAuditWriter(file: string): AuditWriter {
         scheduled = true;
         setImmediate(flush);
       }
+    },
+    reopen() {
+      if (fd === 1) return;
+      flush();
+      const old = fd;
+      fd = open();
+      closeSync(old);
     },
     close() {
       flush();

@@ -83,6 +83,8 @@ export async function run(args: string[], io: Io): Promise<number> {
   const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
   say(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
 
+  // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.
+  process.on('SIGHUP', () => void guard.reload());
   await stopSignal();
   say('breakwater: stopping');
   await guard.close();

@@ -3,9 +3,8 @@ import { openAuditWriter } from '../audit/writer.js';
 import { openBodyBudget } from '../capture/body-budget.js';
 import type { Config } from '../config/config.js';
 import { openPolicyStore } from '../config/policy-store.js';
-import { OPERATIONS } from '../docker/catalogue.js';
-import { FACTS, HAZARDS } from '../hazards/catalogue.js';
 import type { Client } from '../docker/call.js';
+import { VOCABULARY } from '../policy/builtin.js';
 import { openEngine } from '../upstream/engine.js';
 import { startTrialEngine } from '../upstream/trial-engine.js';
 import { openAdmin } from './admin.js';
@@ -30,6 +29,8 @@ export interface RunningGuard {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** URL of the admin listener, or undefined when it is switched off. */
   readonly adminUrl: string | undefined;
+  /** Looks at the policy files now, and opens the audit file anew (after a rotation). */
+  reload(): Promise<void>;
   /**
    * Graceful stop: takes no new calls, lets running ones finish until the deadline, then cuts what is left.
    *
@@ -47,8 +48,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const { config } = options;
   const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
   const metrics = openMetrics();
-  const vocabulary = { operations: OPERATIONS, hazards: HAZARDS, facts: FACTS };
-  const policy = await openPolicyStore(config.policy, vocabulary, (event) => {
+  const policy = await openPolicyStore(config.policy, VOCABULARY, (event) => {
     metrics.reload(event.ok);
     if (event.ok) log.info({ revision: event.revision }, 'policy loaded');
     else
@@ -107,6 +107,14 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   return {
     listeners: listeners.map(({ name, url }) => ({ name, url })),
     adminUrl: admin?.url,
+    async reload() {
+      try {
+        audit.reopen();
+      } catch (error) {
+        log.error({ err: error }, 'the audit file cannot be opened anew; the old one stays in use');
+      }
+      await policy.reload();
+    },
     async close(deadline = config.limits.drain) {
       guard.draining = true;
       for (const listener of listeners) listener.close();
