@@ -1,0 +1,110 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import type { Limits } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load.js';
+import { startGuard } from '../../src/guard/guard.js';
+import { startRecordingUpstream, type RecordingUpstream } from '../support/recording-upstream.js';
+import { talk, type RawTarget } from '../support/raw.js';
+
+export interface AuditLine {
+  readonly event: 'decision' | 'outcome';
+  readonly call: string;
+  readonly operation: string;
+  readonly verdict: string;
+  readonly code: string;
+  readonly reason: string;
+  readonly hazards: readonly string[];
+  readonly client: { readonly address: string; readonly listener: string };
+  readonly sources: readonly string[];
+  readonly status: number;
+  readonly end: string;
+}
+
+/** A guard in this process, in front of an engine that records. */
+export interface Guarded {
+  readonly tcp: RawTarget & { readonly port: number };
+  readonly unix: RawTarget & { readonly path: string };
+  readonly upstream: RecordingUpstream;
+  /** Audit lines since the last call of this function. */
+  audit(): AuditLine[];
+  /** All audit lines as they are in the file. */
+  auditText(): string;
+  /** The value of one sample of `/metrics`, by its name and labels as printed; 0 when it is not there. */
+  metric(sample: string): Promise<number>;
+  close(deadline?: number): Promise<void>;
+}
+
+export interface GuardedOptions {
+  readonly policy: unknown;
+  readonly limits?: Partial<Limits>;
+  /** ms */
+  readonly upstreamTimeout?: number;
+  /** Instead of the recording one. */
+  readonly upstreamUrl?: string;
+}
+
+/** Starts a guard on a free TCP port and a unix socket. */
+export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
+  const directory = mkdtempSync(join(tmpdir(), 'bw-guarded-'));
+  const file = (name: string): string => join(directory, name);
+  const upstream = await startRecordingUpstream();
+  writeFileSync(file('policy.json'), JSON.stringify(options.policy));
+  writeFileSync(
+    file('config.json'),
+    JSON.stringify({
+      listen: [
+        { name: 'tcp', url: 'tcp://127.0.0.1:0' },
+        { name: 'unix', url: `unix://${file('docker.sock')}` },
+      ],
+      upstream: { url: options.upstreamUrl ?? upstream.url, timeout: options.upstreamTimeout ?? 5_000 },
+      policy: [file('policy.json')],
+      admin: { url: 'tcp://127.0.0.1:0' },
+      audit: { file: file('audit.jsonl') },
+      limits: options.limits ?? {},
+    }),
+  );
+  const loaded = loadConfig(file('config.json'), { listen: [], policy: [] });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
+  const guard = await startGuard({ config: loaded.config, log: pino({ level: 'silent' }) });
+  const admin = new URL(guard.adminUrl ?? '');
+  let read = 0;
+  const auditText = (): string => readFileSync(file('audit.jsonl'), 'utf8');
+  return {
+    tcp: { port: Number(new URL(guard.listeners[0]!.url.replace('tcp:', 'http:')).port) },
+    unix: { path: file('docker.sock') },
+    upstream,
+    auditText,
+    audit() {
+      const text = auditText();
+      const fresh = text.slice(read);
+      read = text.length;
+      return fresh
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as AuditLine);
+    },
+    async metric(sample) {
+      const { answers } = await talk({ port: Number(admin.port) }, [
+        'GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n',
+      ]);
+      const line = answers[0]?.body
+        .toString()
+        .split('\n')
+        .find((one) => one.startsWith(`${sample} `));
+      return line === undefined ? 0 : Number(line.slice(sample.length + 1));
+    },
+    async close(deadline = 500) {
+      await guard.close(deadline);
+      await upstream.close();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** `/_ping` through the guard: 200 when it is well. */
+export async function ping(target: RawTarget): Promise<number> {
+  const { answers } = await talk(target, ['GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n'], { linger: 0 });
+  return answers[0]?.status ?? 0;
+}
