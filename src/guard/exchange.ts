@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Call, Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
+import type { Refusal } from '../docker/refusal.js';
 
 /** How a call ended, as the outcome line and the metrics name it. */
 export type End = 'complete' | 'refused' | 'client-gone' | 'upstream-error' | 'upstream-timeout' | 'shutdown';
@@ -30,6 +31,10 @@ export interface Exchange {
   bytesOut: number;
   /** Ends the upstream side; set while there is one. */
   cut: ((end: End) => void) | undefined;
+  /** The answer says that the connection closes: whatever is pipelined behind it is not served. */
+  closing: boolean;
+  /** What the HTTP parser found wrong with the rest of this request. */
+  unreadable: Refusal | undefined;
   /** True once the outcome is on record. */
   finished: boolean;
   /** Starts the next pipelined request of the connection. */

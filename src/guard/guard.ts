@@ -135,6 +135,7 @@ function listenerEvents(guard: GuardState): ListenerEvents {
       guard.metrics.clientError(code);
       recordUnreadable(guard, code, message, client, target);
     },
+    broken: (code) => guard.metrics.clientError(code),
   };
 }
 

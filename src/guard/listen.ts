@@ -10,8 +10,10 @@ import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
+import { Refusal } from '../docker/refusal.js';
 import { nextCallId, type Exchange } from './exchange.js';
 import { identifyConnection } from './identify.js';
+import { endGently } from './linger.js';
 
 export interface Listener {
   readonly name: string;
@@ -28,6 +30,8 @@ export interface ListenerEvents {
   serve(exchange: Exchange): void;
   /** Something that is not an HTTP request, or came too slowly or too large. `client` is who sent it. */
   unreadable(code: string, message: string, client: Client, target: string): void;
+  /** The same of a request that is being read already, and is denied itself for it. */
+  broken(code: string): void;
   connections: { open: number; accepted: number; dropped: number };
   warn(message: string): void;
 }
@@ -87,6 +91,8 @@ export async function openListener(
   const begin = (request: IncomingMessage, response: ServerResponse, more: Partial<Exchange>): void => {
     const socket = request.socket;
     const connection = connections.get(socket)!;
+    // What was parsed before the connection was cut, or follows an answer that closes it, is not served.
+    if (socket.destroyed || closes(connection.exchange)) return;
     const exchange: Exchange = {
       id: nextCallId(),
       started: performance.now(),
@@ -102,6 +108,8 @@ export async function openListener(
       bytesIn: 0,
       bytesOut: 0,
       cut: undefined,
+      closing: false,
+      unreadable: undefined,
       finished: false,
       next: undefined,
       ...more,
@@ -121,7 +129,7 @@ export async function openListener(
   };
   const serveNext = (connection: Connection): void => {
     const exchange = connection.queue.shift();
-    if (exchange === undefined || exchange.socket.destroyed) return;
+    if (exchange === undefined || exchange.socket.destroyed || closes(connection.exchange)) return;
     connection.exchange = exchange;
     if (connection.queue.length > 0) exchange.next = () => serveNext(connection);
     events.serve(exchange);
@@ -153,6 +161,9 @@ export async function openListener(
       const response = new ServerResponse(request);
       response.shouldKeepAlive = false;
       response.assignSocket(socket);
+      // An ordinary answer on a connection that the HTTP server does not watch any more. What follows the request
+      // is never read as another one.
+      response.once('finish', () => endGently(socket));
       begin(request, response, { upgradeHead: head, expectsContinue: request.headers.expect !== undefined });
     };
     // The last bytes of the answer before may still be on their way to the kernel.
@@ -173,14 +184,23 @@ export async function openListener(
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const connection = connections.get(socket);
     const [status, code, message] = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
-    if (error.code !== 'ECONNRESET' && connection !== undefined) {
-      events.unreadable(code, `${message} (${error.code ?? error.message})`, connection.client, '');
-    }
+    const reason = `${message} (${error.code ?? error.message})`;
     const exchange = connection?.exchange;
-    const answering = exchange !== undefined && !exchange.finished;
-    if (socket.writable && !answering) socket.end(answer(status, message));
+    const running = exchange?.finished === false;
+    const unjudged = running && exchange.call === undefined && !exchange.response.headersSent;
+    // The rest of a request that was refused before it was whole is on record already, and answered.
+    const refused = exchange?.finished === true && !exchange.request.complete;
+    if (error.code !== 'ECONNRESET' && connection !== undefined && !refused) {
+      if (unjudged) {
+        events.broken(code);
+        exchange.unreadable ??= new Refusal(status, code, reason);
+      } else {
+        events.unreadable(code, reason, connection.client, '');
+      }
+    }
+    if (socket.writable && !refused && (!running || unjudged)) socket.end(answer(status, reason));
     // An answer in progress is cut rather than mixed with an error text.
-    if (answering) exchange.cut?.('client-gone');
+    if (running) exchange.cut?.('client-gone');
     socket.destroySoon();
   });
   server.on('drop', () => {
@@ -214,6 +234,12 @@ interface Connection {
   readonly queue: Exchange[];
 }
 
+/** Did its answer say that the connection closes? Node says so too, when a client was not told to continue. */
+function closes(exchange: Exchange | undefined): boolean {
+  if (exchange === undefined) return false;
+  return exchange.closing || (exchange.response.headersSent && !exchange.response.shouldKeepAlive);
+}
+
 /** Most pipelined requests that may wait on one connection. */
 const PIPELINE_LIMIT = 64;
 
@@ -241,6 +267,7 @@ const CLIENT_ERRORS: Readonly<Record<string, readonly [number, string, string]>>
     'head-timeout',
     'the request head did not arrive in time (limits.headersTimeout)',
   ],
+  HPE_INVALID_EOF_STATE: [400, 'cut-short', 'the connection ended before the request was whole'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'chunk-extensions', 'the chunk extensions are too large'],
 };
 
@@ -283,6 +310,9 @@ function createServer(config: ListenConfig, limits: Limits): Server {
           }),
         });
   server.maxConnections = limits.connections;
+  // Node leaves out what is beyond 2,000 headers by default, but its parser has acted on it: a Content-Type or a
+  // second Host could hide there. The size of the head is limited instead.
+  server.maxHeadersCount = 0;
   // Half-closed requests get their answer, as dockerd gives it; streams are ended by `accept` above.
   (server as unknown as { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   return server;

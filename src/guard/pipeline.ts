@@ -77,27 +77,32 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
 
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
   guard.audit.record(decisionEvent(call, sources, inspection, verdict, revision), (failure) => {
-    if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
-      refuse(
-        guard,
-        exchange,
-        new Refusal(503, 'audit', 'the audit trail cannot be written, so the call was not made'),
-      );
-    } else if (exchange.socket.destroyed) {
-      // Nobody is left to read the answer; a stream started now would have nobody to end it.
-      finish(guard, exchange, 0, 'client-gone');
-    } else if (!passes) {
-      refuse(guard, exchange, new Refusal(403, verdict.code, verdict.reason));
-    } else if (guard.metrics.streams > guard.config.upstream.maxConnections) {
-      refuse(
-        guard,
-        exchange,
-        new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)'),
-      );
-    } else if (call.operation.response === 'hijack') {
-      tunnel(guard, exchange, call);
-    } else {
-      forward(guard, exchange, call);
+    try {
+      if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
+        refuse(
+          guard,
+          exchange,
+          new Refusal(503, 'audit', 'the audit trail cannot be written, so the call was not made'),
+        );
+      } else if (!exchange.socket.writable) {
+        // Nobody is left to read the answer; a stream started now would have nobody to end it.
+        finish(guard, exchange, 0, 'client-gone');
+      } else if (!passes) {
+        refuse(guard, exchange, new Refusal(403, verdict.code, verdict.reason));
+      } else if (guard.metrics.streams > guard.config.upstream.maxConnections) {
+        refuse(
+          guard,
+          exchange,
+          new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)'),
+        );
+      } else if (call.operation.response === 'hijack') {
+        tunnel(guard, exchange, call);
+      } else {
+        forward(guard, exchange, call);
+      }
+    } catch (error) {
+      // Rendering checks once more what it writes; the verdict is on record, so only the call itself fails.
+      refuse(guard, exchange, toRefusal(guard, error));
     }
   });
 }
@@ -109,7 +114,7 @@ function mayPassUnrecorded(guard: GuardState, call: Call): boolean {
 
 /** INVARIANT: whatever a step throws ends here, as a denial on record, never as a pass and never as a crash. */
 function deny(guard: GuardState, exchange: Exchange, error: unknown): void {
-  const refusal = toRefusal(guard, error);
+  const refusal = exchange.unreadable ?? toRefusal(guard, error);
   const { request, reading } = exchange;
   const operation = reading?.operation.id ?? '';
   guard.metrics.decision(operation, 'deny', refusal.code);

@@ -1,0 +1,21 @@
+import type { Socket } from 'node:net';
+
+/** How long a client may go on sending what nobody reads any more (milliseconds). */
+export const LINGER = 30_000;
+
+/**
+ * Ends our half of a connection and throws away what still comes, until the client has ended too. Closing at once
+ * would reset the connection under the answer, and the client would see "connection reset" instead of it.
+ */
+export function endGently(socket: Socket): void {
+  if (socket.destroyed) return;
+  if (socket.readableEnded) {
+    socket.destroySoon();
+    return;
+  }
+  const timer = setTimeout(() => socket.destroy(), LINGER);
+  socket.once('close', () => clearTimeout(timer));
+  socket.once('end', () => socket.destroySoon());
+  socket.end();
+  socket.resume();
+}
