@@ -21,6 +21,7 @@ const exec = (body: string, ...headers: string[]): string => postJson(EXEC_START
 const ATTACH = '/v1.41/containers/web/attach?stream=1&stdin=1&stdout=1';
 const ATTACHED = 'POST /v1.41/containers/web/attach?stdin=1&stdout=1&stream=1';
 const NOT_FOUND = json(404, '{"message":"no such container"}');
+const OUTPUT = bytes('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\noutput', 'end');
 const WEBSOCKET = [
   'Connection: Upgrade',
   'Upgrade: websocket',
@@ -157,8 +158,8 @@ export const UPGRADE_CASES: readonly Case[] = [
     closes: true,
   },
   {
-    name: 'upgrade: attach under another protocol name',
-    bytes: post(ATTACH, 'Connection: Upgrade', 'Upgrade: h2c'),
+    name: 'upgrade: attach under a protocol name that nobody uses',
+    bytes: post(ATTACH, 'Connection: Upgrade', 'Upgrade: breakout/1.0'),
     expect: 'denied',
     status: 403,
     code: 'hazard',
@@ -251,10 +252,7 @@ export const UPGRADE_CASES: readonly Case[] = [
   {
     name: 'upgrade: exec start with Upgrade but without Connection, and a request behind it',
     bytes: exec('{"Detach":false}', 'Upgrade: tcp') + EVIL,
-    engine: (request, socket) => {
-      echo()(request, socket);
-      setTimeout(() => socket.end('output'), 20);
-    },
+    engine: OUTPUT,
     expect: 'passes',
     status: 200,
     upstream: [`POST ${EXEC_START} {"Detach":false}`],
@@ -266,10 +264,21 @@ export const UPGRADE_CASES: readonly Case[] = [
     bytes: PING + exec('{}', ...UPGRADE) + EVIL,
     expect: 'refused',
     status: [],
-    upstream: ['GET /_ping'],
+    code: 'pipeline',
+    upstream: [],
     closes: true,
   },
   // ---- near misses
+  {
+    name: 'upgrade: attach under the name of another protocol arrives as tcp',
+    bytes: post(ATTACH, 'Connection: Upgrade', 'Upgrade: H2C'),
+    engine: echo(),
+    expect: 'passes',
+    status: 101,
+    upstream: [ATTACHED],
+    carries: ['upgrade: tcp'],
+    stream: '',
+  },
   {
     name: 'upgrade: exec start with early stdin, which arrives only after the 101',
     bytes: exec('{"Detach":false,"Tty":false}', ...UPGRADE) + 'early stdin',
@@ -325,10 +334,7 @@ export const UPGRADE_CASES: readonly Case[] = [
   {
     name: 'upgrade: attach without an upgrade is an ordinary stream',
     bytes: post('/v1.41/containers/web/attach?stream=1&stdout=1'),
-    engine: (request, socket) => {
-      echo()(request, socket);
-      setTimeout(() => socket.end('output'), 20);
-    },
+    engine: OUTPUT,
     expect: 'passes',
     status: 200,
     upstream: ['POST /v1.41/containers/web/attach?stdout=1&stream=1'],
@@ -467,7 +473,7 @@ export const HEADER_CASES: readonly Case[] = [
     name: 'headers: Connection: close on a denied request, and another request behind it',
     bytes: create(PRIVILEGED, 'Connection: close') + create(HARMLESS),
     expect: 'denied',
-    status: 403,
+    status: 400,
     upstream: [],
     closes: true,
   },

@@ -32,7 +32,11 @@ const BUILD_ATTACKS: readonly (readonly [name: string, query: string, code: stri
   ['a security option', '?securityopt=%5B%22seccomp%3Dunconfined%22%5D', 'hazard'],
   ['BuildKit', '?version=2', 'hazard'],
   ['a proxy as a build argument', '?buildargs=%7B%22HTTP_PROXY%22%3A%22http%3A%2F%2Fc2%22%7D', 'hazard'],
-  ['the same build argument twice', '?buildargs=%7B%22a%22%3A%221%22%2C%22a%22%3A%222%22%7D', 'invalid-json'],
+  [
+    'the same build argument twice',
+    '?buildargs=%7B%22a%22%3A%221%22%2C%22a%22%3A%222%22%7D',
+    'duplicate-key',
+  ],
   ['a parameter nobody knows', '?frobnicate=1', 'hazard'],
 ];
 
@@ -94,7 +98,7 @@ export const QUERY_CASES: readonly Case[] = [
     bytes: get('/v1.41/containers/json?filters=%7B%22label%22%3A%5B%22a%22%5D%2C%22label%22%3A%5B%5D%7D'),
     expect: 'refused',
     status: 400,
-    code: 'invalid-json',
+    code: 'duplicate-key',
     upstream: [],
   },
   {
