@@ -52,7 +52,7 @@ export interface GuardOptions {
   /** A policy value (written to a file) or a path. */
   readonly policy?: unknown;
   /** Contents of a config file; listeners, upstream, policy and audit come from flags all the same. */
-  readonly config?: unknown;
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -76,10 +76,9 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
   }
   const args = ['run', '--listen', `tcp://127.0.0.1:${port}`, '--listen', `unix://${socket}`];
   args.push('--upstream', options.upstream, '--policy', policy, '--audit', audit);
-  if (options.config !== undefined) {
-    writeFileSync(join(dir, 'config.json'), JSON.stringify(options.config));
-    args.push('--config', join(dir, 'config.json'));
-  }
+  // No admin listener: its default port is one, and several guards run here at once.
+  writeFileSync(join(dir, 'config.json'), JSON.stringify({ admin: null, ...options.config }));
+  args.push('--config', join(dir, 'config.json'));
   const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '' },

@@ -8,6 +8,8 @@ export interface Recorder {
   readonly host: string;
   /** Connections open to the daemon at this moment. */
   open(): number;
+  /** Those of them on which `text` was sent (in the first 64 KiB): a guard pools, so numbers alone say little. */
+  carrying(text: string): number;
   /** Connections since the start. */
   total(): number;
   /** All bytes kept that went to the daemon (at most `keep` per connection), latin-1. */
@@ -37,7 +39,7 @@ export async function startRecorder(socket: string | number, upstream: string): 
   let received = 0;
   let forwarded = 0;
   let kept: Buffer[][] = [];
-  let daemonSide = 0;
+  const open = new Set<Buffer[]>();
 
   const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
     total++;
@@ -57,15 +59,14 @@ export async function startRecorder(socket: string | number, upstream: string): 
 
   function relay(client: Socket): void {
     const daemon = connect({ path: upstream, allowHalfOpen: true });
-    daemonSide++;
     live.add(daemon);
     const bytes: Buffer[] = [];
     let room = keep;
     kept.push(bytes);
+    open.add(bytes);
     let answered = 0;
-    const { mode, cutAfter } = recorder;
     daemon.on('close', () => {
-      daemonSide--;
+      open.delete(bytes);
       live.delete(daemon);
       if (!client.writableEnded) client.end();
       if (daemon.errored) client.destroy();
@@ -79,15 +80,17 @@ export async function startRecorder(socket: string | number, upstream: string): 
         bytes.push(Buffer.from(chunk.subarray(0, room)));
         room -= chunk.length;
       }
+      // A pooled connection from before must hang too.
+      if (recorder.mode === 'hang') return;
       if (!daemon.write(chunk)) client.pause();
     });
     daemon.on('drain', () => client.resume());
     client.on('end', () => daemon.end());
     daemon.on('data', (chunk: Buffer) => {
       received += chunk.length;
-      answered += chunk.length;
-      if (mode === 'cut' && answered >= cutAfter) {
-        client.resetAndDestroy();
+      answered = recorder.mode === 'cut' ? answered + chunk.length : 0;
+      if (recorder.mode === 'cut' && answered >= recorder.cutAfter) {
+        client.destroy();
         daemon.destroy();
         return;
       }
@@ -110,7 +113,8 @@ export async function startRecorder(socket: string | number, upstream: string): 
     mode: 'relay',
     cutAfter: 0,
     delay: 0,
-    open: () => daemonSide,
+    open: () => open.size,
+    carrying: (text) => [...open].filter((bytes) => Buffer.concat(bytes).includes(text)).length,
     total: () => total,
     sent: () => kept.map((bytes) => Buffer.concat(bytes).toString('latin1')).join('\n--\n'),
     received: () => received,
