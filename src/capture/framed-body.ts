@@ -59,6 +59,9 @@ export function framedBody(socket: Socket, head: Buffer, framing: BodyFraming): 
       callback(error);
     },
   });
+  // INVARIANT: a client that leaves after its request was refused, when nobody reads the body any more, must not end
+  // the process with an error that nobody listens for.
+  body.on('error', () => {});
   socket.on('data', onData).on('end', onCut).on('close', onCut);
   socket.pause();
   // Even an empty head: a length of 0 is complete at once.

@@ -17,5 +17,7 @@ export function endGently(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer));
   socket.once('end', () => socket.destroySoon());
   socket.end();
+  // Whoever was still reading a body from it would stop the flow, and the end would never be seen.
+  socket.removeAllListeners('data');
   socket.resume();
 }
