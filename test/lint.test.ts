@@ -146,8 +146,9 @@ async function lint(dir: string): Promise<readonly Diagnostic[]> {
   const oxlint = path.join(dir, 'node_modules', '.bin', 'oxlint');
   const output = await new Promise<string>((resolve, reject) => {
     execFile(
-      oxlint,
-      ['--type-aware', '--format', 'json', 'src'],
+      // tap puts loaders into every child's NODE_OPTIONS; oxlint's launcher does not start under them.
+      'env',
+      ['-u', 'NODE_OPTIONS', oxlint, '--type-aware', '--format', 'json', 'src'],
       { cwd: dir, maxBuffer: 64 << 20, timeout: 120_000 },
       (error, stdout, stderr) => {
         // Exit code 1 means that it found something, which is what this test is about.
