@@ -306,7 +306,7 @@ export const cases: readonly ParityCase[] = [
   {
     name: 'create with many options',
     shows: /^rc=0\n.*"nofile"/,
-    script: `docker create --name $N --hostname h --user 1000 -e A=1 -e B='x y' --label a=b -w /tmp --entrypoint /bin/echo --restart on-failure:3 -m 64m --cpus 0.5 --cap-drop ALL --read-only --tmpfs /t:size=1m --ulimit nofile=99 --stop-signal USR1 --health-cmd 'true' --health-interval 5s --log-opt max-size=1m --dns 10.9.9.9 --add-host x:10.1.1.1 --shm-size 8m --sysctl net.ipv4.ip_unprivileged_port_start=1 alpine one 'two three' >/dev/null; rc
+    script: `docker create --name $N --hostname h --user 1000 -e B='x y' --label a=b -w /tmp --entrypoint /bin/echo --restart on-failure:3 -m 64m --cpus 0.5 --cap-drop ALL --read-only --tmpfs /t:size=1m --ulimit nofile=99 --stop-signal USR1 --health-cmd 'true' --health-interval 5s --log-opt max-size=1m --dns 10.9.9.9 --add-host x:10.1.1.1 --shm-size 8m --sysctl net.ipv4.ip_unprivileged_port_start=1 alpine one 'two three' >/dev/null; rc
       docker inspect $N --format '{{json .Config}} {{json .HostConfig}} {{json .Args}}'; rmf $N`,
   },
   {
