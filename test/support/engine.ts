@@ -236,7 +236,13 @@ export interface Answer {
 }
 
 /** One plain request on a unix socket, for fixtures and for looking at the daemon behind the guard's back. */
-export function send(socket: string, method: string, path: string, body?: Buffer | string): Promise<Answer> {
+export function send(
+  socket: string,
+  method: string,
+  path: string,
+  body?: Buffer | string,
+  ms = 60_000,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       {
@@ -244,7 +250,7 @@ export function send(socket: string, method: string, path: string, body?: Buffer
         method,
         path,
         agent: false,
-        timeout: 60_000,
+        timeout: ms,
         headers: {
           host: 'docker',
           ...(body === undefined
@@ -265,7 +271,7 @@ export function send(socket: string, method: string, path: string, body?: Buffer
         );
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer to ${method} ${path} in 60 s`)));
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer to ${method} ${path} in ${ms} ms`)));
     outgoing.on('error', reject);
     outgoing.end(body);
   });
