@@ -1,0 +1,177 @@
+import type { BulkResult } from './bulk.js';
+import { median, type Sample, type Target } from './load.js';
+
+type Name = Target['name'];
+export type Samples = ReadonlyMap<Name, readonly Sample[]>;
+
+/** What was measured; parts that were not asked for are absent. */
+export interface Results {
+  requests?: Samples;
+  latency?: Samples;
+  create?: { ping: Samples; create: Samples };
+  bulk?: BulkResult;
+  /** MB: the highest seen while measuring, and the highest of the process's whole life. */
+  memory?: ReadonlyMap<Name, { load: number; life: number }>;
+  /** MB: the guard's highest in each part of the run. */
+  guardMemory?: ReadonlyMap<string, number>;
+}
+
+interface Goal {
+  readonly text: string;
+  readonly met: (guard: number, ratio: number) => boolean;
+}
+
+interface Row {
+  readonly name: string;
+  readonly values: Partial<Record<Name, number>>;
+  readonly digits?: number;
+  readonly goal?: Goal;
+  /** Whether guard / HAProxy says something. */
+  readonly ratio?: false;
+}
+
+const COLUMNS: readonly (readonly [Name, string])[] = [
+  ['direct', 'direct'],
+  ['haproxy', 'HAProxy'],
+  ['haproxy-log', 'HAProxy, log+close'],
+  ['guard', 'guard'],
+];
+
+const ratioAtLeast = (least: number): Goal => ({
+  text: `ratio ≥ ${least}`,
+  met: (_, ratio) => ratio >= least,
+});
+const guardBelow = (most: number): Goal => ({ text: `< ${most}`, met: (guard) => guard < most });
+
+/** More of the tested core than this going to other programs makes the measured rates a matter of luck. */
+const DISTURBED = 0.05;
+
+/** The table, the targets that were missed, and what to know about the figures. */
+export function report(results: Results): { text: string; missed: string[]; notes: string[] } {
+  const rows = rowsOf(results);
+  const missed: string[] = [];
+  const table = [['', ...COLUMNS.map(([, title]) => title), 'guard/HAProxy', 'target', '']];
+  for (const row of rows) {
+    const { guard = Number.NaN, haproxy = Number.NaN } = row.values;
+    const ratio = guard / haproxy;
+    const met = row.goal?.met(guard, ratio);
+    if (met === false) missed.push(row.name);
+    table.push([
+      row.name,
+      ...COLUMNS.map(([name]) => number(row.values[name], row.digits ?? 0)),
+      row.ratio === false || Number.isNaN(ratio) ? '' : ratio.toFixed(3),
+      row.goal?.text ?? '',
+      met === undefined ? '' : met ? 'met' : 'MISSED',
+    ]);
+  }
+  return { text: format(table), missed, notes: notesOn(results) };
+}
+
+function notesOn({ requests, guardMemory }: Results): string[] {
+  const notes: string[] = [];
+  const others = Math.max(
+    ...['haproxy', 'guard'].map((name) => {
+      return median((requests?.get(name as Name) ?? []).map((sample) => sample.others));
+    }),
+  );
+  if (others > DISTURBED) {
+    notes.push(
+      'Other programs ran on the tested core: go by the rate that the CPU time allows, not by the measured one.',
+    );
+  }
+  if (guardMemory !== undefined && guardMemory.size > 0) {
+    const parts = [...guardMemory].map(([part, mb]) => `${part} ${Math.round(mb)}`);
+    notes.push(`Resident memory of the guard, MB: ${parts.join(', ')}. Bulk is a guard process of its own.`);
+  }
+  return notes;
+}
+
+function rowsOf({ requests, latency, create, bulk, memory }: Results): Row[] {
+  const rows: Row[] = [];
+  if (requests !== undefined) {
+    rows.push(
+      row('requests/s, 16 connections', requests, (sample) => sample.rate, { goal: ratioAtLeast(0.31) }),
+      { ...row('  lowest round', requests, (sample) => sample.rate), values: edge(requests, Math.min) },
+      { ...row('  highest round', requests, (sample) => sample.rate), values: edge(requests, Math.max) },
+      row('  what its CPU time allows, requests/s', requests, (sample) => 1e6 / sample.cpu, {
+        goal: ratioAtLeast(0.31),
+      }),
+      row('  CPU ms per 1,000 requests', requests, (sample) => sample.cpu, { digits: 1 }),
+      row('  busy, % of its core', requests, (sample) => sample.busy * 100, { ratio: false }),
+      row('  other programs, % of its core', requests, (sample) => sample.others * 100, { ratio: false }),
+    );
+  }
+  if (latency !== undefined) {
+    const p50 = row('latency p50, 1 connection, µs', latency, (sample) => sample.p50);
+    const p99 = row('latency p99, 1 connection, µs', latency, (sample) => sample.p99);
+    rows.push(p50, added('  added to direct, p50', p50), p99, added('  added to direct, p99', p99));
+  }
+  if (create !== undefined) {
+    const ping = row('/_ping only, requests/s', create.ping, (sample) => sample.rate);
+    const post = row('POST containers/create, requests/s', create.create, (sample) => sample.rate);
+    const share = (name: Name): number =>
+      (post.values[name] ?? Number.NaN) / (ping.values[name] ?? Number.NaN);
+    rows.push(ping, post, {
+      name: '  relative to /_ping',
+      values: { haproxy: share('haproxy'), guard: share('guard') },
+      digits: 2,
+      ratio: false,
+    });
+  }
+  if (bulk !== undefined) {
+    for (const [direction, title] of [
+      ['down', 'download, MB/s'],
+      ['up', 'upload, MB/s'],
+    ] as const) {
+      const pick = (what: 'rate' | 'cpu'): Row['values'] =>
+        Object.fromEntries([...bulk].map(([name, of]) => [name, of[direction][what]]));
+      rows.push({ name: title, values: pick('rate'), goal: ratioAtLeast(0.6) });
+      rows.push({ name: '  CPU ms per GB', values: pick('cpu') });
+    }
+  }
+  if (memory !== undefined) {
+    const pick = (what: 'load' | 'life'): Row['values'] =>
+      Object.fromEntries([...memory].map(([name, of]) => [name, of[what]]));
+    rows.push({ name: 'resident memory under load, MB', values: pick('load'), goal: guardBelow(130) });
+    rows.push({ name: '  highest ever (VmHWM), MB', values: pick('life') });
+  }
+  return rows;
+}
+
+function row(name: string, samples: Samples, pick: (sample: Sample) => number, more: Partial<Row> = {}): Row {
+  const values = Object.fromEntries([...samples].map(([who, list]) => [who, median(list.map(pick))]));
+  return { name, values, ...more };
+}
+
+function edge(samples: Samples, of: (...values: number[]) => number): Row['values'] {
+  return Object.fromEntries(
+    [...samples].map(([who, list]) => [who, of(...list.map((sample) => sample.rate))]),
+  );
+}
+
+function added(name: string, row: Row): Row {
+  const { direct = Number.NaN } = row.values;
+  const values = Object.fromEntries(
+    Object.entries(row.values)
+      .filter(([who]) => who !== 'direct')
+      .map(([who, value]) => [who, value - direct]),
+  );
+  return { name, values };
+}
+
+function number(value: number | undefined, digits: number): string {
+  if (value === undefined || Number.isNaN(value)) return '';
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function format(table: readonly (readonly string[])[]): string {
+  const widths = (table[0] ?? []).map((_, i) => Math.max(...table.map((line) => line[i]?.length ?? 0)));
+  return table
+    .map((line) =>
+      line
+        .map((cell, i) => (i === 0 || i > 5 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
