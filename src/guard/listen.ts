@@ -10,6 +10,7 @@ import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
+import type { Operation } from '../docker/operation.js';
 import { Refusal } from '../docker/refusal.js';
 import { nextCallId, type Exchange } from './exchange.js';
 import { identifyConnection } from './identify.js';
@@ -75,17 +76,19 @@ export async function openListener(
     events.connections.accepted += 1;
     sockets.add(socket);
     const client = identifyConnection(config.name, socket);
-    const connection: Connection = { client, exchange: undefined, queue: [] };
+    const connection: Connection = { client, exchange: undefined, queue: [], broken: false };
     connections.set(socket, connection);
     socket.once('close', () => {
       events.connections.open -= 1;
       sockets.delete(socket);
     });
-    // A client that closed its half has no use for a stream any more; a finite answer may still be awaited.
+    // A client that closed its half has no use for a stream any more; any other answer may still be awaited.
     socket.once('end', () => {
       const exchange = connection.exchange;
-      if (exchange?.call?.operation.response === 'stream' && !exchange.finished)
-        exchange.cut?.('client-gone');
+      if (exchange?.finished !== false || !endsWithInput(exchange.call?.operation)) return;
+      exchange.cut?.('client-gone');
+      // Nobody else would close it: a half-closed connection is not idle for the HTTP server.
+      socket.destroySoon();
     });
   };
   const begin = (request: IncomingMessage, response: ServerResponse, more: Partial<Exchange>): void => {
@@ -183,6 +186,9 @@ export async function openListener(
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const connection = connections.get(socket);
+    // The parser fails again with every further piece of the same input: once is enough for the record.
+    if (connection?.broken === true) return;
+    if (connection !== undefined) connection.broken = true;
     const [status, code, message] = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
     const reason = `${message} (${error.code ?? error.message})`;
     const exchange = connection?.exchange;
@@ -232,6 +238,16 @@ interface Connection {
   exchange: Exchange | undefined;
   /** Pipelined requests that wait for their turn. */
   readonly queue: Exchange[];
+  /** The HTTP parser has given it up. */
+  broken: boolean;
+}
+
+/**
+ * Does dockerd end this operation when the client closes its half? It does for logs, events, stats, wait, builds and
+ * pulls. What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
+ */
+function endsWithInput(operation: Operation | undefined): boolean {
+  return operation?.response === 'stream' && (!operation.writes || operation.body.kind === 'stream');
 }
 
 /** Did its answer say that the connection closes? Node says so too, when a client was not told to continue. */
