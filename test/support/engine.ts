@@ -1,4 +1,4 @@
-import { spawn, execFileSync } from 'node:child_process';
+import { spawn, spawnSync, execFileSync } from 'node:child_process';
 import {
   accessSync,
   constants,
@@ -113,19 +113,29 @@ export async function startEngine(): Promise<Engine> {
   child.on('exit', () => (exited = true));
   child.on('error', () => (exited = true));
 
+  let tidied = false;
+  const tidy = (): void => {
+    if (tidied) return;
+    tidied = true;
+    unmountBelow(dir);
+    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+    deleteBridge(network.bridge);
+  };
   const stop = async (): Promise<void> => {
     if (!exited) {
       await removeContainers(socket).catch(() => {});
       child.kill('SIGTERM');
       if (!(await until(() => exited, 20_000))) child.kill('SIGKILL');
     }
-    unmountBelow(dir);
-    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-    await run('ip', ['link', 'delete', network.bridge]);
+    tidy();
   };
-  // A test that dies must not leave a daemon behind; `stop` tidies up in the ordinary case.
+  // A test file that dies must leave neither a daemon with its containers behind, nor mounts, nor the bridge.
   process.on('exit', () => {
-    if (!exited) child.kill('SIGKILL');
+    if (!exited && child.pid !== undefined) {
+      child.kill('SIGTERM');
+      waitForEnd(child.pid);
+    }
+    tidy();
   });
 
   const up = await until(async () => exited || (await ping(socket)), 40_000, 100);
@@ -138,6 +148,16 @@ export async function startEngine(): Promise<Engine> {
   const { dockerConfig, compose } = makeDockerConfig(dir);
   const version = JSON.parse((await get(socket, '/version')).body.toString()) as { Version: string };
   return { socket, host: `unix://${socket}`, version: version.Version, dir, dockerConfig, compose, stop };
+}
+
+/** Waits, without the event loop, until a child is a zombie or gone; 20 s at most (a container may take 10 to stop). */
+function waitForEnd(pid: number): void {
+  const alive = `grep -q '^State:[[:space:]]*[A-Y]' /proc/${pid}/status 2>/dev/null`;
+  spawnSync('sh', ['-c', `i=0; while ${alive} && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done`]);
+}
+
+function deleteBridge(bridge: string): void {
+  spawnSync('ip', ['link', 'delete', bridge], { stdio: 'ignore' });
 }
 
 function emptyConfig(dir: string): string {

@@ -132,7 +132,7 @@ export const cases: readonly ParityCase[] = [
     name: 'run: signals are passed on',
     shows: /rc=9\nready\nusr/,
     via: 'both',
-    script: `docker run --rm --name $N alpine sh -c 'trap "echo usr; exit 9" USR1; echo ready; while :; do sleep 0.1; done' >out & p=$!
+    script: `: >out; docker run --rm --name $N alpine sh -c 'trap "echo usr; exit 9" USR1; echo ready; while :; do sleep 0.1; done' >out & p=$!
       for i in $(seq 50); do grep -q ready out && break; sleep 0.1; done; kill -USR1 $p; wait $p; rc; cat out`,
   },
   {
