@@ -275,7 +275,9 @@ export const JSON_CASES: readonly Case[] = [
         'Content-Type: application/json',
         'Transfer-Encoding: chunked',
       ],
-      `${PRIVILEGED.split('').map((character) => `1\r\n${character}\r\n`).join('')}0\r\n\r\n`,
+      `${PRIVILEGED.split('')
+        .map((character) => `1\r\n${character}\r\n`)
+        .join('')}0\r\n\r\n`,
     ),
     expect: 'denied',
     status: 403,

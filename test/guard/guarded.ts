@@ -33,6 +33,8 @@ export interface Guarded {
   auditText(): string;
   /** The value of one sample of `/metrics`, by its name and labels as printed; 0 when it is not there. */
   metric(sample: string): Promise<number>;
+  /** Stops the guard alone; what it wrote stays. */
+  stop(deadline: number): Promise<void>;
   close(deadline?: number): Promise<void>;
 }
 
@@ -41,6 +43,8 @@ export interface GuardedOptions {
   readonly limits?: Partial<Limits>;
   /** ms */
   readonly upstreamTimeout?: number;
+  /** Where the recording upstream listens. */
+  readonly upstreamOn?: 'unix' | 'tcp';
   /** Instead of the recording one. */
   readonly upstreamUrl?: string;
 }
@@ -49,7 +53,7 @@ export interface GuardedOptions {
 export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
   const directory = mkdtempSync(join(tmpdir(), 'bw-guarded-'));
   const file = (name: string): string => join(directory, name);
-  const upstream = await startRecordingUpstream();
+  const upstream = await startRecordingUpstream(options.upstreamOn);
   writeFileSync(file('policy.json'), JSON.stringify(options.policy));
   writeFileSync(
     file('config.json'),
@@ -70,6 +74,7 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
   const guard = await startGuard({ config: loaded.config, log: pino({ level: 'silent' }) });
   const admin = new URL(guard.adminUrl ?? '');
   let read = 0;
+  let stopped: Promise<void> | undefined;
   const auditText = (): string => readFileSync(file('audit.jsonl'), 'utf8');
   return {
     tcp: { port: Number(new URL(guard.listeners[0]!.url.replace('tcp:', 'http:')).port) },
@@ -95,12 +100,32 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
         .find((one) => one.startsWith(`${sample} `));
       return line === undefined ? 0 : Number(line.slice(sample.length + 1));
     },
+    stop(deadline) {
+      stopped = guard.close(deadline);
+      return stopped;
+    },
     async close(deadline = 500) {
-      await guard.close(deadline);
+      await (stopped ?? guard.close(deadline));
       await upstream.close();
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * What is wrong with an audit trail: calls without exactly one decision and, after it, exactly one outcome. Input that
+ * never became a request (no method) has no outcome.
+ */
+export function unpaired(text: string): string[] {
+  const seen = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    if (line === '') continue;
+    const { event, call, method } = JSON.parse(line) as AuditLine & { method: string };
+    seen.set(call, `${seen.get(call) ?? ''}${method === '' ? 'unreadable' : event} `);
+  }
+  return [...seen]
+    .filter(([, events]) => events !== 'decision outcome ' && events !== 'unreadable ')
+    .map(([call, events]) => `${call}: ${events}`);
 }
 
 /** `/_ping` through the guard: 200 when it is well. */

@@ -26,8 +26,7 @@ export type Behaviour = (request: Arrived, socket: Socket) => void;
 
 /** An engine that records every byte. */
 export interface RecordingUpstream {
-  readonly url: string;
-  readonly path: string;
+  url: string;
   /** Called when a request is whole. */
   behave: Behaviour;
   /** Called when only the head is there; true when it has dealt with the request. */
@@ -88,8 +87,8 @@ export function bytes(text: string, then: 'open' | 'end' | 'reset' = 'open'): Be
 export const hang: Behaviour = () => {};
 export const reset: Behaviour = (_request, socket) => void socket.resetAndDestroy();
 
-/** Starts the engine on a unix socket of its own. */
-export async function startRecordingUpstream(): Promise<RecordingUpstream> {
+/** Starts the engine on a unix socket of its own, or on a free port (a unix socket cannot be reset). */
+export async function startRecordingUpstream(where: 'unix' | 'tcp' = 'unix'): Promise<RecordingUpstream> {
   const directory = mkdtempSync(join(tmpdir(), 'bw-upstream-'));
   const path = join(directory, 'engine.sock');
   const live = new Set<Socket>();
@@ -110,8 +109,7 @@ export async function startRecordingUpstream(): Promise<RecordingUpstream> {
     });
   });
   const upstream: RecordingUpstream = {
-    url: `unix://${path}`,
-    path,
+    url: '',
     behave: json(),
     onHead: undefined,
     get requests() {
@@ -132,7 +130,13 @@ export async function startRecordingUpstream(): Promise<RecordingUpstream> {
         });
       }),
   };
-  await new Promise<void>((resolve) => server.listen(path, resolve));
+  await new Promise<void>((resolve) => {
+    if (where === 'unix') server.listen(path, resolve);
+    else server.listen(0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  upstream.url =
+    address === null || typeof address === 'string' ? `unix://${path}` : `tcp://127.0.0.1:${address.port}`;
   return upstream;
 }
 
