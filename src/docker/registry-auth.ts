@@ -78,3 +78,26 @@ function encodeBase64Url(text: string): string {
   for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
   return btoa(binary).replaceAll('+', '-').replaceAll('/', '_');
 }
+
+/** Fields of an AuthConfig that are sent to the registry; the others only say where it is. */
+const SECRETS = ['username', 'password', 'auth', 'email', 'identitytoken', 'registrytoken'];
+
+/**
+ * The registries that a canonical header (as `readRegistryAuth` made it) holds credentials for. `""` stands for the
+ * registry of the image itself. An entry without credentials, as the CLI sends it for public images, names none.
+ */
+export function credentialHosts(name: string, canonical: string): string[] {
+  if (canonical === '') return [];
+  const bytes = Uint8Array.from(atob(canonical.replaceAll('-', '+').replaceAll('_', '/')), (c) =>
+    c.charCodeAt(0),
+  );
+  const decoded = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  const filled = (auth: unknown): boolean =>
+    typeof auth === 'object' &&
+    auth !== null &&
+    SECRETS.some((field) => field in auth && Reflect.get(auth, field) !== '');
+  if (name === 'x-registry-config') return Object.keys(decoded).filter((host) => filled(decoded[host]));
+  return filled(decoded)
+    ? [typeof decoded['serveraddress'] === 'string' ? decoded['serveraddress'] : '']
+    : [];
+}

@@ -35,7 +35,8 @@ function inspectBuilder(call: Call, found: Findings): void {
 /** The path is joined to the context's root and cleaned before it is opened (builder/remotecontext/detect.go). */
 function inspectDockerfile(path: string, found: Findings): string {
   const clean = path === '' ? '' : cleanPath(path);
-  if (clean === '..' || clean.startsWith('../')) raise(found, 'build-dockerfile', clean);
+  // `a/../x` is the same file as `x` only where `a` is no link: it names two files.
+  if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) raise(found, 'build-dockerfile', path);
   return clean;
 }
 

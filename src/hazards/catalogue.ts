@@ -61,6 +61,14 @@ export const HAZARDS = [
     attack: 'T1609',
     permit: 'link-alias:ci-app/db',
   },
+  {
+    kind: 'registry-credentials',
+    argument: 'text',
+    title: 'Credentials that the daemon sends to a registry',
+    lets: 'Whatever the header holds, the daemon sends from the host to the registry, or to the token server that the registry names. The argument is the server the credentials say they are for; `unnamed` when they name none.',
+    attack: 'T1610',
+    permit: 'registry-credentials:registry.example.com',
+  },
   // ---- build
   {
     kind: 'remote-context',

