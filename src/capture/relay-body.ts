@@ -4,7 +4,7 @@ import { Refusal } from '../docker/refusal.js';
 export interface RelayLimits {
   /** Most bytes of the whole stream. */
   readonly bytes: number;
-  /** Longest silence between two pieces while the engine is ready for more, milliseconds. */
+  /** Longest time (ms) in which either the client sends nothing, or the engine takes nothing of what was sent. */
   readonly idle: number;
 }
 
@@ -13,24 +13,40 @@ export interface RelayedBody extends Readable {
   readonly bytes: number;
 }
 
+/** Bytes that wait here for a slow engine; it has as much again in its connection. */
+const BUFFER = 128 * 1024;
+
 /**
  * A streamed request body on its way to the engine, with back-pressure, a size limit and an idle limit.
  *
- * It stands between the client's stream and the upstream library because that library destroys the body it was
- * given when the engine answers early or fails, and a destroyed request takes the client's connection with it: the
- * client would never see the engine's error. Destroying this one only detaches.
+ * It stands between the client's stream and the engine's connection because the two end separately: a destroyed
+ * request takes the client's connection with it, and the client would never see the engine's error. Destroying this
+ * one only detaches.
+ *
+ * The idle limit works both ways: nothing is read from a client while the engine takes nothing, so nobody would
+ * notice that the client has left.
+ *
+ * Ends with `error` and a `Refusal` when the body is cut (400), too large (413) or idle (408; 504 for the engine).
  */
 export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
   let bytes = 0;
-  let timer: NodeJS.Timeout | undefined;
-  const arm = (): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      body.destroy(
-        new Refusal(408, 'body-idle', `the request body was silent for ${limits.idle} ms (limits.bodyIdle)`),
-      );
-    }, limits.idle);
+  let blocked = false;
+  const onIdle = (): void => {
+    body.destroy(
+      blocked
+        ? new Refusal(
+            504,
+            'upstream-timeout',
+            `the Docker engine took nothing of the body for ${limits.idle} ms`,
+          )
+        : new Refusal(
+            408,
+            'body-idle',
+            `the request body was silent for ${limits.idle} ms (limits.bodyIdle)`,
+          ),
+    );
   };
+  const timer = setTimeout(onIdle, limits.idle);
   const onData = (chunk: Buffer): void => {
     bytes += chunk.length;
     if (bytes > limits.bytes) {
@@ -41,11 +57,10 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
           `the request body is larger than ${limits.bytes} bytes (limits.context)`,
         ),
       );
-    } else if (body.push(chunk)) {
-      timer?.refresh();
     } else {
-      source.pause();
-      clearTimeout(timer);
+      timer.refresh();
+      blocked = !body.push(chunk);
+      if (blocked) source.pause();
     }
   };
   const onEnd = (): void => {
@@ -59,9 +74,10 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
   };
   const onError = (): void => onCut();
   const body = new Readable({
-    highWaterMark: 256 * 1024,
+    highWaterMark: BUFFER,
     read() {
-      arm();
+      if (blocked) timer.refresh();
+      blocked = false;
       source.resume();
     },
     destroy(error, callback) {

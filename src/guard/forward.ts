@@ -1,8 +1,9 @@
+import type { Socket } from 'node:net';
 import { relayBody, type RelayedBody } from '../capture/relay-body.js';
 import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
-import type { EngineHandler } from '../upstream/engine.js';
+import type { Abort, EngineRequest } from '../upstream/engine-call.js';
 import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
@@ -24,21 +25,20 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ]);
 
+const HOP_LENGTHS = new Set([...HOP_BY_HOP].map((name) => name.length));
+
 /** forward: sends what was rendered from the call, and passes the engine's answer on as it comes. */
 export function forward(guard: GuardState, exchange: Exchange, call: Call): void {
   const body = requestBody(guard, exchange, call);
-  guard.engine.dispatch(
-    {
-      method: call.operation.method,
-      target: renderTarget(call),
-      headers: renderHeaders(call),
-      body,
-      length: bodyLength(exchange, call, body),
-      upgrade: '',
-      timeout: answerTimeout(guard, call),
-    },
-    answerHandler(guard, exchange, body),
-  );
+  exchangeWith(guard, exchange, {
+    method: call.operation.method,
+    target: renderTarget(call),
+    headers: renderHeaders(call),
+    body,
+    length: bodyLength(exchange, call, body),
+    upgrade: '',
+    timeout: answerTimeout(guard, call),
+  });
 }
 
 type RequestBody = Uint8Array | RelayedBody | undefined;
@@ -63,80 +63,116 @@ export function answerTimeout(guard: GuardState, call: Call): number {
   return call.operation.response === 'finite' ? guard.config.upstream.timeout : 0;
 }
 
-/** The engine's answer, on its way to the client. Exactly one of complete, error, or a cut ends it. */
-export function answerHandler(guard: GuardState, exchange: Exchange, body?: RequestBody): EngineHandler {
+/**
+ * Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it.
+ *
+ * @param onUpgrade takes over when the engine switches protocols; a request that asks for it needs one.
+ */
+export function exchangeWith(
+  guard: GuardState,
+  exchange: Exchange,
+  engineRequest: EngineRequest,
+  onUpgrade?: (headers: string[], upstream: Socket) => void,
+): void {
   const { request, response, socket } = exchange;
-  let abort: ((error?: Error) => void) | undefined;
+  const body = engineRequest.body instanceof Uint8Array ? undefined : (engineRequest.body as RelayedBody);
   let resume: (() => void) | undefined;
   let status = 0;
-  let small: Buffer | undefined;
-  let expected = -1;
+  let headers: string[] = [];
+  /** Declared length, or -1. */
+  let length = -1;
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  let streaming = false;
+  let corked = false;
   let over = false;
 
   const end = (how: End): void => {
-    if (over) return;
-    over = true;
-    response.off('close', onGone).off('drain', onDrain);
-    if (body !== undefined && !(body instanceof Uint8Array)) {
-      exchange.bytesIn = body.bytes;
-      // The engine may answer before it has read everything: the rest of the client's body goes nowhere.
-      if (!body.readableEnded) body.destroy();
-      if (!request.complete && exchange.upgradeHead === undefined) request.resume();
-    }
+    release();
     finish(guard, exchange, status, how);
+  };
+  /** Lets go of everything but the outcome. */
+  const release = (): void => {
+    over = true;
+    held = [];
+    response.off('close', onGone);
+    if (streaming) socket.off('drain', onDrain);
+    if (body === undefined) return;
+    exchange.bytesIn = body.bytes;
+    // The engine may answer before it has read everything: the rest of the client's body goes nowhere.
+    body.destroy();
+    if (!request.complete && exchange.upgradeHead === undefined) request.resume();
   };
   const stop = (how: End): void => {
     if (over) return;
     end(how);
-    abort?.(new Error(how));
+    abort();
     if (how !== 'client-gone') socket.destroy();
   };
   const onGone = (): void => stop('client-gone');
   const onDrain = (): void => resume?.();
+
+  /** The answer goes on after this turn, or is large: from here on it is passed on as it comes. */
+  const stream = (): void => {
+    if (over || streaming) return;
+    streaming = true;
+    response.writeHead(status, headers);
+    cork();
+    // A silent stream must show its head at once: `docker events` waits for it.
+    response.flushHeaders();
+    socket.on('drain', onDrain);
+    for (const piece of held) response.write(piece);
+    held = [];
+  };
+  /** What is written in one turn leaves with one write, as one chunk. */
+  const cork = (): void => {
+    if (corked) return;
+    corked = true;
+    response.cork();
+    process.nextTick(uncork);
+  };
+  const uncork = (): void => {
+    corked = false;
+    response.uncork();
+  };
+
   exchange.cut = stop;
   response.on('close', onGone);
-
-  return {
-    onConnect(abortUpstream) {
-      abort = abortUpstream;
-      if (over) abortUpstream(new Error('the call is over'));
-    },
-    onHeaders(code, raw, resumeUpstream) {
-      if (code < 200) return true;
+  const abort: Abort = guard.engine.dispatch(engineRequest, {
+    onHeaders(code, raw, bytes, resumeUpstream) {
       status = code;
-      const headers: string[] = [];
-      for (let i = 0; i < raw.length; i += 2) {
-        const name = raw[i]!.toString('latin1');
-        const lower = name.toLowerCase();
-        if (HOP_BY_HOP.has(lower)) continue;
-        const value = raw[i + 1]!.toString('latin1');
-        if (lower === 'content-length') expected = Number(value);
-        headers.push(name, value);
-      }
+      headers = endToEnd(raw);
       if (guard.draining) headers.push('Connection', 'close');
-      response.writeHead(code, headers);
-      if (expected < 0 || expected > SMALL || request.method === 'HEAD') {
-        expected = -1;
-        // A silent stream must show its head at once: `docker events` waits for it.
-        response.flushHeaders();
-        response.on('drain', onDrain);
-        resume = resumeUpstream;
-      }
-      return true;
+      length = bytes;
+      resume = resumeUpstream;
+      if (bytes > SMALL) stream();
+      else if (bytes < 0) process.nextTick(stream);
     },
-    onData(chunk) {
-      exchange.bytesOut += chunk.length;
-      if (expected >= 0) {
-        small = small === undefined ? chunk : Buffer.concat([small, chunk]);
-        return true;
+    onData(piece) {
+      if (over) return true;
+      exchange.bytesOut += piece.length;
+      if (streaming) {
+        cork();
+        response.write(piece);
+      } else {
+        held.push(piece);
+        heldBytes += piece.length;
+        if (heldBytes > SMALL) stream();
       }
       // False pauses the engine's side until the client has taken what is on its way (`drain`).
-      return response.write(chunk);
+      return !socket.writableNeedDrain;
     },
     onComplete() {
-      // As one latin1 string, head and body leave with one write.
-      if (small === undefined) response.end();
-      else response.end(small.toString('latin1'), 'latin1');
+      if (over) return;
+      if (streaming) {
+        response.end();
+      } else {
+        // All of it came in one turn: its length is known now, and head and body leave with one write.
+        if (length < 0) headers.push('Content-Length', String(heldBytes));
+        response.writeHead(status, headers);
+        if (heldBytes === 0) response.end();
+        else response.end(latin1(held), 'latin1');
+      }
       end('complete');
     },
     onError(error) {
@@ -150,20 +186,57 @@ export function answerHandler(guard: GuardState, exchange: Exchange, body?: Requ
       }
       const refusal = upstreamRefusal(guard, error);
       status = refusal.status;
-      over = true;
-      response.off('close', onGone);
-      if (body !== undefined && !(body instanceof Uint8Array)) exchange.bytesIn = body.bytes;
+      exchange.bytesOut = 0;
+      release();
       refuse(guard, exchange, refusal, how);
     },
-  };
+    onUpgrade(_status, raw, upstream) {
+      if (over || onUpgrade === undefined) {
+        upstream.destroy();
+        return;
+      }
+      over = true;
+      response.off('close', onGone);
+      onUpgrade(raw, upstream);
+    },
+  });
+}
+
+const latin1 = (pieces: Buffer[]): string =>
+  pieces.length === 1 ? pieces[0]!.toString('latin1') : Buffer.concat(pieces).toString('latin1');
+
+/**
+ * The headers of an answer without those that belong to one connection (RFC 9110 section 7.6.1), by name and by
+ * being listed in Connection.
+ */
+function endToEnd(raw: string[]): string[] {
+  let listed: string[] | undefined;
+  const headers: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!;
+    if (HOP_LENGTHS.has(name.length)) {
+      const lower = name.toLowerCase();
+      if (lower === 'connection') (listed ??= []).push(...raw[i + 1]!.toLowerCase().split(/[ \t,]+/));
+      if (HOP_BY_HOP.has(lower)) continue;
+    }
+    headers.push(name, raw[i + 1]!);
+  }
+  if (listed === undefined) return headers;
+  return headers.filter((_, i) => !listed.includes(headers[i - (i % 2)]!.toLowerCase()));
 }
 
 function endOf(error: Error): End {
-  if (error instanceof Refusal) return error.code === 'body-cut' ? 'client-gone' : 'refused';
-  return (error as NodeJS.ErrnoException).code?.includes('TIMEOUT') === true
-    ? 'upstream-timeout'
-    : 'upstream-error';
+  if (error instanceof Refusal) return BODY_ENDS[error.code] ?? 'refused';
+  return TIMEOUT.test((error as NodeJS.ErrnoException).code ?? '') ? 'upstream-timeout' : 'upstream-error';
 }
+
+const BODY_ENDS: Readonly<Record<string, End>> = {
+  'body-cut': 'client-gone',
+  'upstream-timeout': 'upstream-timeout',
+};
+
+/** `ENGINE_TIMEOUT`, `ENGINE_CONNECT_TIMEOUT`, the system's `ETIMEDOUT`. */
+const TIMEOUT = /TIMED?OUT/;
 
 /** What the client is told when the engine does not answer. */
 export function upstreamRefusal(guard: GuardState, error: Error): Refusal {
@@ -171,7 +244,7 @@ export function upstreamRefusal(guard: GuardState, error: Error): Refusal {
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const url = guard.config.upstream.url;
   guard.log.warn({ code, err: error.message }, 'the engine did not answer');
-  if (code.includes('TIMEOUT')) {
+  if (TIMEOUT.test(code)) {
     return new Refusal(504, 'upstream-timeout', `the Docker engine at ${url} did not answer in time`);
   }
   return new Refusal(

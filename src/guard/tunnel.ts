@@ -5,7 +5,7 @@ import type { Call } from '../docker/call.js';
 import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
-import { answerHandler } from './forward.js';
+import { exchangeWith } from './forward.js';
 import type { GuardState } from './state.js';
 
 /** What the engine is asked to upgrade to: by operation, never what the client wrote. dockerd accepts only these. */
@@ -28,8 +28,9 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
   if (exchange.upgradeHead !== undefined && exchange.reading!.body === 'none') {
     framedBody(exchange.socket, exchange.upgradeHead, { kind: 'none' });
   }
-  const answer = answerHandler(guard, exchange);
-  guard.engine.dispatch(
+  exchangeWith(
+    guard,
+    exchange,
     {
       method: call.operation.method,
       target: renderTarget(call),
@@ -40,37 +41,23 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
       upgrade: PROTOCOLS[call.operation.id] ?? 'tcp',
       timeout: 0,
     },
-    {
-      ...answer,
-      onUpgrade(status, raw, upstream) {
-        const head = (raw ?? []).map((part) => part.toString('latin1'));
-        if (exchange.upgradeHead === undefined) {
-          streamOutput(guard, exchange, head, upstream);
-        } else {
-          joinSockets(guard, exchange, status, head, upstream);
-        }
-      },
+    (head, upstream) => {
+      if (exchange.upgradeHead === undefined) streamOutput(guard, exchange, head, upstream);
+      else joinSockets(guard, exchange, head, upstream);
     },
   );
 }
 
 /** The client asked for the upgrade: from here on bytes pass both ways, each side closing on its own. */
-function joinSockets(
-  guard: GuardState,
-  exchange: Exchange,
-  status: number,
-  head: string[],
-  upstream: Duplex,
-): void {
+function joinSockets(guard: GuardState, exchange: Exchange, head: string[], engine: Socket): void {
   const { socket, response } = exchange;
   response.removeAllListeners('close');
   response.detachSocket(socket);
   const before = socket.bytesRead;
-  let text = `HTTP/1.1 ${status} UPGRADED\r\n`;
+  let text = `HTTP/1.1 101 UPGRADED\r\n`;
   for (let i = 0; i < head.length; i += 2) text += `${head[i]}: ${head[i + 1]}\r\n`;
   socket.write(`${text}\r\n`, 'latin1');
 
-  const engine = upstream as Socket;
   const written = socket.bytesWritten;
   settle(guard, exchange, 101, socket, engine, () => {
     exchange.bytesIn += socket.bytesRead - before;
@@ -84,7 +71,7 @@ function joinSockets(
 }
 
 /** No upgrade asked for: what dockerd answers with 200 and raw bytes until the connection closes. */
-function streamOutput(guard: GuardState, exchange: Exchange, head: string[], upstream: Duplex): void {
+function streamOutput(guard: GuardState, exchange: Exchange, head: string[], engine: Socket): void {
   const { response } = exchange;
   response.removeAllListeners('close');
   const type = head.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-type');
@@ -95,7 +82,6 @@ function streamOutput(guard: GuardState, exchange: Exchange, head: string[], ups
     'close',
   ]);
   response.flushHeaders();
-  const engine = upstream as Socket;
   settle(guard, exchange, 200, response as unknown as Socket, engine, () => {
     exchange.bytesOut += engine.bytesRead;
   });

@@ -1,0 +1,158 @@
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { EngineError, type EngineRequest } from './engine-call.js';
+
+/** Bodies up to this size leave with the head, in one write. */
+const INLINE = 16 * 1024;
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const TARGET = /^[\x21-\x7e]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/**
+ * The head of a request. INVARIANT: no method, target, name or value can end its line, so that one call is one
+ * request for the daemon.
+ *
+ * @throws EngineError `ENGINE_REQUEST` naming the part that cannot be written.
+ */
+export function renderHead(request: EngineRequest): string {
+  const { method, target, headers, length, upgrade } = request;
+  if (!TOKEN.test(method)) unwritable('the method');
+  if (!TARGET.test(target)) unwritable('the target');
+  let head = `${method} ${target} HTTP/1.1\r\n`;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1];
+    if (!TOKEN.test(name)) unwritable('a header name');
+    if (value === undefined || !VALUE.test(value)) unwritable(`the value of ${name}`);
+    head += `${name}: ${value}\r\n`;
+  }
+  if (length !== undefined) head += `Content-Length: ${length}\r\n`;
+  else if (request.body !== undefined) head += 'Transfer-Encoding: chunked\r\n';
+  if (upgrade !== '') {
+    if (!TOKEN.test(upgrade)) unwritable('the protocol to upgrade to');
+    head += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
+  }
+  return `${head}\r\n`;
+}
+
+function unwritable(what: string): never {
+  throw new EngineError('ENGINE_REQUEST', `${what} cannot be written in an HTTP/1.1 request`);
+}
+
+/** Writes a request without a body, or with all of it. */
+export function writeRequest(socket: Socket, head: string, body: Uint8Array | undefined): void {
+  if (body === undefined || body.length === 0) {
+    socket.write(head, 'latin1');
+  } else if (body.length <= INLINE) {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
+    socket.write(head + bytes.toString('latin1'), 'latin1');
+  } else {
+    socket.cork();
+    socket.write(head, 'latin1');
+    socket.write(body);
+    socket.uncork();
+  }
+}
+
+/** A streamed body on its way. */
+export interface BodyWriter {
+  /** Is the daemon the one that is waited for? Else the client is. */
+  readonly blocked: boolean;
+  /** Reads and writes no more. The stream itself stays as it is. */
+  detach(): void;
+}
+
+export interface BodyWriterEvents {
+  /** Bytes went out, or the daemon took some. */
+  progress(): void;
+  /** All of the body has been written. */
+  done(): void;
+  /** The body failed, or is not as long as announced: the connection has to be destroyed. */
+  failed(error: Error): void;
+}
+
+/**
+ * Writes a streamed body, with its length or chunked. The pieces of one turn leave together, as one chunk.
+ *
+ * INVARIANT: only the `end` of the stream, with all the bytes that were announced, writes a clean end. A body that
+ * was cut, refused or destroyed never looks complete to the daemon, which would act on the part.
+ */
+export function writeBody(
+  socket: Socket,
+  body: Readable,
+  length: number | undefined,
+  events: BodyWriterEvents,
+): BodyWriter {
+  let pieces: Buffer[] = [];
+  let size = 0;
+  let sent = 0;
+  let detached = false;
+
+  const flush = (): void => {
+    if (detached || size === 0) return;
+    const batch = pieces;
+    socket.cork();
+    if (length === undefined) socket.write(`${size.toString(16)}\r\n`, 'latin1');
+    for (const piece of batch) socket.write(piece);
+    if (length === undefined) socket.write('\r\n', 'latin1');
+    socket.uncork();
+    pieces = [];
+    size = 0;
+    events.progress();
+    if (socket.writableNeedDrain) body.pause();
+  };
+  const onData = (piece: Buffer): void => {
+    if (piece.length === 0) return;
+    sent += piece.length;
+    if (length !== undefined && sent > length) {
+      // More than announced would be read as the next request on this connection.
+      fail(new EngineError('ENGINE_REQUEST', 'the request body is longer than announced'));
+      return;
+    }
+    if (size === 0) process.nextTick(flush);
+    size += piece.length;
+    pieces.push(piece);
+  };
+  const onDrain = (): void => {
+    events.progress();
+    body.resume();
+  };
+  const onEnd = (): void => {
+    if (length !== undefined && sent !== length) {
+      fail(new EngineError('ENGINE_REQUEST', 'the request body is shorter than announced'));
+      return;
+    }
+    socket.cork();
+    flush();
+    if (length === undefined) socket.write('0\r\n\r\n', 'latin1');
+    socket.uncork();
+    detach();
+    events.done();
+  };
+  const onClose = (): void => fail(new EngineError('ENGINE_REQUEST', 'the request body was cut short'));
+  const fail = (error: Error): void => {
+    if (detached) return;
+    detach();
+    events.failed(error);
+  };
+  const detach = (): void => {
+    if (detached) return;
+    detached = true;
+    body.off('data', onData).off('end', onEnd).off('close', onClose);
+    body.pause();
+    socket.off('drain', onDrain);
+  };
+
+  // The error listener stays: a body may fail when nobody wants it any more.
+  body.on('end', onEnd).on('close', onClose).on('error', fail);
+  socket.on('drain', onDrain);
+  if (body.destroyed) process.nextTick(() => fail(body.errored ?? new Error('the request body is gone')));
+  else body.on('data', onData);
+  return {
+    get blocked() {
+      return socket.writableNeedDrain;
+    },
+    detach,
+  };
+}
