@@ -1,0 +1,126 @@
+import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/dockerfile/model.js';
+import { baseName, UNKNOWN } from '../docker/shell-words.js';
+import { inspectCommand } from './command.js';
+import { append, raise, state, type Findings } from './findings.js';
+import { shortImageName } from './image-name.js';
+
+const LISTS = [
+  'build.from',
+  'build.copy-from',
+  'build.add-urls',
+  'build.run',
+  'build.command',
+  'build.users',
+] as const;
+
+/**
+ * States the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
+ * not hold because nothing is known.
+ */
+export function stateUnreadDockerfile(found: Findings): void {
+  for (const name of LISTS) state(found, name, ['?']);
+  state(found, 'build.syntax', []);
+  state(found, 'build.stages', []);
+}
+
+/**
+ * States what a Dockerfile builds from and runs, and raises what an allow of the build does not imply.
+ * INVARIANT: a Dockerfile without a single clear reading is `opaque:dockerfile`.
+ */
+export function inspectDockerfile(reading: DockerfileReading, found: Findings): void {
+  if (!reading.clear) {
+    stateUnreadDockerfile(found);
+    raise(found, 'opaque', 'dockerfile');
+    return;
+  }
+  const { stages, syntax } = reading;
+  for (const name of LISTS) state(found, name, []);
+  state(found, 'build.syntax', syntax.map(shortImageName));
+  state(
+    found,
+    'build.stages',
+    stages.map(({ name }, index) => (name === '' ? String(index) : name)),
+  );
+  for (const name of syntax) raise(found, 'syntax', shortImageName(name));
+  for (const stage of stages) inspectStage(stage, found);
+}
+
+function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, found: Findings): void {
+  if (base.kind === 'image') append(found, 'build.from', imageOf(base.image));
+  for (const copy of copies) inspectCopy(copy, found);
+  for (const source of sources) inspectSource(source, found);
+  for (const command of commands) inspectStep(command, found);
+  for (const user of users) append(found, 'build.users', user.replaceAll(UNKNOWN, '?'));
+  for (const trigger of triggers) raise(found, 'on-build', trigger);
+}
+
+function imageOf(text: string): string {
+  return text === 'scratch' ? text : shortImageName(text);
+}
+
+function inspectCopy(base: Base, found: Findings): void {
+  if (base.kind === 'stage') return;
+  const image = shortImageName(base.image.replaceAll(UNKNOWN, '?'));
+  append(found, 'build.copy-from', image);
+  raise(found, 'copy-from-image', image);
+}
+
+/**
+ * The classic builder fetches what begins with `http://` or `https://` (builder/remotecontext/urlutil); BuildKit also
+ * clones git repositories. Other schemes and capitals fail in today's engines, and are hazards all the same.
+ */
+function inspectSource({ text, written }: Source, found: Findings): void {
+  const plain = text.replaceAll(UNKNOWN, '');
+  // A variable of the base image may complete a scheme: `ADD ${A}tp://…`.
+  const open = plain !== text && (plain.includes('://') || text.indexOf(UNKNOWN) < 'https://'.length);
+  const url = /^[a-zA-Z][a-zA-Z0-9+.-]{0,30}:\/\//.test(plain);
+  const git = /^(?:git@|git:\/\/|ssh:\/\/|github\.com\/)/.test(plain) || (url && isRepository(plain));
+  if (!open && !url && !git) return;
+  const address = open && !url ? written : plain;
+  append(found, 'build.add-urls', address);
+  if (git) raise(found, 'add-git', address);
+  if (!git || /^https?:/i.test(plain)) raise(found, 'add-url', address);
+}
+
+function isRepository(url: string): boolean {
+  const end = url.indexOf('#');
+  return (end < 0 ? url : url.slice(0, end)).endsWith('.git');
+}
+
+function inspectStep(command: Command, found: Findings): void {
+  const { instruction, args, heredocs, flags } = command;
+  const text = [args.join(' '), ...heredocs].join('\n');
+  append(found, instruction === 'run' ? 'build.run' : 'build.command', text);
+  for (const { name, value } of flags) inspectFlag(name, value, found);
+  const { variable, shell, form } = command;
+  if (form === 'exec') inspectCommand(args, 'exec', variable, found);
+  else {
+    inspectCommand([text], 'shell', variable, found);
+    // SHELL ["wget", "http://…"] makes a download of every RUN.
+    if (!isPlainShell(shell)) inspectCommand([...shell, ...args], 'exec', variable, found);
+  }
+}
+
+/** `/bin/sh -c`, `/bin/bash -eo pipefail -c`: programs that read the text as a shell does, and do nothing else. */
+function isPlainShell([program = '', ...options]: readonly string[]): boolean {
+  return (
+    /^(?:ba|da|a|z|k)?sh$/.test(baseName(program)) &&
+    options.every((option) => /^(?:[-+][a-zA-Z]{1,10}|pipefail|errexit|nounset|xtrace|--login)$/.test(option))
+  );
+}
+
+function inspectFlag(name: string, value: string, found: Findings): void {
+  if (name === 'mount') {
+    const fields = value.replaceAll('"', '').split(',');
+    const types = fields
+      .filter((field) => /^type=/i.test(field))
+      .map((field) => field.slice(5).toLowerCase());
+    for (const type of types.length === 0 ? ['bind'] : types) raise(found, 'run-mount', type);
+  } else if (name === 'network') {
+    const network = value.toLowerCase();
+    if (network !== 'default' && network !== 'none') raise(found, 'run-network', network);
+  } else if (name === 'security') {
+    const security = value.toLowerCase();
+    if (security !== 'sandbox') raise(found, 'run-security', security);
+  } else if (name === 'device') raise(found, 'run-device', value);
+}
