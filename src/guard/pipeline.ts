@@ -60,7 +60,7 @@ async function capture(guard: GuardState, exchange: Exchange): Promise<void> {
   }
 }
 
-/** read → inspect → decide → audit; the effect follows when the decision is on record. */
+/** read → inspect → decide (and rewrite) → audit; the effect follows when the decision is on record. */
 function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined): void {
   const reading = exchange.reading!;
   const client =
@@ -69,10 +69,12 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   const { policy, revision } = guard.policy.current();
 
   const call = readCall(reading, body, exchange.id, client, guard.limits);
-  exchange.call = call;
   const sources = sourcesFor(policy, client);
   const inspection = inspect(call);
   const verdict = decide(policy, call, sources, inspection);
+  // INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result.
+  const sent = verdict.call ?? call;
+  exchange.call = sent;
   const passes = verdict.effect === 'allow' || verdict.observe;
 
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
@@ -96,9 +98,9 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
           new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)'),
         );
       } else if (call.operation.response === 'hijack') {
-        tunnel(guard, exchange, call);
+        tunnel(guard, exchange, sent);
       } else {
-        forward(guard, exchange, call);
+        forward(guard, exchange, sent);
       }
     } catch (error) {
       // Rendering checks once more what it writes; the verdict is on record, so only the call itself fails.
@@ -170,7 +172,7 @@ function decisionEvent(
     rule: verdict.rule,
     code: verdict.code,
     reason: verdict.reason,
-    rewrites: [],
+    rewrites: verdict.rewrites,
     policy: revision,
   };
 }

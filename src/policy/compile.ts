@@ -11,13 +11,8 @@ import { compileGlob } from './glob.js';
 import { didYouMean } from './nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
-import {
-  plainJsonSchema,
-  policyFileSchema,
-  UNSUPPORTED_KEYS,
-  type PolicyFileShape,
-  type RuleShape,
-} from './schema.js';
+import { compileRewrite } from './rewrite-compile.js';
+import { plainJsonSchema, policyFileSchema, type PolicyFileShape, type RuleShape } from './schema.js';
 import type { Vocabulary } from './vocabulary.js';
 
 export type { CompiledPolicy } from './compiled.js';
@@ -45,7 +40,7 @@ function readFiles(files: readonly PolicyFile[], problems: Problem[]): ReadFile[
     }
     const checked = policyFileSchema.safeParse(parsed.value);
     const issues = checked.success ? [] : checked.error.issues;
-    problems.push(...shapeProblems(file.name, parsed.value, issues, plainJsonSchema, UNSUPPORTED_KEYS));
+    problems.push(...shapeProblems(file.name, parsed.value, issues, plainJsonSchema, {}));
     return checked.success ? [{ name: file.name, shape: checked.data }] : [];
   });
 }
@@ -119,6 +114,12 @@ function checkRule(
       'a deny rule cannot permit hazards: it denies whatever it matches. Remove "permit", or make it an allow rule.',
     );
   }
+  if (rule.effect === 'deny' && rule.rewrite !== undefined) {
+    at(
+      ['rewrite'],
+      'a deny rule cannot rewrite: what it matches is not sent. Remove "rewrite", or make it an allow rule.',
+    );
+  }
 }
 
 /**
@@ -151,6 +152,10 @@ export function compilePolicy(
       const permit = compilePermit(rule, words, at);
       const where = compileWhere(rule, named, words, at);
       const effect = rule.effect ?? 'allow';
+      const rewrite =
+        rule.rewrite === undefined || effect === 'deny'
+          ? undefined
+          : compileRewrite(rule.rewrite, named, permit, at);
       for (const id of named) {
         const entry = operations.get(id) ?? { deny: [], allow: [] };
         operations.set(id, entry);
@@ -161,6 +166,7 @@ export function compilePolicy(
           sources: rule.sources.includes('*') ? null : new Set(rule.sources),
           where: bindConditions(where, id),
           permit,
+          rewrite: rewrite?.get(id) ?? null,
           allowed: Object.freeze({
             effect: 'allow',
             rule: rule.id,
@@ -168,6 +174,7 @@ export function compilePolicy(
             reason: `rule ${rule.id} allows ${id}`,
             code: 'allowed',
             missing: [],
+            rewrites: [],
           }),
         });
       }

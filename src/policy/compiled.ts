@@ -1,6 +1,7 @@
 import type { Glob } from './glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from './cidr.js';
+import type { CompiledRewrite } from './rewrite.js';
 import type { Verdict } from './verdict.js';
 
 /** What a rule permits of one hazard kind. */
@@ -37,6 +38,8 @@ export interface CompiledRule {
   readonly sources: ReadonlySet<string> | null;
   readonly where: readonly Condition[];
   readonly permit: Permit;
+  /** How it changes the call that it allows; null: not at all. */
+  readonly rewrite: CompiledRewrite | null;
   /** The verdict when this rule allows; made once, so that an allowed call allocates nothing. */
   readonly allowed: Verdict;
 }

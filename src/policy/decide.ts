@@ -1,12 +1,15 @@
 import type { Call, Client } from '../docker/call.js';
+import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type FactValue, type Hazard, type Inspection } from '../hazards/inspection.js';
-import type { CompiledPolicy, CompiledRule, Condition, Permit } from './compiled.js';
+import type { CompiledPolicy, CompiledRule, Condition } from './compiled.js';
+import { coversAll, MAX_MISSING, uncovered } from './permit.js';
+import { applyRewrite, type Change, type CompiledRewrite } from './rewrite.js';
+import { describeChanges } from './rewrite-text.js';
 import type { Verdict } from './verdict.js';
 
-/** At most this many uncovered hazards are collected of one rule: they are attacker-made and may be thousands. */
-const MAX_MISSING = 64;
 const MAX_LISTED = 8;
 const MAX_TEXT = 200;
+const NO_REWRITES: readonly string[] = [];
 
 /**
  * Names of the sources a client belongs to, in the order the policy defines them. It depends on the connection
@@ -58,38 +61,42 @@ function holds(rule: CompiledRule, facts: Inspection['facts']): boolean {
   return true;
 }
 
-// A path argument that is not in its shortest form could match `/srv/ci/**` and mean /etc.
-const ODD_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
-
-function covers(permit: Permit, hazard: Hazard): boolean {
-  if (permit.all) return true;
-  const kind = permit.kinds.get(hazard.kind);
-  if (kind === undefined) return false;
-  if (kind.any) return true;
-  if (kind.path && ODD_PATH.test(hazard.argument)) return false;
-  for (const glob of kind.globs) if (glob(hazard.argument)) return true;
-  return false;
+/** A call as one rule would send it. */
+interface Judged {
+  readonly call: Call;
+  readonly changes: readonly Change[];
+  readonly inspection: Inspection;
+  readonly conflict: string;
 }
 
-/** INVARIANT: an allow never passes a call with a hazard that its permit does not cover. */
-function coversAll(permit: Permit, hazards: readonly Hazard[]): boolean {
-  for (const hazard of hazards) if (!covers(permit, hazard)) return false;
-  return true;
-}
+type Inspect = (call: Call) => Inspection;
 
-function uncovered(permit: Permit, hazards: readonly Hazard[]): Hazard[] {
-  const missing: Hazard[] = [];
-  for (const hazard of hazards) {
-    if (covers(permit, hazard)) continue;
-    missing.push(hazard);
-    if (missing.length === MAX_MISSING) break;
-  }
-  return missing;
+/** What a rule with a rewrite is judged on: the call that it would send, inspected as it would be sent. */
+function judgeRewritten(
+  rule: CompiledRule,
+  rewrite: CompiledRewrite,
+  call: Call,
+  sources: readonly string[],
+  inspection: Inspection,
+  inspectCall: Inspect,
+): Judged {
+  const { listener, address } = call.client;
+  const own = rule.sources === null ? undefined : [...rule.sources].find((name) => sources.includes(name));
+  const variables = {
+    source: own ?? listener,
+    call: call.id,
+    client: address === '' ? listener : address,
+  };
+  const result = applyRewrite(call, rewrite, variables);
+  return { ...result, inspection: result.call === call ? inspection : inspectCall(result.call) };
 }
 
 /**
  * Decides one call. Deny rules first, then the first allow rule whose source, conditions and permit fit; if there
  * is none, the call is denied and the reason names the nearest rule.
+ *
+ * A rule with a rewrite is judged on the rewritten call, and deny rules on that call as well; it is in the verdict.
+ * INVARIANT: the call that a verdict lets pass was itself inspected, fits its rule, and matches no deny rule.
  *
  * Observe mode: `observe` is set on a denial that must not be enforced. That is (a) a match of a deny rule in an
  * observe file, when the rest of the policy allows the call, and (b) any denial when every file of the policy is
@@ -97,29 +104,55 @@ function uncovered(permit: Permit, hazards: readonly Hazard[]): Hazard[] {
  * policy in force can only be too lenient in its own deny rules, never open what the other files close.
  *
  * @param sources   from sourcesOf, for the same policy and client.
- * @param inspection facts are read only when a rule asks for them.
+ * @param inspection of the call; facts are read only when a rule asks for them.
+ * @param inspectCall how rewritten calls are inspected; the same way as the call was.
  */
 export function decide(
   policy: CompiledPolicy,
   call: Call,
   sources: readonly string[],
   inspection: Inspection,
+  inspectCall: Inspect = inspect,
 ): Verdict {
   const rules = policy.operations.get(call.operation.id);
   if (rules === undefined) return denyNoRule(policy, call);
   const { facts, hazards } = inspection;
+  const match = denyingRule(rules.deny, sources, facts);
+  if (match?.observe === false) return denyByRule(match, call, policy.observe);
+  for (const rule of rules.allow) {
+    if (!concerns(rule, sources)) continue;
+    if (rule.rewrite === null) {
+      if (!holds(rule, facts) || !coversAll(rule.permit, hazards)) continue;
+      return match === undefined ? rule.allowed : denyByRule(match, call, true);
+    }
+    const judged = judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
+    if (judged.conflict !== '' || !holds(rule, judged.inspection.facts)) continue;
+    if (!coversAll(rule.permit, judged.inspection.hazards)) continue;
+    const again =
+      judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection.facts);
+    if (again?.observe === false) return denyByRule(again, call, policy.observe);
+    const observed = match ?? again;
+    const verdict = observed === undefined ? rule.allowed : denyByRule(observed, call, true);
+    if (judged.call === call) return verdict;
+    return { ...verdict, call: judged.call, rewrites: describeChanges(judged.changes) };
+  }
+  if (match !== undefined && policy.observe) return denyByRule(match, call, true);
+  return denyNearest(policy, rules.allow, call, sources, inspection, inspectCall);
+}
+
+/** The first deny rule that matches and is enforced; if there is none, the first that matches. */
+function denyingRule(
+  deny: readonly CompiledRule[],
+  sources: readonly string[],
+  facts: Inspection['facts'],
+): CompiledRule | undefined {
   let observed: CompiledRule | undefined;
-  for (const rule of rules.deny) {
+  for (const rule of deny) {
     if (!concerns(rule, sources) || !denies(rule, facts)) continue;
-    if (!rule.observe) return denyByRule(rule, call, policy.observe);
+    if (!rule.observe) return rule;
     observed ??= rule;
   }
-  for (const rule of rules.allow) {
-    if (!concerns(rule, sources) || !holds(rule, facts) || !coversAll(rule.permit, hazards)) continue;
-    return observed === undefined ? rule.allowed : denyByRule(observed, call, true);
-  }
-  if (observed !== undefined && policy.observe) return denyByRule(observed, call, true);
-  return denyNearest(policy, rules.allow, call, sources, inspection);
+  return observed;
 }
 
 /** Printable ASCII, at most MAX_TEXT characters: the text may come from an attacker and end in a terminal. */
@@ -137,7 +170,7 @@ function deny(
   reason: string,
   missing: readonly Hazard[] = [],
 ): Verdict {
-  return { effect: 'deny', rule, observe, reason, code, missing };
+  return { effect: 'deny', rule, observe, reason, code, missing, rewrites: NO_REWRITES };
 }
 
 function denyNoRule(policy: CompiledPolicy, call: Call): Verdict {
@@ -190,6 +223,7 @@ function denyNearest(
   call: Call,
   sources: readonly string[],
   inspection: Inspection,
+  inspectCall: Inspect,
 ): Verdict {
   const ours = allow.filter((rule) => concerns(rule, sources));
   const id = call.operation.id;
@@ -200,24 +234,36 @@ function denyNearest(
     const reason = `rule ${first.id} allows ${id} for ${audience(first, sources)}, not for this caller${others}; ${caller(call, sources)}`;
     return deny(first.id, policy.observe, 'source', reason);
   }
+  const seen = new Map<CompiledRule, Judged>();
+  for (const rule of ours) {
+    const judged =
+      rule.rewrite === null
+        ? { call, changes: [], inspection, conflict: '' }
+        : judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
+    seen.set(rule, judged);
+  }
+  const factsFor = (rule: CompiledRule): Inspection['facts'] => seen.get(rule)!.inspection.facts;
   let nearest: CompiledRule | undefined;
   let missing: Hazard[] = [];
   for (const rule of ours) {
-    if (!holds(rule, inspection.facts)) continue;
-    const lacks = uncovered(rule.permit, inspection.hazards);
+    if (seen.get(rule)!.conflict !== '' || !holds(rule, factsFor(rule))) continue;
+    const lacks = uncovered(rule.permit, seen.get(rule)!.inspection.hazards);
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
   }
   if (nearest !== undefined) return denyHazards(policy, nearest, missing, id, sources);
 
   const failing = (rule: CompiledRule): Condition[] =>
-    rule.where.filter((condition) => test(condition, inspection.facts) !== true);
+    rule.where.filter((condition) => test(condition, factsFor(rule)) !== true);
   let rule = ours[0]!;
   for (const other of ours) if (failing(other).length < failing(rule).length) rule = other;
+  const { conflict } = seen.get(rule)!;
+  if (conflict !== '') {
+    const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only with its rewrite, which cannot be done: ${conflict}`;
+    return deny(rule.id, policy.observe, 'rewrite', reason);
+  }
   const parts = failing(rule)
     .slice(0, MAX_LISTED)
-    .map(
-      ({ fact, text }) => `${fact} must be ${printable(text)} and ${describeFact(inspection.facts[fact])}`,
-    );
+    .map(({ fact, text }) => `${fact} must be ${printable(text)} and ${describeFact(factsFor(rule)[fact])}`);
   const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only under a condition: ${parts.join('; ')}`;
   return deny(rule.id, policy.observe, 'condition', reason);
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { MAX_PATTERN } from './glob.js';
+import { rewriteSchema } from './rewrite-schema.js';
 import type { FactWord, Vocabulary } from './vocabulary.js';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -48,6 +49,7 @@ const rule = z.strictObject({
   operations: z.array(pattern.meta({ id: 'OperationPattern' })).min(1),
   where: z.record(z.string(), z.unknown()).meta({ id: 'Where' }).optional(),
   permit: z.array(z.string().min(1).max(MAX_PATTERN).meta({ id: 'HazardPattern' })).optional(),
+  rewrite: rewriteSchema.optional(),
 });
 
 /** The shape of one policy file. What its words mean is checked in compile.ts, against the vocabulary. */
@@ -65,12 +67,6 @@ export const policyFileSchema = z.strictObject({
 export type PolicyFileShape = z.output<typeof policyFileSchema>;
 export type RuleShape = z.output<typeof rule>;
 export type SourceShape = z.output<typeof source>;
-
-/** Keys of the language that this version does not have, with what to say instead of "unknown key". */
-export const UNSUPPORTED_KEYS: Readonly<Record<string, string>> = {
-  rewrite:
-    '"rewrite" is not supported by this version: calls are allowed or denied as they are. Remove the key.',
-};
 
 /** JSON Schema of one policy file without the vocabulary: used to name valid keys in messages. */
 export function plainJsonSchema(): JsonObject {

@@ -1,3 +1,4 @@
+import type { Call } from '../docker/call.js';
 import type { Hazard } from '../hazards/inspection.js';
 
 /** What policy says of one call. */
@@ -9,8 +10,12 @@ export interface Verdict {
   readonly observe: boolean;
   /** One sentence a user can act on: what was denied, why, and what would permit it. */
   readonly reason: string;
-  /** Stable word: `allowed`, `deny-rule`, `no-rule`, `source`, `condition`, `hazard`. */
+  /** Stable word: `allowed`, `deny-rule`, `no-rule`, `source`, `condition`, `hazard`, `rewrite`. */
   readonly code: string;
   /** Hazards that no permit of the nearest rule covers. */
   readonly missing: readonly Hazard[];
+  /** The call to send in place of the one that came, when a rule rewrote it. It was inspected and is what was allowed. */
+  readonly call?: Call;
+  /** What was rewritten, `where: before → after`, bounded and with values masked that may be secrets. */
+  readonly rewrites: readonly string[];
 }

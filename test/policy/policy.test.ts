@@ -316,10 +316,6 @@ t.test('problems: where, what was found, what would be valid', async (t) => {
   one('{"sources": {"__proto__": {"listener": ["x"]}}}', /\/sources\/__proto__: unknown key/);
   one({ ruls: [] }, /^\/ruls: unknown key "ruls". Did you mean "rules"\? Valid keys: \$schema, description/);
   one({ mode: 'observ' }, '/mode: found "observ"; valid: "enforce", "observe". Did you mean "observe"?');
-  one(
-    withRule({ rewrite: { labels: {} } }),
-    /^\/rules\/0\/rewrite: "rewrite" is not supported by this version/,
-  );
   one(withRule({ id: undefined }), '/rules/0/id: missing; expected a string.');
   one(withRule({ id: 7 }), '/rules/0/id: found 7; expected a string.');
   one(withRule({ operation: [] }), /\/rules\/0\/operation: unknown key .* Did you mean "operations"/);

@@ -1,0 +1,167 @@
+import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import { resolveSchema } from '../docker/schemas.js';
+import { asArray, asObject, asString, asStrings, isZero } from '../hazards/judge.js';
+import { queryText } from '../hazards/query.js';
+import { copyObject, fieldOf, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
+import type { RewriteShape } from './rewrite-schema.js';
+
+const SPEC = ['TaskTemplate', 'ContainerSpec'] as const;
+const SERVICES: readonly string[] = ['ServiceCreate', 'ServiceUpdate'];
+
+/** Where a container's option is in the body of an operation. */
+function container(operation: string, host: string, spec: string): readonly string[] {
+  return SERVICES.includes(operation) ? [...SPEC, spec] : ['HostConfig', host];
+}
+
+function fieldNames(name: string): readonly string[] {
+  const schema = resolveSchema({ type: 'ref', name });
+  return schema.type === 'object' ? Object.keys(schema.fields) : [];
+}
+
+/** HostConfig fields that a ContainerCreate may also have at the top level, and `Cpuset`. */
+export const LEGACY: ReadonlySet<string> = new Set([...fieldNames('HostConfig'), 'Cpuset']);
+/** Those that fill a gap in a HostConfig that is there; the others then count for nothing. */
+const GAPS = ['Memory', 'MemorySwap', 'CpuShares', 'CpusetCpus', 'VolumeDriver'];
+
+/**
+ * Brings HostConfig fields of the top level to where they belong, as getHostConfig of moby (runconfig/config_unix.go,
+ * up to Engine 24) reads them, before anything in HostConfig is rewritten. Two attacks end here: a HostConfig that a
+ * rewrite adds would switch off the limits a client gave at the top level, and a top-level `Memory` would fill what a
+ * rewrite removed.
+ */
+export const foldLegacy: Step = (draft) => {
+  const body = asObject(fieldOf(draft));
+  const legacy = Object.keys(body).filter((name) => LEGACY.has(name));
+  if (legacy.length === 0) return;
+  const given = fieldOf(draft, 'HostConfig') ?? null;
+  const moved = given === null ? legacy.filter((name) => name !== 'Cpuset') : GAPS;
+  const gap = (name: string): boolean => isZero(fieldOf(draft, 'HostConfig', name) ?? null);
+  for (const name of moved) {
+    const value = body[name] ?? null;
+    if (value !== null && gap(name) && (given === null || !isZero(value))) {
+      putField(draft, ['HostConfig', name], value);
+    }
+  }
+  const cpuset = body['Cpuset'] ?? null;
+  if (!isZero(cpuset) && gap('CpusetCpus')) putField(draft, ['HostConfig', 'CpusetCpus'], cpuset);
+  for (const name of legacy) putField(draft, [name], undefined);
+};
+
+const NO_NETWORK = ['', 'default'];
+
+/**
+ * `network`. A container is also attached to what NetworkingConfig names, under the name or, if there is one, the
+ * NetworkID: with `force`, nothing is left there that could be another network.
+ */
+export function prepareNetwork(network: NonNullable<RewriteShape['network']>): (operation: string) => Step {
+  const { force, default: fallback = '' } = network;
+  if (force !== undefined) {
+    return (operation) =>
+      operation === 'ImageBuild'
+        ? (draft) => putQuery(draft, 'networkmode', { type: 'string', value: force })
+        : (draft) => {
+            putField(draft, ['HostConfig', 'NetworkMode'], force);
+            forceEndpoints(draft, force);
+          };
+  }
+  return (operation) =>
+    operation === 'ImageBuild'
+      ? (draft) => {
+          if (!NO_NETWORK.includes(queryText(draft.next, 'networkmode'))) return;
+          putQuery(draft, 'networkmode', { type: 'string', value: fallback });
+        }
+      : (draft) => defaultNetwork(draft, fallback);
+}
+
+const ENDPOINTS = ['NetworkingConfig', 'EndpointsConfig'];
+
+function forceEndpoints(draft: Draft, name: string): void {
+  const given = asObject(fieldOf(draft, ...ENDPOINTS));
+  if (Object.keys(given).length === 0) return;
+  const kept = Object.create(null) as JsonObject;
+  if (Object.hasOwn(given, name)) {
+    const endpoint = copyObject(given[name]);
+    delete endpoint['NetworkID'];
+    kept[name] = endpoint;
+  }
+  putField(draft, ENDPOINTS, Object.keys(kept).length === 0 ? undefined : kept);
+}
+
+function defaultNetwork(draft: Draft, name: string): void {
+  if (!NO_NETWORK.includes(asString(fieldOf(draft, 'HostConfig', 'NetworkMode')))) return;
+  const endpoints = asObject(fieldOf(draft, ...ENDPOINTS));
+  // A client that names networks there, and only there, has asked for them.
+  if (!Object.keys(endpoints).every((key) => key === 'default' || key === name)) return;
+  putField(draft, ['HostConfig', 'NetworkMode'], name);
+  if (name === 'default' || !Object.hasOwn(endpoints, 'default')) return;
+  const renamed = copyObject(endpoints);
+  renamed[name] ??= endpoints['default'] ?? null;
+  delete renamed['default'];
+  putField(draft, ENDPOINTS, renamed);
+}
+
+/** The name of a SecurityOpt entry, split as parseSecurityOpt of moby's daemon/daemon_unix.go does. */
+function optionName(option: string): string {
+  const cut = option.search(option.includes('=') ? '=' : ':');
+  return cut < 0 ? option : option.slice(0, cut);
+}
+
+const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
+
+/** The last entry counts for dockerd, so that none may be left that says no. */
+export const noNewPrivileges: Step = (draft) => {
+  const at = ['HostConfig', 'SecurityOpt'];
+  const given = asStrings(fieldOf(draft, ...at));
+  const about = given.filter((option) => optionName(option) === 'no-new-privileges');
+  const on = about.filter((option) => {
+    const value = option.slice('no-new-privileges'.length + 1);
+    return option === 'no-new-privileges' || TRUE.has(value);
+  });
+  if (on.length > 0 && on.length === about.length) return;
+  const others = given.filter((option) => !about.includes(option));
+  putField(draft, at, [...others, 'no-new-privileges']);
+};
+
+export function setOption(host: string, spec: string, value: JsonValue): (operation: string) => Step {
+  return (operation) => (draft) => putField(draft, container(operation, host, spec), value);
+}
+
+export function prepareDns(servers: readonly string[]): (operation: string) => Step {
+  return (operation) => (draft) => {
+    const at = SERVICES.includes(operation) ? [...SPEC, 'DNSConfig', 'Nameservers'] : ['HostConfig', 'Dns'];
+    putField(draft, at, [...servers]);
+  };
+}
+
+export function prepareUser(user: string): (operation: string) => Step {
+  return (operation) => (draft) =>
+    putField(draft, SERVICES.includes(operation) ? [...SPEC, 'User'] : ['User'], user);
+}
+
+function capability(name: string): string {
+  const upper = name.toUpperCase();
+  return upper.startsWith('CAP_') ? upper.slice(4) : upper;
+}
+
+/**
+ * `dropCapabilities`. What a call adds wins over what it drops (TweakCapabilities of moby's oci/caps), and `ALL`
+ * added wins over `ALL` dropped, so the names are taken out of what it adds as well.
+ */
+export function prepareDropCapabilities(names: readonly string[]): (operation: string) => Step {
+  const dropped = new Set(names.map(capability));
+  return (operation) => (draft) => {
+    const drop = container(operation, 'CapDrop', 'CapabilityDrop');
+    const present = asStrings(fieldOf(draft, ...drop));
+    const known = new Set(present.map(capability));
+    const missing = [...dropped].filter((name) => !known.has(name));
+    if (missing.length > 0) putField(draft, drop, [...present, ...missing]);
+    // Capabilities: API 1.40 takes it in place of the default set.
+    const adds = [container(operation, 'CapAdd', 'CapabilityAdd')];
+    if (operation === 'ContainerCreate') adds.push(['HostConfig', 'Capabilities']);
+    for (const at of adds) {
+      const given = asArray(fieldOf(draft, ...at));
+      const kept = given.filter((name) => !dropped.has(capability(asString(name))));
+      if (kept.length < given.length) putField(draft, at, kept);
+    }
+  };
+}

@@ -1,0 +1,55 @@
+import type { Call } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { sameJson, startDraft, valueAt, type Step, type Variables } from './rewrite-draft.js';
+
+/** The steps of one rule for one operation, in the order in which they are taken. */
+export type CompiledRewrite = readonly Step[];
+
+/** One difference between a call and what is sent in its place. */
+export interface Change {
+  /** JSON pointer into the body (`/HostConfig/Memory`), `?name` of a parameter, or `header name`. */
+  readonly where: string;
+  /** Undefined: there was nothing. */
+  readonly before: JsonValue | undefined;
+  /** Undefined: it is removed. */
+  readonly after: JsonValue | undefined;
+}
+
+export interface Rewritten {
+  /** The call itself, the same object, when there was nothing to change. */
+  readonly call: Call;
+  readonly changes: readonly Change[];
+  /** Why the rewrite cannot be done, or `""`; the call must then not be sent. */
+  readonly conflict: string;
+}
+
+const NO_CHANGES: readonly Change[] = [];
+
+/**
+ * Rewrites a call. Pure: the call is not changed, parts that stay the same are shared.
+ * INVARIANT: rewriting what came out changes nothing more, so that what is judged is what is sent.
+ */
+export function applyRewrite(call: Call, rewrite: CompiledRewrite, variables: Variables): Rewritten {
+  const draft = startDraft(call);
+  for (const step of rewrite) {
+    step(draft, variables);
+    if (draft.conflict !== '') return { call, changes: NO_CHANGES, conflict: draft.conflict };
+  }
+  const changes: Change[] = [];
+  for (const [where, place] of draft.touched) {
+    const before = valueAt(call, place);
+    const after = valueAt(draft.next, place);
+    if (!sameJson(before, after)) changes.push({ where, before, after });
+  }
+  if (changes.length === 0) return { call, changes, conflict: '' };
+  return { call: withoutReplaced(draft.next, changes), changes, conflict: '' };
+}
+
+/** Unknown fields inside what was replaced or removed are gone with it. */
+function withoutReplaced(call: Call, changes: readonly Change[]): Call {
+  if (call.unknown.length === 0) return call;
+  const unknown = call.unknown.filter(
+    (field) => !changes.some(({ where }) => field.where === where || field.where.startsWith(`${where}/`)),
+  );
+  return { ...call, unknown };
+}
