@@ -2,7 +2,7 @@ import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { resolveSchema } from '../docker/schemas.js';
 import { asArray, asObject, asString, asStrings, isZero } from '../hazards/judge.js';
 import { queryText } from '../hazards/query.js';
-import { copyObject, fieldOf, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
+import { copyObject, fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import type { RewriteShape } from './rewrite-schema.js';
 
 const SPEC = ['TaskTemplate', 'ContainerSpec'] as const;
@@ -150,6 +150,11 @@ function capability(name: string): string {
 export function prepareDropCapabilities(names: readonly string[]): (operation: string) => Step {
   const dropped = new Set(names.map(capability));
   return (operation) => (draft) => {
+    // The engine drops it from calls of older versions (daemon/server/router/swarm/helpers.go, adjustForAPIVersion).
+    if (SERVICES.includes(operation) && isBefore(draft.next, 41)) {
+      draft.conflict = 'services have no "dropCapabilities" below API 1.41';
+      return;
+    }
     const drop = container(operation, 'CapDrop', 'CapabilityDrop');
     const present = asStrings(fieldOf(draft, ...drop));
     const known = new Set(present.map(capability));

@@ -1,7 +1,7 @@
 import { asNumber } from '../hazards/judge.js';
 import { queryNumber } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
-import { fieldOf, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
+import { fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import { bytesOf, type RewriteShape } from './rewrite-schema.js';
 
 /** Upper bounds; 0: none. */
@@ -111,6 +111,8 @@ function limitService(draft: Draft, bounds: Bounds): void {
   const amounts = body(draft, ['TaskTemplate', 'Resources', 'Limits'], () => true);
   cap(amounts, 'MemoryBytes', bounds.memory);
   cap(amounts, 'NanoCPUs', bounds.nanos);
+  // The engine drops it from calls of older versions (daemon/server/router/swarm/helpers.go, adjustForAPIVersion).
+  if (bounds.pids > 0 && isBefore(draft.next, 41)) draft.conflict = 'services have no "pids" below API 1.41';
   cap(amounts, 'Pids', bounds.pids);
 }
 

@@ -1,5 +1,7 @@
 import type { Call } from '../docker/call.js';
+import { decodeJsonText } from '../docker/go-json.js';
 import type { JsonValue } from '../docker/json-value.js';
+import { renderJson } from '../docker/render-json.js';
 import { sameJson, startDraft, valueAt, type Step, type Variables } from './rewrite-draft.js';
 
 /** The steps of one rule for one operation, in the order in which they are taken. */
@@ -42,14 +44,26 @@ export function applyRewrite(call: Call, rewrite: CompiledRewrite, variables: Va
     if (!sameJson(before, after)) changes.push({ where, before, after });
   }
   if (changes.length === 0) return { call, changes, conflict: '' };
-  return { call: withoutReplaced(draft.next, changes), changes, conflict: '' };
+  return { call: withUnknown(draft.next, changes), changes, conflict: '' };
 }
 
-/** Unknown fields inside what was replaced or removed are gone with it. */
-function withoutReplaced(call: Call, changes: readonly Change[]): Call {
+/** Deeper than any body that a reader lets in; deeper is a refusal. */
+const DEPTH = 1024;
+
+/**
+ * Which fields nobody knows is read anew from the body that is sent: a rewrite may have removed some, and moved
+ * others with what they are in. INVARIANT: none of them is forgotten. Those in parameters are gone with the parameter.
+ */
+function withUnknown(call: Call, changes: readonly Change[]): Call {
   if (call.unknown.length === 0) return call;
+  const { body, operation } = call;
   const unknown = call.unknown.filter(
-    (field) => !changes.some(({ where }) => field.where === where || field.where.startsWith(`${where}/`)),
+    (field) =>
+      field.where.startsWith('?') &&
+      !changes.some(({ where }) => field.where === where || field.where.startsWith(`${where}/`)),
   );
+  if (body.kind === 'json' && operation.body.kind === 'json') {
+    unknown.push(...decodeJsonText(renderJson(body.value), operation.body.schema, DEPTH).unknown);
+  }
   return { ...call, unknown };
 }

@@ -230,11 +230,7 @@ t.test('limits', async (t) => {
     [limits, create({}), hostIs(all)],
     [limits, host({ Memory: 0, NanoCpus: 0, PidsLimit: -1 }), hostIs(all)],
     [limits, host({ Memory: -1, NanoCpus: 64e9, PidsLimit: 101 }), hostIs(all)],
-    [
-      limits,
-      host({ Memory: 9007199254740993, NanoCpus: 1.5e9, PidsLimit: 7 }),
-      hostIs({ ...all, PidsLimit: 7 }),
-    ],
+    [limits, host({ Memory: 2 ** 60, NanoCpus: 1.5e9, PidsLimit: 7 }), hostIs({ ...all, PidsLimit: 7 })],
     [
       limits,
       host({ Memory: MiB, NanoCpus: 1, PidsLimit: 1 }),
@@ -600,6 +596,45 @@ t.test('a rule is judged on the rewritten call, a deny rule on both', async (t) 
   );
 });
 
+t.test('unknown fields stay hazards wherever a rewrite moves them', async (t) => {
+  const policy = compileAll([
+    { operations: ['ContainerCreate'], rewrite: { init: true, network: { default: 'n' } } },
+  ]);
+  const missing = (body: object): string =>
+    judge(policy, read(create(body)))
+      .missing.map(formatHazard)
+      .join();
+  t.equal(missing({ RestartPolicy: { Name: 'no', Odd: 1 } }), 'unknown-field:/HostConfig/RestartPolicy/Odd');
+  t.equal(
+    missing({ HostConfig: { RestartPolicy: { Odd: 1 } } }),
+    'unknown-field:/HostConfig/RestartPolicy/Odd',
+  );
+  t.match(
+    missing({ NetworkingConfig: { EndpointsConfig: { default: { IPAMConfig: { Odd: 1 } } } } }),
+    /^unknown-field:\/NetworkingConfig\/EndpointsConfig\/n\/IPAMConfig\/Odd/,
+  );
+  t.equal(missing({ Healthcheck: { Odd: 1 } }), 'unknown-field:/Healthcheck/Odd');
+  const query = compileAll([
+    { operations: ['ImageBuild'], rewrite: { remove: ['?ulimits'] }, permit: ['opaque:**'] },
+  ]);
+  const ulimits = `ulimits=${encodeURIComponent('[{"Name":"x","Odd":1}]')}`;
+  t.equal(judge(query, read({ target: `/build?${ulimits}` })).effect, 'allow', 'gone with its parameter');
+  t.equal(judge(query, read({ target: `/build?${ulimits}&odd=1` })).effect, 'deny');
+});
+
+t.test('services of API versions whose fields the engine drops are denied', async (t) => {
+  for (const rewrite of [{ limits: { pids: 5 } }, { dropCapabilities: ['ALL'] }]) {
+    const service = (target: string): Verdict => send(rewrite, { target, body: { Name: 's' } }).verdict;
+    t.match(service('/v1.40/services/create'), {
+      effect: 'deny',
+      code: 'rewrite',
+      reason: /below API 1\.41/,
+    });
+    t.match(service('/v1.41/services/create'), { effect: 'allow' });
+    t.match(service('/services/create'), { effect: 'allow' });
+  }
+});
+
 t.test('the audit text is bounded, printable, and masks what may be secret', async (t) => {
   const text = (rewrite: object, asked: Asked): readonly string[] => send(rewrite, asked).verdict.rewrites;
   t.same(text({ limits: { memory: 8e6 } }, host({ Memory: 1e9 })), [
@@ -761,6 +796,7 @@ const container = fc
     ),
     User: maybe(text),
     Cpuset: maybe(fc.constantFrom('', '0')),
+    RestartPolicy: maybe(fc.constant({ Name: 'no', Odd: 1 })),
     Env: maybe(fc.array(fc.constantFrom('A=1', 'HTTP_PROXY=x', 'no_proxy'), { maxLength: 3 })),
     Labels: maybe(fc.dictionary(fc.constantFrom('a', 'b', 'source'), text)),
     NetworkingConfig: maybe(
