@@ -5,6 +5,9 @@ import { EngineError, type EngineRequest } from './engine-call.js';
 /** Bodies up to this size leave with the head, in one write. */
 const INLINE = 16 * 1024;
 
+/** Most bytes that are gathered before they are written. */
+const GATHER_LIMIT = 256 * 1024;
+
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const TARGET = /^[\x21-\x7e]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -113,6 +116,8 @@ export function writeBody(
     if (size === 0) process.nextTick(flush);
     size += piece.length;
     pieces.push(piece);
+    // A source that always has more never lets the turn end.
+    if (size >= GATHER_LIMIT) flush();
   };
   const onDrain = (): void => {
     events.progress();
