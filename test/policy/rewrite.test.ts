@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { Call, Client } from '../../src/docker/call.js';
@@ -10,7 +11,7 @@ import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide, sourcesOf } from '../../src/policy/decide.js';
 import { applyRewrite } from '../../src/policy/rewrite.js';
-import { bytesOf } from '../../src/policy/rewrite-schema.js';
+import { bytesOf, rewriteSchema } from '../../src/policy/rewrite-schema.js';
 import type { Verdict } from '../../src/policy/verdict.js';
 
 const LIMITS = { target: 16_384, jsonDepth: 64, jsonBody: 4 << 20 };
@@ -743,6 +744,31 @@ t.test('mistakes in a policy are told, with their place', async (t) => {
   wrong({ set: { '?nocache': 1 } }, build, [/expected true or false/]);
   wrong({ set: { '?memory': 2.5 } }, build, [/expected a whole number/]);
   wrong({ set: { '/HostConfig/Privileged': true } }, {}, [/has the hazard "privileged"/]);
+});
+
+t.test('the example of the README does what is said of it', async (t) => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const example = /## Rewrites[^]*?```json\n([^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const rule = JSON.parse(example) as { id: string; rewrite: object };
+  const policy = compileAll([rule]);
+  const run = host({ Binds: ['/:/host'], Memory: 2 ** 36, NetworkMode: 'default' });
+  const verdict = judge(policy, read(run));
+  t.match(verdict, { effect: 'allow', rule: 'ci-run' }, verdict.reason);
+  t.ok(verdict.rewrites.includes('/HostConfig/Binds: ["/:/host"] → (removed)'), verdict.rewrites.join());
+  t.match(verdict.call?.body, {
+    value: {
+      Image: 'mirror.example.com/library/alpine',
+      HostConfig: { Memory: 2 ** 31, NetworkMode: 'ci-net' },
+    },
+  });
+  const keys = [...readme.slice(readme.indexOf('## Rewrites')).matchAll(/^\| (`.*?) +\|/gm)];
+  const named = keys.flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+  const known = Object.keys(rewriteSchema.shape);
+  t.same(
+    known.filter((key) => !named.includes(key)),
+    [],
+    'every key is in the table',
+  );
 });
 
 // ---- properties
