@@ -1,3 +1,4 @@
+import type { ContextReading } from './build-context.js';
 import type { JsonValue, JsonObject } from './json-value.js';
 import type { Operation } from './operation.js';
 
@@ -25,8 +26,16 @@ export type QueryValue =
 export type CallBody =
   | { readonly kind: 'none' }
   | { readonly kind: 'json'; readonly value: JsonObject }
-  /** Bytes follow on the connection and have not been looked at. `present` is false when the client sent none. */
-  | { readonly kind: 'stream'; readonly contentType: string; readonly present: boolean };
+  /**
+   * Bytes follow on the connection. `present` is false when the client sent none. `context` is what a build context
+   * was found to be: `pending` while it is still on its way, absent where bytes are passed on unread.
+   */
+  | {
+      readonly kind: 'stream';
+      readonly contentType: string;
+      readonly present: boolean;
+      readonly context?: ContextReading | 'pending';
+    };
 
 /** A body field or query parameter that the catalogue does not know and that is not a zero value. */
 export interface UnknownField {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { relayBody, type RelayedBody } from '../capture/relay-body.js';
 import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
@@ -41,6 +42,9 @@ export function forward(guard: GuardState, exchange: Exchange, call: Call): void
   });
 }
 
+/** A streamed request body that tells how much of it the client has sent. */
+type CountedBody = Readable & { readonly bytes: number };
+
 type RequestBody = Uint8Array | RelayedBody | undefined;
 
 function requestBody(guard: GuardState, exchange: Exchange, call: Call): RequestBody {
@@ -63,19 +67,26 @@ export function answerTimeout(guard: GuardState, call: Call): number {
   return call.operation.response === 'finite' ? guard.config.upstream.timeout : 0;
 }
 
-/**
- * Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it.
- *
- * @param onUpgrade takes over when the engine switches protocols; a request that asks for it needs one.
- */
+/** Who else has a say in what becomes of an exchange. */
+export interface Turns {
+  /** Takes over when the engine switches protocols; a request that asks for it needs one. */
+  onUpgrade?(headers: string[], upstream: Socket): void;
+  /**
+   * The engine answers, or fails, before it was given all of the request. True: the answer passes on as usual. False:
+   * somebody else answers the client; the engine's side is closed.
+   */
+  onEarly?(event: { readonly status: number } | { readonly error: Error }): boolean;
+}
+
+/** Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it. */
 export function exchangeWith(
   guard: GuardState,
   exchange: Exchange,
   engineRequest: EngineRequest,
-  onUpgrade?: (headers: string[], upstream: Socket) => void,
+  turns: Turns = {},
 ): void {
   const { request, response, socket } = exchange;
-  const body = engineRequest.body instanceof Uint8Array ? undefined : (engineRequest.body as RelayedBody);
+  const body = engineRequest.body instanceof Uint8Array ? undefined : (engineRequest.body as CountedBody);
   let resume: (() => void) | undefined;
   let status = 0;
   let headers: string[] = [];
@@ -140,6 +151,12 @@ export function exchangeWith(
   response.on('close', onGone);
   const abort: Abort = guard.engine.dispatch(engineRequest, {
     onHeaders(code, raw, bytes, resumeUpstream) {
+      if (over) return;
+      if (turns.onEarly?.({ status: code }) === false) {
+        release();
+        abort();
+        return;
+      }
       status = code;
       headers = endToEnd(raw);
       if (guard.draining) headers.push('Connection', 'close');
@@ -177,6 +194,10 @@ export function exchangeWith(
     },
     onError(error) {
       if (over) return;
+      if (turns.onEarly?.({ error }) === false) {
+        release();
+        return;
+      }
       const how = endOf(error);
       if (response.headersSent) {
         // INVARIANT: an answer that was cut short must not look complete.
@@ -191,13 +212,13 @@ export function exchangeWith(
       refuse(guard, exchange, refusal, how);
     },
     onUpgrade(_status, raw, upstream) {
-      if (over || onUpgrade === undefined) {
+      if (over || turns.onUpgrade === undefined) {
         upstream.destroy();
         return;
       }
       over = true;
       response.off('close', onGone);
-      onUpgrade(raw, upstream);
+      turns.onUpgrade(raw, upstream);
     },
   });
 }

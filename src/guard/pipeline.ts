@@ -2,12 +2,15 @@ import { bufferBody } from '../capture/buffer-body.js';
 import type { DecisionEvent } from '../audit/event.js';
 import type { Call } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
+import { renderHeaders, renderTarget } from '../docker/render.js';
 import { Refusal } from '../docker/refusal.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type Inspection } from '../hazards/inspection.js';
+import type { PolicySnapshot } from '../config/policy-store.js';
 import { decide } from '../policy/decide.js';
 import type { Verdict } from '../policy/verdict.js';
 import { bodyOf } from './body.js';
+import { uploadContext } from './context-upload.js';
 import type { Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { forward } from './forward.js';
@@ -60,53 +63,153 @@ async function capture(guard: GuardState, exchange: Exchange): Promise<void> {
   }
 }
 
-/** read → inspect → decide (and rewrite) → audit; the effect follows when the decision is on record. */
+/** read; then the judgement, at once or, for a build, when its context was read. */
 function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined): void {
   const reading = exchange.reading!;
   const client =
     reading.bearerToken === '' ? exchange.client : withToken(exchange.client, reading.bearerToken);
-  // One snapshot for the whole call: a reload in between must not mix two policies.
-  const { policy, revision } = guard.policy.current();
-
   const call = readCall(reading, body, exchange.id, client, guard.limits);
-  const sources = sourcesFor(policy, client);
+  // One snapshot for the whole call: a reload in between must not mix two policies.
+  const snapshot = guard.policy.current();
+  if (carriesContext(call)) judgeBuild(guard, exchange, call, snapshot);
+  else record(guard, exchange, consider(call, snapshot), (sent) => send(guard, exchange, sent));
+}
+
+/** A call with what was found out about it and what policy says. */
+interface Judgement {
+  readonly call: Call;
+  readonly sources: readonly string[];
+  readonly inspection: Inspection;
+  readonly verdict: Verdict;
+  readonly revision: string;
+  /** INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result. */
+  readonly sent: Call;
+  readonly passes: boolean;
+}
+
+/** inspect → decide → rewrite. */
+function consider(call: Call, { policy, revision }: PolicySnapshot): Judgement {
+  const sources = sourcesFor(policy, call.client);
   const inspection = inspect(call);
   const verdict = decide(policy, call, sources, inspection);
-  // INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result.
-  const sent = verdict.call ?? call;
-  exchange.call = sent;
   const passes = verdict.effect === 'allow' || verdict.observe;
+  return { call, sources, inspection, verdict, revision, sent: verdict.call ?? call, passes };
+}
 
+/** audit; the effect follows when the decision is on record. */
+function record(
+  guard: GuardState,
+  exchange: Exchange,
+  judgement: Judgement,
+  pass: (sent: Call) => void,
+  stop = (refusal: Refusal): void => refuse(guard, exchange, refusal),
+): void {
+  const { call, verdict, sent, passes } = judgement;
+  exchange.call = sent;
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
-  guard.audit.record(decisionEvent(call, sources, inspection, verdict, revision), (failure) => {
+  guard.audit.record(decisionEvent(judgement), (failure) => {
     try {
       if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
-        refuse(
-          guard,
-          exchange,
-          new Refusal(503, 'audit', 'the audit trail cannot be written, so the call was not made'),
-        );
+        const message = 'the audit trail cannot be written, so the call was not made';
+        stop(new Refusal(503, 'audit', message));
       } else if (!exchange.socket.writable) {
         // Nobody is left to read the answer; a stream started now would have nobody to end it.
+        exchange.cut?.('client-gone');
         finish(guard, exchange, 0, 'client-gone');
       } else if (!passes) {
-        refuse(guard, exchange, new Refusal(403, verdict.code, verdict.reason));
-      } else if (guard.metrics.streams > guard.config.upstream.maxConnections) {
-        refuse(
-          guard,
-          exchange,
-          new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)'),
-        );
-      } else if (call.operation.response === 'hijack') {
-        tunnel(guard, exchange, sent);
+        stop(new Refusal(403, verdict.code, withDetails(judgement)));
       } else {
-        forward(guard, exchange, sent);
+        pass(sent);
       }
     } catch (error) {
       // Rendering checks once more what it writes; the verdict is on record, so only the call itself fails.
-      refuse(guard, exchange, toRefusal(guard, error));
+      stop(toRefusal(guard, error));
     }
   });
+}
+
+/** What was unclear about a build is the user's own file: the answer says it, bounded. */
+function withDetails({ verdict, inspection }: Judgement): string {
+  const unclear = inspection.facts['build.unclear'];
+  if (!Array.isArray(unclear) || unclear.length === 0) return verdict.reason;
+  return `${verdict.reason}; unclear: ${unclear.slice(0, 3).join('; ').slice(0, 500)}`;
+}
+
+/** forward */
+function send(guard: GuardState, exchange: Exchange, call: Call): void {
+  if (tooMany(guard)) refuse(guard, exchange, TOO_MANY);
+  else if (call.operation.response === 'hijack') tunnel(guard, exchange, call);
+  else forward(guard, exchange, call);
+}
+
+const tooMany = (guard: GuardState): boolean => guard.metrics.streams > guard.config.upstream.maxConnections;
+
+const TOO_MANY = new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)');
+
+/** A classic build with its context in the body. BuildKit reads other things, see the hazard `opaque:buildkit`. */
+function carriesContext({ operation, body, query }: Call): boolean {
+  const version = query['version'];
+  return (
+    operation.id === 'ImageBuild' &&
+    body.kind === 'stream' &&
+    body.present &&
+    (version?.type !== 'string' || version.value === '' || version.value === '1')
+  );
+}
+
+/**
+ * A build is judged twice. First without its context: what no context could make right is denied before a byte of it
+ * is read. Then the context goes to the engine as it is understood, in constant memory, without its end; the engine
+ * builds nothing before that. The verdict on the whole releases the end, or destroys the engine's connection.
+ */
+function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot: PolicySnapshot): void {
+  const body = call.body as Extract<Call['body'], { kind: 'stream' }>;
+  const first = consider({ ...call, body: { ...body, context: 'pending' } }, snapshot);
+  if (!first.passes || tooMany(guard)) {
+    record(guard, exchange, first, () => refuse(guard, exchange, TOO_MANY));
+    return;
+  }
+  exchange.call = first.sent;
+  let decided = false;
+  const upload = uploadContext(guard, exchange, first.sent, (status) => {
+    decided = true;
+    const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
+    const verdict: Verdict = { ...first.verdict, effect: 'deny', code: 'engine-refused', reason };
+    guard.metrics.decision(call.operation.id, 'deny', verdict.code);
+    guard.audit.record(decisionEvent({ ...first, verdict }));
+  });
+  const stop = (refusal: Refusal): void => {
+    upload.destroy();
+    refuse(guard, exchange, refusal);
+  };
+  upload.read.then(
+    (context) => {
+      if (decided) return;
+      const whole = consider({ ...call, body: { ...body, context } }, snapshot);
+      const pass = (sent: Call): void => {
+        // The head of the request is with the engine already: another rule's rewrite would come too late.
+        if (sameHead(sent, first.sent)) upload.release();
+        else stop(OTHER_REWRITE);
+      };
+      record(guard, exchange, whole, pass, stop);
+    },
+    (error: unknown) => {
+      if (!decided) deny(guard, exchange, error);
+    },
+  );
+}
+
+const OTHER_REWRITE = new Refusal(
+  403,
+  'rewrite',
+  'the rule that allows this Dockerfile rewrites the call in another way than the first rule that fits without it; give both rules the same rewrite, or let only one of them fit',
+);
+
+function sameHead(one: Call, other: Call): boolean {
+  return (
+    renderTarget(one) === renderTarget(other) &&
+    renderHeaders(one).join('\n') === renderHeaders(other).join('\n')
+  );
 }
 
 /** audit.onFailure: what still passes when the record cannot be written. */
@@ -149,13 +252,7 @@ function toRefusal(guard: GuardState, error: unknown): Refusal {
   return new Refusal(500, 'internal', 'the guard could not judge this request, so it was denied');
 }
 
-function decisionEvent(
-  call: Call,
-  sources: readonly string[],
-  inspection: Inspection,
-  verdict: Verdict,
-  revision: string,
-): DecisionEvent {
+function decisionEvent({ call, sources, inspection, verdict, revision }: Judgement): DecisionEvent {
   return {
     event: 'decision',
     call: call.id,

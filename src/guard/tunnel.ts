@@ -42,9 +42,11 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
       // For the 101 alone, which dockerd writes before anything runs; the tunnel then has no limit.
       timeout: guard.config.upstream.timeout,
     },
-    (head, upstream) => {
-      if (exchange.upgradeHead === undefined) streamOutput(guard, exchange, head, upstream);
-      else joinSockets(guard, exchange, head, upstream);
+    {
+      onUpgrade(head, upstream) {
+        if (exchange.upgradeHead === undefined) streamOutput(guard, exchange, head, upstream);
+        else joinSockets(guard, exchange, head, upstream);
+      },
     },
   );
 }

@@ -1,5 +1,7 @@
 import type { Call } from '../docker/call.js';
+import { readDockerfile } from '../docker/dockerfile/read.js';
 import type { JsonValue } from '../docker/json-value.js';
+import { DOCKERFILE_FACTS, inspectDockerfile, stateUnreadDockerfile } from './dockerfile.js';
 import { raise, state, type Findings } from './findings.js';
 import { shortImageName } from './image-name.js';
 import { asArray, asObject, asString, keysOf } from './judge.js';
@@ -33,17 +35,46 @@ function inspectBuilder(call: Call, found: Findings): void {
 }
 
 /** The path is joined to the context's root and cleaned before it is opened (builder/remotecontext/detect.go). */
-function inspectDockerfile(path: string, found: Findings): string {
+function inspectPath(path: string, found: Findings): string {
   const clean = path === '' ? '' : cleanPath(path);
   // `a/../x` is the same file as `x` only where `a` is no link: it names two files.
   if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) raise(found, 'build-dockerfile', path);
   return clean;
 }
 
+/**
+ * The context: what its Dockerfile does, or that nobody has read it. Of a context with two readings nothing is
+ * believed: the Dockerfile found in it may not be the one that is built.
+ */
+function inspectContext({ body, query }: Call, found: Findings): void {
+  const context = body.kind === 'stream' ? body.context : undefined;
+  if (context === 'pending') {
+    found.pending = DOCKERFILE_FACTS;
+    return;
+  }
+  if (context === undefined || context.unclear.length > 0) {
+    stateUnreadDockerfile(found);
+    if (context !== undefined) state(found, 'build.unclear', context.unclear);
+    if (context !== undefined || body.kind !== 'stream' || body.present) raise(found, 'opaque', 'context');
+    return;
+  }
+  if (context.dockerfile === undefined) {
+    inspectDockerfile({ clear: false, reason: 'the context has no Dockerfile' }, found);
+    return;
+  }
+  const args = query['buildargs'];
+  const reading = readDockerfile(context.dockerfile.content, {
+    buildArgs: (args?.type === 'json' ? args.value : {}) as Record<string, string | null>,
+    target: query['target']?.type === 'string' ? query['target'].value : '',
+    platform: query['platform']?.type === 'string' ? query['platform'].value : '',
+  });
+  inspectDockerfile(reading, found);
+}
+
 export function inspectBuild(_body: JsonValue, found: Findings, call: Call): void {
   const network = queryText(call, 'networkmode');
   const remote = queryText(call, 'remote');
-  const dockerfile = inspectDockerfile(queryText(call, 'dockerfile'), found);
+  const dockerfile = inspectPath(queryText(call, 'dockerfile'), found);
   const args = keysOf(queryJson(call, 'buildargs'));
   state(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
   state(found, 'build.dockerfile', dockerfile);
@@ -59,7 +90,7 @@ export function inspectBuild(_body: JsonValue, found: Findings, call: Call): voi
 
   inspectRemote(remote, found);
   inspectBuilder(call, found);
-  if (call.body.kind !== 'stream' || call.body.present) raise(found, 'opaque', 'context');
+  inspectContext(call, found);
   if (!OWN_NETWORKS.has(network)) raise(found, 'build-network', network);
   for (const entry of queryTexts(call, 'extrahosts')) raise(found, 'build-extra-hosts', entry);
   const parent = queryText(call, 'cgroupparent');

@@ -936,6 +936,12 @@ export const FACTS = [
     operations: BUILD,
     doc: 'Names of the stages that are built, lower case; their number (from 0) for those without a name.',
   },
+  {
+    name: 'build.unclear',
+    type: 'strings',
+    operations: BUILD,
+    doc: 'Why the context or the Dockerfile has no single clear reading, one sentence each; goes with the hazards `opaque:context` and `opaque:dockerfile`.',
+  },
   { name: 'build.pull', type: 'boolean', operations: BUILD, doc: 'Whether base images are always pulled.' },
   { name: 'build.cache-from', type: 'strings', operations: BUILD, doc: 'Images used as cache, as written.' },
   {

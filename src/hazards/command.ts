@@ -167,6 +167,8 @@ function scanWords(
     if (text !== undefined) scanText(text, scan, depth);
     return;
   }
+  // `echo https://… >> /etc/apk/repositories`: what is printed is no command, unless a program is in it.
+  if (depth > 0 && hasUrl(words[0] ?? '')) return;
   for (const word of words) findUrls(word, scan);
   if (PACKAGERS.has(head)) return;
   const at = words.findIndex((word) => FETCHERS.has(baseName(word)));

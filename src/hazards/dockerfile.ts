@@ -13,6 +13,9 @@ const LISTS = [
   'build.users',
 ] as const;
 
+/** Every fact that only the Dockerfile can tell. */
+export const DOCKERFILE_FACTS = [...LISTS, 'build.syntax', 'build.stages', 'build.unclear'] as const;
+
 /**
  * States the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
  * not hold because nothing is known.
@@ -21,6 +24,7 @@ export function stateUnreadDockerfile(found: Findings): void {
   for (const name of LISTS) state(found, name, ['?']);
   state(found, 'build.syntax', []);
   state(found, 'build.stages', []);
+  state(found, 'build.unclear', []);
 }
 
 /**
@@ -31,10 +35,12 @@ export function inspectDockerfile(reading: DockerfileReading, found: Findings): 
   if (!reading.clear) {
     stateUnreadDockerfile(found);
     raise(found, 'opaque', 'dockerfile');
+    append(found, 'build.unclear', reading.reason);
     return;
   }
   const { stages, syntax } = reading;
   for (const name of LISTS) state(found, name, []);
+  state(found, 'build.unclear', []);
   state(found, 'build.syntax', syntax.map(shortImageName));
   state(
     found,

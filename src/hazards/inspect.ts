@@ -162,5 +162,6 @@ export function inspect(call: Call): Inspection {
     }
   }
   inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
-  return { facts: found.facts, hazards: found.hazards };
+  const { facts, hazards, pending } = found;
+  return pending === undefined ? { facts, hazards } : { facts, hazards, pending };
 }

@@ -14,6 +14,11 @@ export type FactValue = string | number | boolean | readonly string[];
 export interface Inspection {
   readonly facts: Readonly<Record<string, FactValue>>;
   readonly hazards: readonly Hazard[];
+  /**
+   * Facts that cannot be told yet, because a build's context is still on its way. A verdict on such an inspection says
+   * only whether it is worth reading on; it lets nothing take effect.
+   */
+  readonly pending?: readonly string[];
 }
 
 /** `kind` or `kind:argument`. */

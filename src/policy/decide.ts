@@ -46,18 +46,20 @@ function test(condition: Condition, facts: Inspection['facts']): boolean | undef
  * value never slips past a deny rule. A fact that this operation never states (say `build.from` of a ping, under a
  * deny rule for "*") is not unreadable, it is absent: then the rule does not concern the call.
  */
-function denies(rule: CompiledRule, facts: Inspection['facts']): boolean {
+function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   for (const condition of rule.where) {
     const holds = test(condition, facts);
-    if (holds === false) return false;
+    if (holds === false || pending?.includes(condition.fact) === true) return false;
     if (holds === undefined && !condition.stated && facts[condition.fact] === undefined) return false;
   }
   return true;
 }
 
-/** Conditions of an allow rule: what cannot be told does not hold. */
-function holds(rule: CompiledRule, facts: Inspection['facts']): boolean {
-  for (const condition of rule.where) if (test(condition, facts) !== true) return false;
+/** Conditions of an allow rule: what cannot be told does not hold; what is pending may yet. */
+function holds(rule: CompiledRule, { facts, pending }: Inspection): boolean {
+  for (const condition of rule.where) {
+    if (test(condition, facts) !== true && pending?.includes(condition.fact) !== true) return false;
+  }
   return true;
 }
 
@@ -116,20 +118,18 @@ export function decide(
 ): Verdict {
   const rules = policy.operations.get(call.operation.id);
   if (rules === undefined) return denyNoRule(policy, call);
-  const { facts, hazards } = inspection;
-  const match = denyingRule(rules.deny, sources, facts);
+  const match = denyingRule(rules.deny, sources, inspection);
   if (match?.observe === false) return denyByRule(match, call, policy.observe);
   for (const rule of rules.allow) {
     if (!concerns(rule, sources)) continue;
     if (rule.rewrite === null) {
-      if (!holds(rule, facts) || !coversAll(rule.permit, hazards)) continue;
+      if (!holds(rule, inspection) || !coversAll(rule.permit, inspection.hazards)) continue;
       return match === undefined ? rule.allowed : denyByRule(match, call, true);
     }
     const judged = judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
-    if (judged.conflict !== '' || !holds(rule, judged.inspection.facts)) continue;
+    if (judged.conflict !== '' || !holds(rule, judged.inspection)) continue;
     if (!coversAll(rule.permit, judged.inspection.hazards)) continue;
-    const again =
-      judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection.facts);
+    const again = judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection);
     if (again?.observe === false) return denyByRule(again, call, policy.observe);
     const observed = match ?? again;
     const verdict = observed === undefined ? rule.allowed : denyByRule(observed, call, true);
@@ -144,11 +144,11 @@ export function decide(
 function denyingRule(
   deny: readonly CompiledRule[],
   sources: readonly string[],
-  facts: Inspection['facts'],
+  inspection: Inspection,
 ): CompiledRule | undefined {
   let observed: CompiledRule | undefined;
   for (const rule of deny) {
-    if (!concerns(rule, sources) || !denies(rule, facts)) continue;
+    if (!concerns(rule, sources) || !denies(rule, inspection)) continue;
     if (!rule.observe) return rule;
     observed ??= rule;
   }
@@ -246,7 +246,7 @@ function denyNearest(
   let nearest: CompiledRule | undefined;
   let missing: Hazard[] = [];
   for (const rule of ours) {
-    if (seen.get(rule)!.conflict !== '' || !holds(rule, factsFor(rule))) continue;
+    if (seen.get(rule)!.conflict !== '' || !holds(rule, seen.get(rule)!.inspection)) continue;
     const lacks = uncovered(rule.permit, seen.get(rule)!.inspection.hazards);
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
   }
