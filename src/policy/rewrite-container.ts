@@ -112,13 +112,12 @@ const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 export const noNewPrivileges: Step = (draft) => {
   const at = ['HostConfig', 'SecurityOpt'];
   const given = asStrings(fieldOf(draft, ...at));
-  const about = given.filter((option) => optionName(option) === 'no-new-privileges');
-  const on = about.filter((option) => {
-    const value = option.slice('no-new-privileges'.length + 1);
-    return option === 'no-new-privileges' || TRUE.has(value);
-  });
-  if (on.length > 0 && on.length === about.length) return;
-  const others = given.filter((option) => !about.includes(option));
+  const isAbout = (option: string): boolean => optionName(option) === 'no-new-privileges';
+  const isOn = (option: string): boolean =>
+    option === 'no-new-privileges' || TRUE.has(option.slice('no-new-privileges'.length + 1));
+  const about = given.filter(isAbout);
+  if (about.length > 0 && about.every(isOn)) return;
+  const others = given.filter((option) => !isAbout(option));
   putField(draft, at, [...others, 'no-new-privileges']);
 };
 

@@ -662,6 +662,43 @@ t.test('the audit text is bounded, printable, and masks what may be secret', asy
   t.ok(text({ labels: many }, create({})).length <= 33);
 });
 
+t.test('no body makes it slow', async (t) => {
+  const list = (item: (n: number) => string): string[] => Array.from({ length: 60_000 }, (_, n) => item(n));
+  const map = (value: unknown): object => Object.fromEntries(list((n) => `k${n}`).map((key) => [key, value]));
+  const rewrite = {
+    labels: { a: 'b' },
+    network: { force: 'none' },
+    noNewPrivileges: true,
+    dropCapabilities: ['ALL', 'NET_RAW'],
+    dns: ['10.0.0.53'],
+    proxy: { http: 'http://p.example' },
+    remove: ['/HostConfig/Binds'],
+  };
+  const bodies: Record<string, object> = {
+    security: { SecurityOpt: list((n) => (n % 2 === 0 ? `no-new-privileges=${n}` : `x${n}`)) },
+    capabilities: { CapAdd: list((n) => `c${n}`), CapDrop: list((n) => `d${n}`) },
+    binds: { Binds: list((n) => `/a${n}:/b`) },
+    sysctls: { Sysctls: map('x') },
+  };
+  const asked: Record<string, Asked> = {
+    env: create({ Env: list((n) => `HTTP_PROXY=${n}`) }),
+    labels: create({ Labels: map('x') }),
+    endpoints: create({ NetworkingConfig: { EndpointsConfig: map({}) } }),
+  };
+  for (const [name, body] of Object.entries(bodies)) {
+    asked[name] = host(body);
+    asked[`${name} in the old form`] = create(body);
+  }
+  const policy = compileAll([{ operations: ['ContainerCreate'], permit: ['*'], rewrite }]);
+  for (const [name, one] of Object.entries(asked)) {
+    const call = read(one);
+    const started = performance.now();
+    t.equal(judge(policy, call).effect, 'allow', name);
+    const took = performance.now() - started;
+    t.ok(took < 2_000, `${name}: ${Math.round(took)} ms`);
+  }
+});
+
 t.test('mistakes in a policy are told, with their place', async (t) => {
   const wrong = (rewrite: unknown, rule: object, expected: readonly (string | RegExp)[]): void => {
     const text = JSON.stringify({
