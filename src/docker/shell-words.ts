@@ -73,10 +73,24 @@ function readNested(
   captured: boolean,
 ): SimpleCommand[] {
   const reader: Reader = {
-    ...{ text, variable, locals, budget, depth, captured, out: [], at: 0, words: [], targets: [] },
-    ...{ word: '', started: false, redirects: false, target: false, piped: false },
+    text,
+    variable,
+    locals,
+    budget,
+    depth,
+    captured,
+    out: [],
+    at: 0,
+    words: [],
+    targets: [],
+    word: '',
+    started: false,
+    redirects: false,
+    target: false,
+    piped: false,
   };
-  budget.left -= text.length;
+  // A flood of empty substitutions costs more than its characters.
+  budget.left -= text.length + 64;
   if (depth > DEEPEST) budget.left = -1;
   while (reader.at < text.length && budget.left >= 0) step(reader);
   endCommand(reader, false);

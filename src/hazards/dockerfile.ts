@@ -71,6 +71,8 @@ function inspectCopy(base: Base, found: Findings): void {
   raise(found, 'copy-from-image', image);
 }
 
+const FETCHED = ['http://', 'https://', 'git@', 'git://', 'ssh://', 'github.com/'];
+
 /**
  * The classic builder fetches what begins with `http://` or `https://` (builder/remotecontext/urlutil); BuildKit also
  * clones git repositories. Other schemes and capitals fail in today's engines, and are hazards all the same.
@@ -78,7 +80,8 @@ function inspectCopy(base: Base, found: Findings): void {
 function inspectSource({ text, written }: Source, found: Findings): void {
   const plain = text.replaceAll(UNKNOWN, '');
   // A variable of the base image may complete a scheme: `ADD ${A}tp://…`.
-  const open = plain !== text && (plain.includes('://') || text.indexOf(UNKNOWN) < 'https://'.length);
+  const before = text.split(UNKNOWN, 1)[0] ?? '';
+  const open = plain !== text && (plain.includes('://') || FETCHED.some((start) => start.startsWith(before)));
   const url = /^[a-zA-Z][a-zA-Z0-9+.-]{0,30}:\/\//.test(plain);
   const git = /^(?:git@|git:\/\/|ssh:\/\/|github\.com\/)/.test(plain) || (url && isRepository(plain));
   if (!open && !url && !git) return;

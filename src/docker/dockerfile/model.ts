@@ -53,6 +53,8 @@ export interface Stage {
   readonly commands: readonly Command[];
   /** Users of USER, after substitution. */
   readonly users: readonly string[];
+  /** Variables at its end; UNKNOWN in values that the base image has a part in. */
+  readonly variable: Variable;
   /** ONBUILD triggers, as written. Their content is in the fields above as well. */
   readonly triggers: readonly string[];
 }
@@ -64,5 +66,7 @@ export type DockerfileReading =
       /** Frontends named by `# syntax=` and by the build argument BUILDKIT_SYNTAX, as written. */
       readonly syntax: readonly string[];
       readonly stages: readonly Stage[];
+      /** The instructions up to the target with continuations joined, as the daemon prints them. */
+      readonly steps: readonly string[];
     }
   | { readonly clear: false; readonly reason: string };

@@ -13,8 +13,9 @@ export interface Parsed {
 /** `buildkit` reads heredocs; classic builders read their lines as instructions, or drop them, by version. */
 export type Builder = 'classic' | 'buildkit';
 
-/** Much more than any Dockerfile, little enough to hold in memory several times over. */
-export const LARGEST = 1024 * 1024;
+/** Much more than honest Dockerfiles have, little enough to be read and decoded without holding up other calls. */
+export const LARGEST = 256 * 1024;
+export const MOST_INSTRUCTIONS = 2000;
 
 /** bufio.MaxScanTokenSize - 1: the daemon refuses longer lines. */
 const LONGEST_LINE = 64 * 1024 - 1;
@@ -45,6 +46,9 @@ export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
     const joined = joinLine(source, at, escape);
     at = joined.next;
     if (joined.text === undefined) continue;
+    if (instructions.length === MOST_INSTRUCTIONS) {
+      throw new Unclear(`it has more than ${MOST_INSTRUCTIONS} instructions`);
+    }
     const instruction = readInstruction(joined.text, escape, start + 1);
     const target = instruction.trigger ?? instruction;
     if (['run', 'add', 'copy'].includes(target.name) && !target.json && joined.text.includes('<<')) {

@@ -32,7 +32,6 @@ interface Build {
 }
 
 const WORK = 8 * 1024 * 1024;
-const MOST_STAGES = 1000;
 const SHELL = ['/bin/sh', '-c'];
 
 /** builder/dockerfile/buildargs.go: build arguments that need no ARG line. */
@@ -76,7 +75,8 @@ export function readDockerfile(content: Uint8Array, options: DockerfileOptions):
     }
     const { BUILDKIT_SYNTAX: argument } = options.buildArgs;
     const syntax = [parsed.syntax, argument ?? ''].filter((name) => name !== '');
-    return { clear: true, syntax, stages: build.stages };
+    const steps = [...head, ...stages.flat()].map(({ text }) => text);
+    return { clear: true, syntax, stages: build.stages, steps };
   } catch (error) {
     if (error instanceof Unclear) return { clear: false, reason: error.message };
     throw error;
@@ -101,7 +101,6 @@ function splitStages(
       throw new Unclear(`line ${instruction.line}: ${instruction.name.toUpperCase()} before the first FROM`);
   }
   if (stages.length === 0) throw new Unclear('it has no FROM');
-  if (stages.length > MOST_STAGES) throw new Unclear(`it has more than ${MOST_STAGES} stages`);
   const names = stages.map(([from]) => stageName(from));
   const repeated = names.find((name, index) => name !== '' && names.indexOf(name) !== index);
   if (repeated !== undefined) throw new Unclear(`two stages are named ${repeated}`);
@@ -134,6 +133,8 @@ function beginStage(build: Build, from: Instruction): Draft {
   const index = build.names.get(lower);
   const base = index === undefined ? undefined : build.stages[index];
   const platform = from.flags.find((flag) => flag.name === 'platform')?.value;
+  const env = base === undefined ? newVariables() : inheritVariables(base.env, build.budget);
+  const args = newVariables();
   const stage: Draft = {
     name,
     base: index === undefined ? { kind: 'image', image } : { kind: 'stage', index },
@@ -147,8 +148,12 @@ function beginStage(build: Build, from: Instruction): Draft {
     users: [],
     triggers: [],
     onbuild: [],
-    env: base === undefined ? newVariables() : inheritVariables(base.env, build.budget),
-    args: newVariables(),
+    env,
+    args,
+    variable: (variable) =>
+      getVariable(env, variable) ??
+      getVariable(args, variable) ??
+      predefined(build.options, build.meta, variable),
     shell: base === undefined ? SHELL : base.shell,
   };
   // Triggers of a stage run in every stage that is built on it.

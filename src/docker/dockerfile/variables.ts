@@ -46,7 +46,7 @@ export function getVariable(
 
 /** What a stage starts with whose base is another stage: its latest values. */
 export function inheritVariables(parent: Variables, budget: Budget): Variables {
-  spend(budget, parent.settings.size);
+  spend(budget, 16 * parent.settings.size);
   const child = newVariables();
   for (const [name, history] of parent.settings) {
     const latest = history.at(-1);
