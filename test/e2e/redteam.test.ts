@@ -10,12 +10,14 @@ import { selfCheck, startGuard } from '../support/guard.js';
 // Runs an external corpus of attacks and near misses (BREAKWATER_REDTEAM: a directory with run.py, servers.py and
 // sample.json) against the guard under test/redteam/policy.json, with a real dockerd behind it.
 
-const FAMILIES = '^(path|query|form|json|http|ctl|control)-';
+const FAMILIES = '';
 
 /** Cases whose defence is not in this version, with the reason. They are reported, and must not grow in number. */
 const LATER: Readonly<Record<string, string>> = {
-  'http-053': 'an indicator inside registry credentials: needs the indicators of threat feeds',
-  'query-019': 'another Dockerfile of the context, which is not read yet (opaque:context)',
+  'df-044':
+    'an indicator in a comment between continued lines, which no shell sees: needs the scan of the raw text',
+  'tar-073':
+    'an indicator in the target of a symbolic link of the context: needs the indicators of threat feeds',
 };
 
 const corpus = process.env['BREAKWATER_REDTEAM'] ?? '';
