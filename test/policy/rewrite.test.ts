@@ -557,18 +557,18 @@ t.test('a rule is judged on the rewritten call, a deny rule on both', async (t) 
   const never = (where: object): object => ({ ...plain, effect: 'deny', where });
   t.match(
     verdictOf(fits, never({ user: '' })),
-    { effect: 'deny', code: 'deny-rule', rule: 'r1' },
+    { effect: 'deny', observe: false, call: undefined, code: 'deny-rule', rule: 'r1' },
     'the original',
   );
   t.match(
     verdictOf(fits, never({ user: '1000' })),
-    { effect: 'deny', code: 'deny-rule', rule: 'r1' },
+    { effect: 'deny', observe: false, call: undefined, code: 'deny-rule', rule: 'r1' },
     'the result',
   );
   t.equal(verdictOf(fits, never({ user: '7' })).effect, 'allow');
   t.match(
     verdictOf(fits, { ...plain, effect: 'deny', where: { user: '1000' } }, { ...plain, permit: ['*'] }),
-    { effect: 'deny', rule: 'r1' },
+    { effect: 'deny', observe: false, rule: 'r1' },
     'a rule behind it does not open what a deny rule closed',
   );
 
