@@ -441,6 +441,7 @@ t.test('images and pins', async (t) => {
     [`alpine:3.20@${OTHER}`, `mirror.example.com/library/alpine@${DIGEST}`],
     ['busybox', `mirror.example.com/library/busybox@${OTHER}`],
     ['busybox:latest', `mirror.example.com/library/busybox@${OTHER}`],
+    [`busybox@${DIGEST}`, `mirror.example.com/library/busybox@${DIGEST}`],
     ['NOT:A:NAME', 'NOT:A:NAME'],
   ];
   for (const [given, expected] of mapped) {
@@ -472,6 +473,9 @@ t.test('images and pins', async (t) => {
     { fromSrc: '-', repo: 'alpine', tag: '3.20' },
     'an import',
   );
+
+  const all = send({ pin: { busybox: OTHER } }, { target: '/v1.41/images/create?fromImage=busybox' });
+  t.same(all.query, { fromImage: 'busybox' }, 'a pull without a tag is of all tags, not of the pinned one');
 
   const auth = Buffer.from('{"username":"u","password":"p"}').toString('base64url');
   const moved = pull('fromImage=alpine&tag=1', ['X-Registry-Auth', auth]);
