@@ -10,7 +10,6 @@ import { queryText } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
 import { describeValue } from './problems.js';
 import { fieldOf, putField, putQuery, removeHeader, type Draft, type Step } from './rewrite-draft.js';
-import type { RewriteShape } from './rewrite-schema.js';
 
 export const WITH_IMAGES = ['ContainerCreate', 'ImageCreate', 'ServiceCreate', 'ServiceUpdate'] as const;
 
@@ -215,5 +214,3 @@ export function prepareImages(
     };
   };
 }
-
-export type ImageKeys = Pick<RewriteShape, 'images' | 'pin'>;
