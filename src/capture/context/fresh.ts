@@ -122,12 +122,9 @@ export function writeFresh(options: FreshOptions): FreshWriter {
     if (placed.link !== '') options.onName?.(placed.link);
     const name = first && MAGIC_NAME.test(path) ? `./${path}` : path;
     first = false;
-    pieces.push(
-      renderEntry(
-        { ...raw, kind, path, link: placed.link, mode: raw.mode & 0o7777, mtime: Math.floor(raw.mtime) },
-        name,
-      ),
-    );
+    const { size, uid, gid, mtime, xattrs } = raw;
+    const mode = raw.mode & 0o7777;
+    pieces.push(renderEntry({ kind, path, link: placed.link, size, mode, uid, gid, mtime, xattrs }, name));
     if (kind !== 'file' || node.kind !== 'file') return false;
     bytes += raw.size;
     left = (512 - (raw.size % 512)) % 512;
