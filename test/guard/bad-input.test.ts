@@ -58,7 +58,7 @@ const small = await startGuarded({
 });
 t.teardown(() => small.close());
 
-const BUILD = ['POST /v1.41/build HTTP/1.1', 'Host: docker', 'Content-Type: application/x-tar'];
+const LOAD = ['POST /v1.41/images/load HTTP/1.1', 'Host: docker', 'Content-Type: application/x-tar'];
 const CREATE_HEAD = [
   'POST /v1.41/containers/create HTTP/1.1',
   'Host: docker',
@@ -101,7 +101,7 @@ await t.test(
     for (const framing of ['Content-Length: 50', 'Transfer-Encoding: chunked']) {
       small.upstream.forget();
       small.upstream.behave = hang;
-      const got = await talk(small.tcp, [lines([...BUILD, framing], '5\r\nhello\r\n')]);
+      const got = await talk(small.tcp, [lines([...LOAD, framing], '5\r\nhello\r\n')]);
       t.equal(got.answers[0]?.status, 408, framing);
       t.ok(got.ms < 1_500, `after ${Math.round(got.ms)} ms`);
       t.ok(await until(() => small.upstream.requests[0]?.gone === true), 'the engine’s side is gone');
@@ -208,10 +208,10 @@ await t.test('half-open connections', async (t) => {
 await t.test('a streamed body that ends early never ends cleanly for the engine', async (t) => {
   for (const end of [FIN, RESET] as const) {
     for (const text of [
-      lines([...BUILD, 'Content-Length: 50'], 'context'),
-      lines([...BUILD, 'Transfer-Encoding: chunked'], '7\r\ncontext\r\n'),
-      lines([...BUILD, ...UPGRADE, 'Content-Length: 50'], 'context'),
-      lines([...BUILD, ...UPGRADE, 'Transfer-Encoding: chunked'], '7\r\ncontext\r\n'),
+      lines([...LOAD, 'Content-Length: 50'], 'context'),
+      lines([...LOAD, 'Transfer-Encoding: chunked'], '7\r\ncontext\r\n'),
+      lines([...LOAD, ...UPGRADE, 'Content-Length: 50'], 'context'),
+      lines([...LOAD, ...UPGRADE, 'Transfer-Encoding: chunked'], '7\r\ncontext\r\n'),
     ]) {
       small.upstream.forget();
       small.upstream.behave = hang;
@@ -324,7 +324,7 @@ await t.test('an early answer of the engine reaches a client that is still sendi
   };
   const piece = 'x'.repeat(64 * 1024);
   const got = await talk(small.tcp, [
-    lines([...BUILD, `Content-Length: ${32 * piece.length}`], ''),
+    lines([...LOAD, `Content-Length: ${32 * piece.length}`], ''),
     ...Array.from({ length: 32 }, () => [piece, 2]).flat(),
   ]);
   t.equal(got.answers[0]?.status, 500, got.text.slice(0, 200));
@@ -379,7 +379,7 @@ await t.test('memory does not follow what one side sends and the other does not 
       if (!writer.write(piece)) break;
     }
   };
-  writer.write(lines([...BUILD, `Content-Length: ${512 * MIB}`]));
+  writer.write(lines([...LOAD, `Content-Length: ${512 * MIB}`]));
   writer.on('drain', pour);
   pour();
   await sleep(300);
@@ -393,7 +393,7 @@ const SCENARIOS: readonly (readonly [text: string, behave: Behaviour])[] = [
   [PING, json()],
   [PING + PING + EVIL, (request, socket) => void setTimeout(() => json()(request, socket), 20)],
   [create(HARMLESS), json()],
-  [chunked('POST', '/v1.41/build', ['Content-Type: application/x-tar'], 'context'.repeat(50)), json()],
+  [chunked('POST', '/v1.41/images/load', ['Content-Type: application/x-tar'], 'context'.repeat(50)), json()],
   [get('/v1.41/events'), bytes('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n')],
   [`${postJson('/exec/a/start', '{}', ...UPGRADE)}early stdin`, echo(10)],
   [post('/v1.41/containers/a/attach?stream=1', ...UPGRADE), echo()],

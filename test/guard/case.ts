@@ -116,8 +116,15 @@ export const POLICY = {
       sources: ['*'],
       operations: ['ContainerCreate', 'ContainerStart', 'ContainerStop', 'ContainerKill', 'ContainerRename'],
     },
-    { id: 'pull', sources: ['*'], operations: ['ImageCreate'], where: { image: 'alpine:*' } },
+    {
+      id: 'pull',
+      sources: ['*'],
+      operations: ['ImageCreate'],
+      where: { image: 'alpine:*' },
+      permit: ['registry-credentials:unnamed'],
+    },
     { id: 'build', sources: ['*'], operations: ['ImageBuild'], permit: ['opaque:context'] },
+    { id: 'load', sources: ['*'], operations: ['ImageLoad'], permit: ['opaque:image-archive'] },
     {
       id: 'exec',
       sources: ['*'],
