@@ -24,6 +24,7 @@ export interface ContextUpload {
  * INVARIANT: the engine sees no end of the archive before `release`; whatever else ends the exchange (a refusal, a cut,
  * a client that leaves) destroys the engine's connection, and an archive without its end builds nothing.
  *
+ * @param onCut the client has left, or the guard is stopping, before the end was released
  * @param onRefused the engine has answered with an error before all was read (a bad tag, say); its answer passes on.
  */
 export function uploadContext(
@@ -31,6 +32,7 @@ export function uploadContext(
   exchange: Exchange,
   call: Call,
   onRefused: (status: number) => void,
+  onCut: () => void,
 ): ContextUpload {
   const dockerfile = call.query['dockerfile'];
   const relay = relayContext(bodyOf(exchange), {
@@ -57,6 +59,9 @@ export function uploadContext(
       timeout: 0,
     },
     {
+      onCut() {
+        if (!released) onCut();
+      },
       onEarly(event) {
         if (released) return true;
         if ('error' in event) {

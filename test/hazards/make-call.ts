@@ -1,3 +1,4 @@
+import type { ContextReading } from '../../src/docker/build-context.js';
 import type { Call, QueryValue } from '../../src/docker/call.js';
 import type { JsonObject, JsonValue } from '../../src/docker/json-value.js';
 import type { ResponseKind } from '../../src/docker/operation.js';
@@ -15,6 +16,8 @@ export interface Parts {
   readonly unknown?: string[];
   readonly upgrade?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Text of the Dockerfile of a context that was read. */
+  readonly dockerfile?: string;
 }
 
 const HIJACKS = ['Grpc', 'Session', 'ExecStart', 'ContainerAttach', 'ContainerAttachWebsocket'];
@@ -36,13 +39,26 @@ export function decoded(value: JsonValue): JsonValue {
   return copy;
 }
 
+function contextWith(dockerfile: string): ContextReading {
+  const content = new TextEncoder().encode(dockerfile);
+  return {
+    form: 'tar',
+    dockerfile: { path: 'Dockerfile', content },
+    entries: 1,
+    bytes: content.length,
+    compression: '',
+    unclear: [],
+  };
+}
+
 /** A call as the reader would make it, for the operation with this id. */
 export function makeCall(id: string, parts: Parts = {}): Call {
   const response: ResponseKind = HIJACKS.includes(id) ? 'hijack' : 'finite';
   const stream = {
     kind: 'stream',
     contentType: 'application/x-tar',
-    present: parts.stream ?? false,
+    present: parts.stream ?? parts.dockerfile !== undefined,
+    ...(parts.dockerfile !== undefined && { context: contextWith(parts.dockerfile) }),
   } as const;
   const body =
     parts.body !== undefined

@@ -117,9 +117,11 @@ t.test('default.json', async (t) => {
     ['ImageBuild', { client: { address: '127.0.0.1' } }, 'deny'],
     ['ContainerCreate', 'deny'],
     ['ContainerExec', 'deny'],
-    ['ImageBuild', { client: unix, hazards: ['opaque:context'] }, 'allow'],
+    ['ImageBuild', { client: unix, hazards: ['opaque:context'] }, 'deny'],
+    ['ImageBuild', { client: unix, hazards: ['download:https://a.example/x'] }, 'allow'],
+    ['ImageBuild', { client: unix, hazards: ['download:http://a.example/x'] }, 'deny'],
     ['ImageBuild', { client: unix, hazards: ['remote-context:http://203.0.113.9/x'] }, 'deny'],
-    ['ImageBuild', { client: unix, hazards: ['opaque:context', 'build-network:host'] }, 'deny'],
+    ['ImageBuild', { client: unix, hazards: ['build-network:host'] }, 'deny'],
     ['ContainerCreate', { client: unix }, 'allow'],
     ['ContainerCreate', { client: unix, hazards: ['publish:127.0.0.1:8080/tcp'] }, 'allow'],
     ['ContainerCreate', { client: unix, hazards: ['publish:0.0.0.0:8080/tcp'] }, 'deny'],
@@ -180,7 +182,7 @@ t.test('read-only.json', async (t) => {
 t.test('ci-build.json', async (t) => {
   const ci = { address: '10.20.1.1', certificate: ['CN=ci-7'] };
   const facts = (value: object): Record<string, never> => value as Record<string, never>;
-  const tags = facts({ 'build.tags': ['registry.example.com/ci/app:1'] });
+  const tags = facts({ 'build.tags': ['registry.example.com/ci/app:1'], 'build.from': ['alpine:3'] });
   const create = facts({
     image: 'registry.example.com/ci/app:1',
     'container.name': 'ci-1',
@@ -190,7 +192,9 @@ t.test('ci-build.json', async (t) => {
     ['SystemPing', { client: { address: '10.20.1.1' } }, 'deny'],
     ['SystemPing', { client: { certificate: ['CN=ci-7'] } }, 'deny'],
     ['SystemPing', { client: ci }, 'allow'],
-    ['ImageBuild', { client: ci, facts: tags, hazards: ['opaque:context'] }, 'allow'],
+    ['ImageBuild', { client: ci, facts: tags }, 'allow'],
+    ['ImageBuild', { client: ci, facts: tags, hazards: ['opaque:context'] }, 'deny'],
+    ['ImageBuild', { client: ci, facts: { ...tags, 'build.from': ['evil:1'] as never } }, 'deny'],
     ['ImageBuild', { client: ci, facts: tags, hazards: ['remote-context:x'] }, 'deny'],
     ['ImageBuild', { client: ci, facts: facts({ 'build.tags': ['alpine:latest'] }) }, 'deny'],
     ['ImageBuild', { client: ci, facts: facts({ 'build.tags': [] }) }, 'deny'],
@@ -213,7 +217,15 @@ t.test('ci-build.json', async (t) => {
     if (bytes !== undefined)
       rawHeaders.push('Content-Type', 'application/json', 'Content-Length', String(bytes.length));
     const head = readHead({ method: 'POST', target, rawHeaders, httpVersion: '1.1' }, limits);
-    const call = readCall(head, bytes, 'c7', client, limits);
+    const read = readCall(head, bytes, 'c7', client, limits);
+    // As the guard first looks at a build: its context is still on its way.
+    const pending = {
+      kind: 'stream',
+      contentType: 'application/x-tar',
+      present: true,
+      context: 'pending',
+    } as const;
+    const call: Call = read.operation.id === 'ImageBuild' ? { ...read, body: pending } : read;
     const policy = shipped('ci-build.json');
     const rewritten = decide(policy, call, sourcesOf(policy, client), inspect(call)).call;
     return rewritten?.body.kind === 'json' ? rewritten.body.value : renderTarget(rewritten ?? call);
