@@ -65,4 +65,6 @@ export interface Call {
   /** The `Upgrade` token when the client asked for one, lower-case, else `""`. */
   readonly upgrade: string;
   readonly client: Client;
+  /** Host paths that the call names, and where they lead once links are followed; only those that lead elsewhere. */
+  readonly hostPaths?: Readonly<Record<string, string>>;
 }

@@ -71,6 +71,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       context: config.limits.context,
     },
     engine,
+    engineIsLocal: config.upstream.url.startsWith('unix:'),
     policy,
     audit,
     budget: openBodyBudget(config.limits.buffered),

@@ -15,6 +15,7 @@ import type { Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { forward } from './forward.js';
 import { withToken } from './identify.js';
+import { resolveHostPaths } from './host-paths.js';
 import { refuse } from './refuse.js';
 import { sourcesFor, type GuardState } from './state.js';
 import { tunnel } from './tunnel.js';
@@ -71,8 +72,39 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   const call = readCall(reading, body, exchange.id, client, guard.limits);
   // One snapshot for the whole call: a reload in between must not mix two policies.
   const snapshot = guard.policy.current();
-  if (carriesContext(call)) judgeBuild(guard, exchange, call, snapshot);
-  else record(guard, exchange, consider(call, snapshot), (sent) => send(guard, exchange, sent));
+  if (carriesContext(call)) {
+    judgeBuild(guard, exchange, call, snapshot);
+    return;
+  }
+  const judgement = consider(call, snapshot);
+  const binds = hostPathsOf(judgement.inspection);
+  if (binds.length > 0 && judgement.passes && guard.engineIsLocal) {
+    void judgeResolved(guard, exchange, call, binds, snapshot);
+  } else {
+    record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
+  }
+}
+
+/** A bind is judged on where it leads as well, on the host that the engine shares with the guard. */
+async function judgeResolved(
+  guard: GuardState,
+  exchange: Exchange,
+  call: Call,
+  binds: readonly string[],
+  snapshot: PolicySnapshot,
+): Promise<void> {
+  try {
+    const resolved = { ...call, hostPaths: await resolveHostPaths(binds) };
+    record(guard, exchange, consider(resolved, snapshot), (sent) => send(guard, exchange, sent));
+  } catch (error) {
+    deny(guard, exchange, error);
+  }
+}
+
+function hostPathsOf({ hazards }: Inspection): string[] {
+  return hazards
+    .filter(({ kind, argument }) => kind === 'bind' && argument.startsWith('/'))
+    .map(({ argument }) => argument);
 }
 
 /** A call with what was found out about it and what policy says. */

@@ -19,6 +19,8 @@ export interface GuardState {
     readonly context: number;
   };
   readonly engine: Engine;
+  /** The engine is on this host (a unix socket), so that its paths are the guard's paths. */
+  readonly engineIsLocal: boolean;
   readonly policy: PolicyStore;
   readonly audit: AuditWriter;
   readonly budget: BodyBudget;

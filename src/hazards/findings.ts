@@ -15,6 +15,8 @@ export interface Findings {
   readonly hazards: Hazard[];
   /** Hazards already raised, so that a repeated one costs nothing further. */
   readonly seen: Set<string>;
+  /** See Call. */
+  hostPaths?: Readonly<Record<string, string>>;
   /** See Inspection. */
   pending?: readonly FactName[];
 }

@@ -150,6 +150,7 @@ export function inspect(call: Call): Inspection {
     if (!isLinkAlias(call, name)) return named(name);
   }
   const found = newFindings();
+  if (call.hostPaths !== undefined) found.hostPaths = call.hostPaths;
   if (name !== undefined) {
     state(found, 'name', name);
     if (isLinkAlias(call, name)) raise(found, 'link-alias', name);

@@ -22,6 +22,11 @@ export function mountHostPath(source: string, found: Findings): void {
   const path = cleanPath(source);
   raise(found, 'bind', path);
   if (mayHoldEngineSocket(path)) raise(found, 'docker-socket');
+  // A link on the host: the container gets what it leads to.
+  const resolved = found.hostPaths?.[path];
+  if (resolved === undefined) return;
+  raise(found, 'bind', resolved);
+  if (mayHoldEngineSocket(resolved)) raise(found, 'docker-socket');
 }
 
 /** Names the daemon accepts for volumes (daemon/names). Anything else as a source is not clearly a volume. */
