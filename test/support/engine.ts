@@ -93,13 +93,13 @@ function findOnPath(file: string): string | undefined {
  * Starts dockerd on a socket, data directory and bridge of its own, beside any other daemon of the machine:
  * no iptables rules, no change of forwarding. Rejects, with the end of its log, if it does not answer in 40 s.
  */
-export async function startEngine(): Promise<Engine> {
+export async function startEngine(dockerd = dockerdPath()): Promise<Engine> {
   const dir = mkdtempSync(join(tmpdir(), 'bw-e2e-'));
   const network = await createBridge();
   const socket = join(dir, 'docker.sock');
   const log = openSync(join(dir, 'dockerd.log'), 'w');
   const child = spawn(
-    dockerdPath(),
+    dockerd,
     [
       ...['--data-root', join(dir, 'data'), '--exec-root', join(dir, 'exec'), '-p', join(dir, 'pid')],
       ...['-H', `unix://${socket}`, '--bridge', network.bridge, '--shutdown-timeout', '3'],
