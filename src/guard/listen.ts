@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import {
   createServer as createHttpServer,
   ServerResponse,
@@ -6,12 +6,13 @@ import {
   type Server,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';
 import { Refusal } from '../docker/refusal.js';
+import { bind, removeSocket } from './bind.js';
 import { nextCallId, type Exchange } from './exchange.js';
 import { identifyConnection } from './identify.js';
 import { endGently } from './linger.js';
@@ -213,7 +214,7 @@ export async function openListener(
     events.connections.dropped += 1;
   });
 
-  const bound = await bind(server, config, url, events);
+  const bound = await bind(server, config, url, (message) => events.warn(message));
   return {
     name: config.name,
     url: bound,
@@ -332,90 +333,4 @@ function createServer(config: ListenConfig, limits: Limits): Server {
   // Half-closed requests get their answer, as dockerd gives it; streams are ended by `accept` above.
   (server as unknown as { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   return server;
-}
-
-async function bind(server: Server, config: ListenConfig, url: URL, events: ListenerEvents): Promise<string> {
-  if (url.protocol === 'unix:') {
-    const path = decodeURIComponent(url.pathname);
-    await clearStaleSocket(path);
-    // Nobody may connect between bind and chmod.
-    const mask = process.umask(0o177);
-    try {
-      await listening(server, { path }, config.url);
-    } finally {
-      process.umask(mask);
-    }
-    if (config.group !== undefined) chownSync(path, process.getuid?.() ?? 0, groupId(config.group));
-    chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
-    return config.url;
-  }
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const port = Number(url.port === '' ? (url.protocol === 'tls:' ? 2376 : 2375) : url.port);
-  try {
-    await listening(server, { host, port }, config.url);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw error;
-    events.warn(`listener ${config.name}: this host has no IPv6, listening on 0.0.0.0 instead of [::]`);
-    await listening(server, { host: '0.0.0.0', port }, config.url);
-  }
-  const address = server.address();
-  if (address === null || typeof address === 'string') return config.url;
-  const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return `${url.protocol}//${shown}:${address.port}`;
-}
-
-function listening(
-  server: Server,
-  where: { path: string } | { host: string; port: number },
-  url: string,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => {
-      const wrapped: NodeJS.ErrnoException = new Error(`cannot listen on ${url}: ${error.message}`);
-      if (error.code !== undefined) wrapped.code = error.code;
-      reject(wrapped);
-    };
-    server.once('error', onError);
-    server.listen(where, () => {
-      server.off('error', onError);
-      resolve();
-    });
-  });
-}
-
-/** A socket file that nobody answers on is left over from an earlier run; anything else is not ours to remove. */
-async function clearStaleSocket(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket())
-    throw new Error(`cannot listen on unix://${path}: the path exists and is not a socket`);
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect({ path });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-  if (alive) throw new Error(`cannot listen on unix://${path}: another process is listening there`);
-  removeSocket(path);
-}
-
-function removeSocket(path: string): void {
-  try {
-    unlinkSync(decodeURIComponent(path));
-  } catch {
-    // node removes it itself when the server closes.
-  }
-}
-
-/** @throws Error when there is no such group. */
-function groupId(group: string): number {
-  if (/^\d+$/.test(group)) return Number(group);
-  const line = readFileSync('/etc/group', 'utf8')
-    .split('\n')
-    .find((entry) => entry.startsWith(`${group}:`));
-  if (line === undefined) throw new Error(`there is no group "${group}" on this host`);
-  return Number(line.split(':')[2]);
 }
