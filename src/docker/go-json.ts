@@ -1,5 +1,5 @@
 import type { UnknownField } from './call.js';
-import { anyValue, emptyObject, foldKey, isZero } from './json-any.js';
+import { anyValue, emptyObject, emptyRecord, foldKey, isZero } from './json-any.js';
 import {
   enter,
   finishScan,
@@ -11,6 +11,7 @@ import {
   pointerOf,
   scanKey,
   scanNumber,
+  scanSmallInteger,
   scanString,
   scanWord,
   shapeError,
@@ -47,6 +48,8 @@ interface Field {
   readonly name: string;
   readonly folded: string;
   readonly schema: Schema;
+  /** Another field has the same folded name. */
+  readonly shared: boolean;
 }
 
 /** More unknown fields than this say that the schema is not the one the client means. */
@@ -157,11 +160,12 @@ function mismatch(decoder: Decoder, code: number, expected: string): Refusal {
 }
 
 function decodeObject(decoder: Decoder, fields: Fields): JsonObject {
-  const object = emptyObject();
+  const object = emptyRecord();
   enter(decoder);
   if (isEmpty(decoder, 0x7d)) return object;
   const known = indexOf(fields);
-  const seen = new Set<string>();
+  // Folded keys that came and that the object does not show under the name of a known field.
+  let hidden: Set<string> | undefined;
   do {
     const key = scanKey(decoder);
     const exact = known.get(key);
@@ -169,13 +173,13 @@ function decodeObject(decoder: Decoder, fields: Fields): JsonObject {
     const field = exact ?? known.get(folded);
     decoder.path.push(field?.name ?? key);
     // INVARIANT: one key, one value. Go merges `"HostConfig":{…},"hostconfig":{…}`, other readers take one of them.
-    if (seen.has(folded)) throw duplicate(decoder, key);
-    seen.add(folded);
-    if (field === undefined) decodeUnknown(decoder, object, key);
-    else {
-      const value = decodeValue(decoder, field.schema);
-      if (value !== null) object[field.name] = value;
+    if (hidden?.has(folded) === true || (field !== undefined && field.name in object)) {
+      throw duplicate(decoder, key);
     }
+    const value = field === undefined ? null : decodeValue(decoder, field.schema);
+    if (value === null || field?.shared === true) (hidden ??= new Set()).add(folded);
+    if (field === undefined) decodeUnknown(decoder, object, key);
+    else if (value !== null) object[field.name] = value;
     decoder.path.pop();
   } while (next(decoder, 0x7d));
   return object;
@@ -209,7 +213,11 @@ function indexOf(fields: Fields): ReadonlyMap<string, Field> {
   let index = fieldsByName.get(fields);
   if (index === undefined) {
     const made = new Map<string, Field>();
-    const all = Object.entries(fields).map(([name, schema]) => ({ name, schema, folded: foldKey(name) }));
+    const names = Object.keys(fields).map(foldKey);
+    const all = Object.entries(fields).map(([name, schema]) => {
+      const folded = foldKey(name);
+      return { name, schema, folded, shared: names.indexOf(folded) !== names.lastIndexOf(folded) };
+    });
     // Exact names last: they beat the folded spelling of another field.
     for (const field of all) made.set(field.folded, field);
     for (const field of all) made.set(field.name, field);
@@ -255,6 +263,8 @@ function zeroOf(given: Schema): JsonValue {
 }
 
 function decodeInteger(decoder: Decoder, bits: number, unsigned: boolean): number | bigint {
+  const small = bits >= 32 ? scanSmallInteger(decoder) : -1;
+  if (small >= 0) return small;
   const { literal, integer } = scanNumber(decoder);
   const type = `${unsigned ? 'an unsigned' : 'a signed'} ${bits}-bit integer`;
   if (!integer) {

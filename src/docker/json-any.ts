@@ -20,6 +20,17 @@ export function emptyObject(): JsonObject {
   return Object.create(null) as JsonObject;
 }
 
+const Bare = function () {} as unknown as new () => JsonObject;
+Bare.prototype = Object.freeze(Object.create(null));
+
+/**
+ * For objects whose keys a schema names. V8 makes a hash table of what `Object.create(null)` returns, which is right
+ * for any keys and several times slower for these. INVARIANT: nothing is inherited here either.
+ */
+export function emptyRecord(): JsonObject {
+  return new Bare();
+}
+
 /** Equal for two keys exactly when encoding/json takes them for one (fold.go): ASCII case, U+017F as s, U+212A as k. */
 export function foldKey(key: string): string {
   return key.replaceAll('\u017f', 's').toLowerCase();

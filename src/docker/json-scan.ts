@@ -182,6 +182,24 @@ export function scanNumber(scan: Scan): { literal: string; integer: boolean } {
   return { literal, integer: match[1] === undefined && match[2] === undefined };
 }
 
+/** A plain integer of at most nine digits, which every type of 32 bits and more holds; else -1, and nothing is read. */
+export function scanSmallInteger(scan: Scan): number {
+  const { text, at } = scan;
+  let value = 0;
+  for (let end = at; end < at + 10; end++) {
+    const code = text.charCodeAt(end);
+    if (code >= 0x30 && code <= 0x39) {
+      value = value * 10 + code - 0x30;
+      continue;
+    }
+    const leadingZero = end - at > 1 && text.charCodeAt(at) === 0x30;
+    if (end === at || leadingZero || code === 0x2e || code === 0x65 || code === 0x45) return -1;
+    scan.at = end;
+    return value;
+  }
+  return -1;
+}
+
 /** An integer as a number where that is exact, else as a bigint; -0 is 0. */
 export function integerOf(literal: string): number | bigint {
   if (literal.length <= 15) return Number(literal) + 0;

@@ -3,16 +3,35 @@ import type { JsonValue } from './json-value.js';
 /**
  * Writes a value as JSON text that every reader reads as the same value: no blanks, each key once, bigints exact.
  * Nesting is that of the value; values come from a depth-limited decoder.
+ *
+ * @throws RangeError for a number that JSON cannot write
  */
 export function renderJson(value: JsonValue): string {
-  if (typeof value === 'bigint') return value.toString();
-  if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(renderJson).join(',')}]`;
-  const members: string[] = [];
+  switch (typeof value) {
+    case 'string':
+      return quote(value);
+    case 'boolean':
+    case 'bigint':
+      return String(value);
+    case 'number':
+      if (!Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
+      return JSON.stringify(value);
+  }
+  if (value === null) return 'null';
+  let text = '';
+  if (Array.isArray(value)) {
+    for (const item of value) text += text === '' ? renderJson(item) : `,${renderJson(item)}`;
+    return `[${text}]`;
+  }
+  // A decoded object inherits nothing; of any other, only what is its own is written.
   for (const key of Object.keys(value)) {
     const member = value[key];
-    if (member !== undefined) members.push(`${JSON.stringify(key)}:${renderJson(member)}`);
+    if (member !== undefined) text += `${text === '' ? '' : ','}${quote(key)}:${renderJson(member)}`;
   }
-  return `{${members.join(',')}}`;
+  return `{${text}}`;
 }
+
+/** Nothing to escape: most texts. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+const quote = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));

@@ -113,6 +113,8 @@ t.test('what has no single reading is refused', async (t) => {
     ['duplicate by kelvin sign', '{"KernelMemory":0,"\u212aernelMemory":1}', 'duplicate-key', /twice/],
     ['duplicate by an escape', '{"Image":"a","\\u0049mage":"b"}', 'duplicate-key', /twice/],
     ['null does not undo', '{"Privileged":true,"Privileged":null}', 'duplicate-key', /\/Privileged/],
+    ['a value after null', '{"Privileged":null,"privileged":true}', 'duplicate-key', /\/Privileged/],
+    ['duplicate unknown __proto__', '{"__proto__":1,"__PROTO__":0}', 'duplicate-key', /twice/],
     ['duplicate map key', '{"Labels":{"a":"1","a":"2"}}', 'duplicate-key', /\/Labels\/a/],
     ['duplicate __proto__', '{"Labels":{"__proto__":"1","__proto__":"2"}}', 'duplicate-key', /__proto__/],
     ['duplicate unknown key', '{"Foo":0,"foo":1}', 'duplicate-key', /foo/],
