@@ -94,7 +94,11 @@ function formatClient(client: Client): string {
   return known;
 }
 
+/** Nothing to escape, and no credentials: most texts. */
+const PLAIN = /^[\x20\x21\x23-\x3f\x41-\x5b\x5d-\x7e]*$/;
+
 function text(value: string): string {
+  if (value.length <= TEXT_LIMIT && PLAIN.test(value)) return `"${value}"`;
   const cut =
     value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
   return JSON.stringify(maskCredentials(cut));
@@ -102,24 +106,21 @@ function text(value: string): string {
 
 function list(values: readonly string[]): string {
   if (values.length === 0) return '[]';
-  const shown = values.slice(0, LIST_LIMIT).map(text);
-  if (values.length > LIST_LIMIT) shown.push(text(`… (${values.length} entries)`));
-  return `[${shown.join(',')}]`;
+  let shown = `[${text(values[0]!)}`;
+  for (let n = 1; n < values.length && n < LIST_LIMIT; n++) shown += `,${text(values[n]!)}`;
+  if (values.length > LIST_LIMIT) shown += `,${text(`… (${values.length} entries)`)}`;
+  return `${shown}]`;
 }
 
 function record(values: Readonly<Record<string, FactValue>>): string {
-  const parts: string[] = [];
+  let shown = '';
   for (const name in values) {
     const value = values[name]!;
-    const shown =
-      typeof value === 'string'
-        ? text(value)
-        : typeof value === 'object'
-          ? list(value)
-          : JSON.stringify(value);
-    parts.push(`${text(name)}:${shown}`);
+    shown += `${shown === '' ? '' : ','}${text(name)}:`;
+    if (typeof value === 'string') shown += text(value);
+    else shown += typeof value === 'object' ? list(value) : JSON.stringify(value);
   }
-  return `{${parts.join(',')}}`;
+  return `{${shown}}`;
 }
 
 /** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */

@@ -83,6 +83,7 @@ export function whenSet(judge: (found: Findings) => void): Judge {
 }
 
 function pointer(at: string, key: string): string {
+  if (!key.includes('~') && !key.includes('/')) return `${at}/${key}`;
   return `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
 }
 
