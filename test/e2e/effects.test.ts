@@ -202,7 +202,12 @@ async function main(): Promise<void> {
     hazards,
     given,
     path: '/containers/create',
-    body: { Image: 'alpine', Cmd: shell(`${SHOW}; ${script}`), ExposedPorts: { '80/tcp': {} }, HostConfig },
+    body: {
+      Image: 'alpine',
+      Cmd: shell(`${SHOW}; ${script}`),
+      ExposedPorts: 'PortBindings' in HostConfig ? { '80/tcp': {} } : {},
+      HostConfig,
+    },
     effect: async (t, answer) => {
       const output = await outputOf(t, answer);
       effect(t, output, await inspect(String(answer.json['Id'])));
