@@ -4,7 +4,7 @@ import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
 import { bodyOf } from './body.js';
-import type { Exchange } from './exchange.js';
+import type { End, Exchange } from './exchange.js';
 import { exchangeWith, upstreamRefusal } from './forward.js';
 import type { GuardState } from './state.js';
 
@@ -12,7 +12,11 @@ import type { GuardState } from './state.js';
 export interface ContextUpload {
   /** What the context was found to be, when all of it was read; rejects with a Refusal when that cannot be. */
   readonly read: Promise<ContextReading>;
-  /** Gives the engine the end of the archive: from here on it builds. */
+  /**
+   * Gives the engine the end of the archive: from here on it builds.
+   *
+   * @throws Refusal when the engine has failed since the context was read.
+   */
   release(): void;
   /** Destroys the engine's connection; the client can still be answered. */
   destroy(): void;
@@ -32,7 +36,7 @@ export function uploadContext(
   exchange: Exchange,
   call: Call,
   onRefused: (status: number) => void,
-  onCut: () => void,
+  onCut: (end: End) => void,
 ): ContextUpload {
   const dockerfile = call.query['dockerfile'];
   const relay = relayContext(bodyOf(exchange), {
@@ -42,10 +46,15 @@ export function uploadContext(
   });
   Object.defineProperty(relay.output, 'bytes', { get: () => relay.bytesIn });
   let released = false;
-  let giveUp: (refusal: Refusal) => void = () => {};
-  const refused = new Promise<never>((_, reject) => {
-    giveUp = reject;
+  let failure: Refusal | undefined;
+  let reject: (refusal: Refusal) => void;
+  const refused = new Promise<never>((_, no) => {
+    reject = no;
   });
+  const giveUp = (refusal: Refusal): void => {
+    failure ??= refusal;
+    reject(refusal);
+  };
   refused.catch(() => {});
   exchangeWith(
     guard,
@@ -59,8 +68,8 @@ export function uploadContext(
       timeout: 0,
     },
     {
-      onCut() {
-        if (!released) onCut();
+      onCut(end) {
+        if (!released) onCut(end);
       },
       onEarly(event) {
         if (released) return true;
@@ -81,8 +90,10 @@ export function uploadContext(
   return {
     read: Promise.race([relay.read, refused]),
     release() {
+      if (failure !== undefined) throw failure;
       released = true;
-      relay.release();
+      // The engine may have refused the call and be done with it.
+      if (!exchange.finished) relay.release();
     },
     destroy() {
       exchange.bytesIn = relay.bytesIn;

@@ -77,7 +77,7 @@ export interface Turns {
    */
   onEarly?(event: { readonly status: number } | { readonly error: Error }): boolean;
   /** The exchange is cut, or the client is gone; called before that is on record. */
-  onCut?(): void;
+  onCut?(end: End): void;
 }
 
 /** Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it. */
@@ -118,7 +118,7 @@ export function exchangeWith(
   };
   const stop = (how: End): void => {
     if (over) return;
-    turns.onCut?.();
+    turns.onCut?.(how);
     end(how);
     abort();
     if (how !== 'client-gone') socket.destroy();

@@ -1,5 +1,6 @@
 import { bufferBody } from '../capture/buffer-body.js';
 import type { DecisionEvent } from '../audit/event.js';
+import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
@@ -11,7 +12,7 @@ import { decide } from '../policy/decide.js';
 import type { Verdict } from '../policy/verdict.js';
 import { bodyOf } from './body.js';
 import { uploadContext } from './context-upload.js';
-import type { Exchange } from './exchange.js';
+import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { forward } from './forward.js';
 import { withToken } from './identify.js';
@@ -32,7 +33,7 @@ import { tunnel } from './tunnel.js';
 export function serve(guard: GuardState, exchange: Exchange): void {
   guard.metrics.streams += 1;
   if (guard.draining) {
-    refuse(guard, exchange, new Refusal(503, 'shutting-down', 'the guard is shutting down'));
+    refuse(guard, exchange, STOPPING);
     return;
   }
   try {
@@ -201,8 +202,10 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot:
     record(guard, exchange, first, () => refuse(guard, exchange, TOO_MANY));
     return;
   }
+  // INVARIANT: one decision a call, whoever comes first: the verdict on the whole, the engine, or the client's leaving.
   let decided = false;
   const onRefused = (status: number): void => {
+    if (decided) return;
     decided = true;
     const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
     const verdict: Verdict = { ...first.verdict, effect: 'deny', code: 'engine-refused', reason };
@@ -214,25 +217,41 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot:
     decided = true;
     deny(guard, exchange, error);
   };
-  const onCut = (): void =>
-    refuseUnread(new Refusal(400, 'body-cut', 'the build context was cut short by the client'));
+  const onCut = (end: End): void => refuseUnread(end === 'shutdown' ? STOPPING : CUT);
   const upload = uploadContext(guard, exchange, first.sent, onRefused, onCut);
   const stop = (refusal: Refusal): void => {
     upload.destroy();
     refuse(guard, exchange, refusal);
   };
-  upload.read.then((context) => {
+  const judgeWhole = (context: ContextReading): void => {
     if (decided) return;
+    let whole = consider({ ...call, body: { ...body, context } }, snapshot);
+    // The head of the request is with the engine already: another rule's rewrite would come too late.
+    const same = sameHead(whole.sent, first.sent);
+    if (!same && snapshot.policy.observe) whole = sentAs(first, whole);
     decided = true;
-    const whole = consider({ ...call, body: { ...body, context } }, snapshot);
-    const pass = (sent: Call): void => {
-      // The head of the request is with the engine already: another rule's rewrite would come too late.
-      if (sameHead(sent, first.sent)) upload.release();
+    const pass = (): void => {
+      if (same || snapshot.policy.observe) upload.release();
       else stop(OTHER_REWRITE);
     };
     record(guard, exchange, whole, pass, stop);
-  }, refuseUnread);
+  };
+  upload.read.then(judgeWhole).catch((error: unknown) => {
+    upload.destroy();
+    refuseUnread(error);
+  });
 }
+
+/** A policy that only observes stops nothing: the call goes on with the head it has, and the record says so. */
+const sentAs = ({ sent, verdict: { rewrites } }: Judgement, whole: Judgement): Judgement => ({
+  ...whole,
+  sent,
+  verdict: { ...whole.verdict, rewrites },
+});
+
+const STOPPING = new Refusal(503, 'shutting-down', 'the guard is shutting down');
+
+const CUT = new Refusal(400, 'body-cut', 'the build context was cut short by the client');
 
 const OTHER_REWRITE = new Refusal(
   403,

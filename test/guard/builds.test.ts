@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -204,6 +204,135 @@ await t.test('an engine that answers before it has the context', async (t) => {
   upstream.onHead = early(bytes('', 'end'));
   t.match(await attempt(t, slow), { status: 502 });
   upstream.onHead = undefined;
+});
+
+await t.test('the engine answers or breaks off while the verdict is on its way to the record', async (t) => {
+  const answer = 'HTTP/1.1 400 X\r\nContent-Length: 16\r\n\r\n{"message":"no"}';
+  const engineDoes: readonly ((engine: Socket) => void)[] = [
+    (engine) => void engine.write(answer),
+    (engine) => void engine.end(answer),
+    (engine) => void engine.destroy(),
+    (engine) => void engine.write('HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n{}'),
+  ];
+  const ends = new Set<string>();
+  for (const from of ['alpine', 'evil']) {
+    const wire = post(dockerfile(`FROM ${from}\n`));
+    for (let round = 0; round < 40; round++) {
+      guarded.audit();
+      upstream.forget();
+      const head = new Promise<Socket>((resolve) => {
+        upstream.onHead = (_request, engine) => {
+          resolve(engine);
+          return false;
+        };
+      });
+      const client = connect(guarded.tcp);
+      client.on('error', () => {}).on('data', () => {});
+      client.write(wire.subarray(0, 1500));
+      const engine = await head;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      const does = engineDoes[round % engineDoes.length]!;
+      // Both are there when the guard looks next, in this order or the other.
+      if (round % 8 < 4) client.write(wire.subarray(1500), () => {});
+      does(engine);
+      if (round % 8 >= 4) client.write(wire.subarray(1500), () => {});
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      client.destroy();
+      const lines = guarded.audit();
+      t.strictSame(
+        lines.map(({ event }) => event),
+        ['decision', 'outcome'],
+        `${from}, round ${round}: one decision, one outcome`,
+      );
+      ends.add(`${lines[0]?.code} ${lines[1]?.status}`);
+      t.notOk(
+        upstream.requests.some(({ complete }) => complete && from === 'evil'),
+        'a denied one has no end',
+      );
+    }
+  }
+  upstream.onHead = undefined;
+  t.notOk(
+    [...ends].some((end) => end.endsWith(' 500')),
+    `the engine is at fault, not the guard: ${[...ends].join(', ')}`,
+  );
+});
+
+await t.test('an engine that takes nothing holds no call for ever', async (t) => {
+  const stalled = await startGuarded({ policy: POLICY, limits: { context: 1 << 28, bodyIdle: 300 } });
+  t.teardown(() => stalled.close());
+  stalled.upstream.onHead = (_request, engine) => {
+    engine.pause();
+    return true;
+  };
+  const big = tar(file('Dockerfile', 'FROM alpine\n'), file('big', Buffer.alloc(8 << 20, 'x')));
+  const got = await talk(stalled.tcp, [post(big)], { timeout: 4_000 });
+  t.equal(got.answers[0]?.status, 504);
+  t.match(got.text, /engine took nothing of the build context/);
+  // Nobody reads from this client any more: that it has left is only seen by the limit.
+  await talk(stalled.tcp, [post(big).subarray(0, 6 << 20), 100, RESET], { timeout: 2_000 });
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  t.equal(await stalled.metric('breakwater_calls_open'), 0);
+  t.strictSame(unpaired(stalled.auditText()), []);
+});
+
+await t.test('a policy that only observes stops no build, and tells which rewrite was sent', async (t) => {
+  const observing = await startGuarded({ policy: { mode: 'observe', ...POLICY } });
+  t.teardown(() => observing.close());
+  for (const [from, verdict] of [
+    ['evil', 'deny'],
+    ['busybox', 'allow'],
+    ['alpine', 'allow'],
+  ] as const) {
+    observing.upstream.forget();
+    const got = await talk(observing.tcp, [post(dockerfile(`FROM ${from}\n`))]);
+    t.equal(got.answers[0]?.status, 200, from);
+    t.match(observing.upstream.requests, [{ complete: true, call: /alpine/ }]);
+    const [decision] = observing.audit();
+    t.equal(decision?.verdict, verdict);
+    t.match(
+      JSON.stringify(decision),
+      /"rewrites":\["[^\]]*alpine/,
+      'what was sent, not what would have been',
+    );
+  }
+});
+
+await t.test('a guard that stops in the middle of a context', async (t) => {
+  const stopping = await startGuarded({ policy: POLICY });
+  t.teardown(() => stopping.close());
+  const half = post(dockerfile('FROM alpine\n')).subarray(0, 1500);
+  const talking = talk(stopping.tcp, [half], { timeout: 3_000 });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await stopping.stop(50);
+  t.equal((await talking).timedOut, false);
+  t.match(stopping.audit(), [{ code: 'shutting-down' }, { end: 'shutdown' }]);
+  t.notOk(stopping.upstream.requests.some(({ complete }) => complete));
+});
+
+await t.test('what stands behind a build on its connection', async (t) => {
+  guarded.audit();
+  upstream.forget();
+  const ping = 'GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n';
+  for (const [from, status] of [
+    ['alpine', 200],
+    ['evil', 403],
+  ] as const) {
+    const got = await talk(guarded.tcp, [post(dockerfile(`FROM ${from}\n`)), ping], { answers: 2 });
+    t.strictSame(
+      got.answers.map((answer) => answer.status),
+      [status, 200],
+      'the next call is served, in turn',
+    );
+  }
+  const upgrade = post(dockerfile('FROM evil\n'), '', ['Connection: Upgrade', 'Upgrade: tcp']);
+  const got = await talk(guarded.tcp, [upgrade, ping], { answers: 0 });
+  t.strictSame(
+    got.answers.map((answer) => answer.status),
+    [403],
+    'a denied one with an Upgrade header ends the connection',
+  );
+  t.strictSame(unpaired(guarded.auditText()), []);
 });
 
 await t.test('cut anywhere: one decision, one outcome, never a build of a part', async (t) => {

@@ -19,7 +19,7 @@ export interface ContextRelay {
   readonly output: Readable;
   /**
    * Resolves when the client's body was read to its end and everything but the end-of-archive is in `output`; rejects
-   * with a Refusal: 400 unreadable or cut, 408 silent, 413 too large, 502 `output` was destroyed by its reader.
+   * with a Refusal: 400 unreadable or cut, 408 silent, 413 too large, 504 the engine takes nothing, 502 `output` was destroyed by its reader.
    */
   readonly read: Promise<ContextReading>;
   /** After the verdict: writes the end-of-archive and ends `output`. */
@@ -31,7 +31,7 @@ export interface ContextRelay {
 }
 
 export interface ContextOptions extends FreshOptions {
-  /** Longest silence of the client while the engine is ready for more, milliseconds. */
+  /** Longest time in which the client sends nothing, or the engine takes nothing of what was sent, milliseconds. */
   readonly idle: number;
 }
 
@@ -62,12 +62,20 @@ export function relayContext(source: Readable, options: ContextOptions): Context
   // The caller may have given up already.
   read.catch(() => {});
 
+  /** Both ways: nothing is read from a client while the engine takes nothing, so its leaving would not be seen. */
+  const onIdle = (): void =>
+    fail(
+      source.isPaused()
+        ? new Refusal(
+            504,
+            'upstream-timeout',
+            `the Docker engine took nothing of the build context for ${options.idle} ms`,
+          )
+        : new Refusal(408, 'body-idle', `the build context was silent for ${options.idle} ms`),
+    );
   const arm = (): void => {
     clearTimeout(timer);
-    timer = setTimeout(
-      () => fail(new Refusal(408, 'body-idle', `the build context was silent for ${options.idle} ms`)),
-      options.idle,
-    );
+    timer = setTimeout(onIdle, options.idle);
   };
   /** Takes more from the client, or not, after what the engine and the decoder can take. */
   const flow = (): void => {
@@ -75,11 +83,10 @@ export function relayContext(source: Readable, options: ContextOptions): Context
     decoder?.flow(wanted);
     if (complete) return;
     if (decoder === undefined ? wanted : decoder.ready()) {
-      if (timer === undefined) arm();
+      if (timer === undefined || source.isPaused()) arm();
       source.resume();
-    } else {
-      clearTimeout(timer);
-      timer = undefined;
+    } else if (!source.isPaused()) {
+      arm();
       source.pause();
     }
   };
