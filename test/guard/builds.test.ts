@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { file, symlink, tar } from '../support/tar.js';
 import { FIN, RESET, talk, type Part } from '../support/raw.js';
 import { bytes, json, type Arrived, type Behaviour } from '../support/recording-upstream.js';
-import { startGuarded, unpaired } from './guarded.js';
+import { startGuarded, unpaired, type AuditLine } from './guarded.js';
 
 // The context of a classic build is read while it streams; the engine gets the end of the archive after the verdict.
 
@@ -236,9 +236,15 @@ await t.test('the engine answers or breaks off while the verdict is on its way t
       if (round % 8 < 4) client.write(wire.subarray(1500), () => {});
       does(engine);
       if (round % 8 >= 4) client.write(wire.subarray(1500), () => {});
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      const lines: AuditLine[] = [];
+      for (let wait = 0; wait < 200 && lines.length < 2; wait++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        lines.push(...guarded.audit());
+      }
+      // Time for a line too many.
+      await new Promise((resolve) => setTimeout(resolve, 15));
       client.destroy();
-      const lines = guarded.audit();
+      lines.push(...guarded.audit());
       t.strictSame(
         lines.map(({ event }) => event),
         ['decision', 'outcome'],
