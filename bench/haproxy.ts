@@ -38,7 +38,15 @@ const SECTIONS: readonly (readonly [path: string, flag: string])[] = [
 ];
 
 /** The switches that the benchmark's requests need, and those that are on by default. */
-export const proxyEnv = { CONTAINERS: '1', IMAGES: '1', POST: '1', EVENTS: '1', PING: '1', VERSION: '1' };
+export const proxyEnv = {
+  BUILD: '1',
+  CONTAINERS: '1',
+  IMAGES: '1',
+  POST: '1',
+  EVENTS: '1',
+  PING: '1',
+  VERSION: '1',
+};
 
 /** `log`: as the image does it, a log line per request (to stdout) and a new upstream connection for each. */
 export function proxyConfig(port: number, engine: string, log: boolean): string {

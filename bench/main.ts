@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureBulk } from './bulk.js';
+import { measureContext } from './context.js';
 import { ownGuard, startEngine, startGuard, startProxy, type GuardBuild, type Places } from './field.js';
 import { interleave, measure, type Sample, type Target } from './load.js';
 import {
@@ -19,13 +20,13 @@ import { profile } from './profile.js';
 import { report, type Results } from './report.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'bulk'] as const;
+const PARTS = ['requests', 'latency', 'create', 'bulk', 'context'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
 
   --only PART    one of ${PARTS.join(', ')}; may be given several times (default: all)
-  --seconds N    length of one measurement (default 3); bulk transfers are N x 192 MiB
+  --seconds N    length of one measurement (default 3); bulk transfers are N x 192 MiB, contexts 1 GiB, twice
   --rounds N     measurements of each kind, all targets in turn; the median counts (default 3)
   --guard F      main.js of another build of the guard, to compare two builds
   --node-flag F  a flag for the guard's node, such as --max-semi-space-size=4; may be given several times
@@ -148,6 +149,13 @@ async function measureParts(
   if (has('bulk')) {
     progress('bulk');
     results.bulk = await measureBulk(places, cores, options.build, { mib: seconds * 192, rounds, remember });
+  }
+  if (has('context')) {
+    progress('context');
+    results.context = await measureContext(places, cores, options.build, {
+      rounds: Math.min(rounds, 2),
+      remember,
+    });
   }
   results.memory = highest;
   results.guardMemory = guardMemory;

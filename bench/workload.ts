@@ -119,7 +119,7 @@ export const policy = {
     {
       id: 'ops-images',
       sources: ['ops'],
-      operations: ['ImageLoad', 'ImageGet', 'ImageGetAll'],
+      operations: ['ImageLoad', 'ImageGet', 'ImageGetAll', 'ImageBuild'],
       permit: ['opaque:image-archive'],
     },
   ],

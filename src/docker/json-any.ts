@@ -21,7 +21,7 @@ export function emptyObject(): JsonObject {
 }
 
 const Bare = function () {} as unknown as new () => JsonObject;
-Bare.prototype = Object.freeze(Object.create(null));
+Bare.prototype = Object.freeze(Object.create(null) as JsonObject);
 
 /**
  * For objects whose keys a schema names. V8 makes a hash table of what `Object.create(null)` returns, which is right

@@ -7,16 +7,12 @@ import type { JsonValue } from './json-value.js';
  * @throws RangeError for a number that JSON cannot write
  */
 export function renderJson(value: JsonValue): string {
-  switch (typeof value) {
-    case 'string':
-      return quote(value);
-    case 'boolean':
-    case 'bigint':
-      return String(value);
-    case 'number':
-      if (!Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
-      return JSON.stringify(value);
+  if (typeof value === 'string') return quote(value);
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
+    return JSON.stringify(value);
   }
+  if (typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   if (value === null) return 'null';
   let text = '';
   if (Array.isArray(value)) {
