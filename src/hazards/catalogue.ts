@@ -51,7 +51,7 @@ export const HAZARDS = [
     argument: 'text',
     title: 'An upgrade to an unusual protocol',
     lets: 'The connection becomes a raw stream under a name that the operation does not use, which may pass later checks unread. The argument is the token of the Upgrade header.',
-    permit: 'upgrade:tcp',
+    permit: 'upgrade:spdy',
   },
   {
     kind: 'link-alias',
