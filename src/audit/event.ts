@@ -1,9 +1,7 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue } from '../hazards/inspection.js';
-
-/** Cuts keep one line bounded, whatever the client sent: a line is evidence, not storage. */
-const TEXT_LIMIT = 1024;
-const LIST_LIMIT = 64;
+import { formatEgress, type EgressEvent } from './egress-event.js';
+import { list, record, text } from './json-text.js';
 
 /** What was decided about one call, and on what grounds. Written before the decision takes effect. */
 export interface DecisionEvent {
@@ -51,7 +49,7 @@ export interface OutcomeEvent {
   readonly bytesOut: number;
 }
 
-export type AuditEvent = DecisionEvent | OutcomeEvent;
+export type AuditEvent = DecisionEvent | OutcomeEvent | EgressEvent;
 
 /**
  * One JSON line, newline included. `time` is RFC 3339 with milliseconds. Long texts and lists are cut (and say so),
@@ -59,6 +57,7 @@ export type AuditEvent = DecisionEvent | OutcomeEvent;
  * facts carry names only.
  */
 export function formatEvent(event: AuditEvent, time: string): string {
+  if (event.event === 'egress') return formatEgress(event, time);
   if (event.event === 'outcome') {
     return (
       `{"v":1,"event":"outcome","time":"${time}","id":"${event.call}.o","call":"${event.call}",` +
@@ -92,39 +91,4 @@ function formatClient(client: Client): string {
     clients.set(client, known);
   }
   return known;
-}
-
-/** Nothing to escape, and no credentials: most texts. */
-const PLAIN = /^[\x20\x21\x23-\x3f\x41-\x5b\x5d-\x7e]*$/;
-
-function text(value: string): string {
-  if (value.length <= TEXT_LIMIT && PLAIN.test(value)) return `"${value}"`;
-  const cut =
-    value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
-  return JSON.stringify(maskCredentials(cut));
-}
-
-function list(values: readonly string[]): string {
-  if (values.length === 0) return '[]';
-  let shown = `[${text(values[0]!)}`;
-  for (let n = 1; n < values.length && n < LIST_LIMIT; n++) shown += `,${text(values[n]!)}`;
-  if (values.length > LIST_LIMIT) shown += `,${text(`… (${values.length} entries)`)}`;
-  return `${shown}]`;
-}
-
-function record(values: Readonly<Record<string, FactValue>>): string {
-  let shown = '';
-  for (const name in values) {
-    const value = values[name]!;
-    shown += `${shown === '' ? '' : ','}${text(name)}:`;
-    if (typeof value === 'string') shown += text(value);
-    else shown += typeof value === 'object' ? list(value) : JSON.stringify(value);
-  }
-  return `{${shown}}`;
-}
-
-/** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */
-export function maskCredentials(value: string): string {
-  if (!value.includes('://') || !value.includes('@')) return value;
-  return value.replace(/:\/\/[^/?#\s@]{1,512}@/g, '://***@');
 }

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { formatEvent, maskCredentials, type DecisionEvent } from '../../src/audit/event.js';
+import { formatEvent, type DecisionEvent } from '../../src/audit/event.js';
+import { maskCredentials } from '../../src/audit/json-text.js';
 import { openAuditWriter } from '../../src/audit/writer.js';
 
 const decision: DecisionEvent = {

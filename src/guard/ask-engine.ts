@@ -1,0 +1,66 @@
+import type { Engine } from '../upstream/engine.js';
+
+/** Longest answer that is read: the list of ten thousand containers fits. */
+const LARGEST = 64 * 2 ** 20;
+
+/** What the engine answered: the status, and the body where it is JSON (null where there is none). */
+export interface EngineAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/**
+ * A question of the guard's own to the engine, not a client's call: nothing of it is policy's business.
+ *
+ * @param timeout milliseconds, for the head and between two pieces of the body.
+ * @throws Error (readable) when the engine does not answer, or answers with something that is no JSON.
+ */
+export function askEngine(
+  engine: Engine,
+  method: 'GET' | 'POST',
+  target: string,
+  { body, timeout = 10_000 }: { readonly body?: object; readonly timeout?: number } = {},
+): Promise<EngineAnswer> {
+  return new Promise((resolve, reject) => {
+    let status = 0;
+    let size = 0;
+    const pieces: Buffer[] = [];
+    const abort = engine.dispatch(
+      {
+        method,
+        target,
+        headers: ['Host', 'docker', ...(body === undefined ? [] : ['Content-Type', 'application/json'])],
+        body: body === undefined ? undefined : Buffer.from(JSON.stringify(body)),
+        ...(method === 'POST' && body === undefined ? { length: 0 } : {}),
+        upgrade: '',
+        timeout,
+      },
+      {
+        onHeaders: (code) => void (status = code),
+        onData(piece) {
+          pieces.push(piece);
+          size += piece.length;
+          if (size <= LARGEST) return true;
+          abort();
+          reject(new Error(`the engine's answer to ${method} ${target} is larger than ${LARGEST} bytes`));
+          return false;
+        },
+        onComplete() {
+          const body = readJson(Buffer.concat(pieces).toString());
+          if (body !== undefined) resolve({ status, body });
+          else reject(new Error(`the engine's answer to ${method} ${target} (status ${status}) is not JSON`));
+        },
+        onError: reject,
+      },
+    );
+  });
+}
+
+/** Null for nothing, undefined for what is no JSON. */
+function readJson(text: string): unknown {
+  try {
+    return text === '' ? null : (JSON.parse(text) as unknown);
+  } catch {
+    return undefined;
+  }
+}
