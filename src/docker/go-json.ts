@@ -1,6 +1,8 @@
 import type { UnknownField } from './call.js';
+import { decodePlain } from './go-json-plain.js';
 import { anyValue, emptyObject, emptyRecord, foldKey, isZero } from './json-any.js';
 import {
+  DEEPEST,
   enter,
   finishScan,
   integerOf,
@@ -95,6 +97,12 @@ export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits
 
 /** As `decodeJson`, for text; `keepNull` for values of type `map[string]*string`. @throws Refusal 400 */
 export function decodeJsonText(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
+  const value = decodePlain(text, schema, Math.min(depth, DEEPEST));
+  return value === undefined ? decodeScanned(text, schema, depth, keepNull) : { value, unknown: [] };
+}
+
+/** The long way of `decodeJsonText`: character by character, and the one that refuses. @throws Refusal 400 */
+export function decodeScanned(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
   const decoder: Decoder = { ...startScan(text, depth), unknown: [], keepNull };
   const root = resolveSchema(schema);
   const value = decodeValue(decoder, root);

@@ -10,7 +10,7 @@ export interface Scan {
 }
 
 /** Deeper than any API type; keeps the recursion of the decoder far from the end of the stack. */
-const DEEPEST = 512;
+export const DEEPEST = 512;
 /** Longer than any number that means something; BigInt() is not linear in its digits. */
 const LONGEST_NUMBER = 128;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decodeJson, parseStrictJson } from '../../src/docker/go-json.js';
+import { decodeJson, decodeScanned, parseStrictJson } from '../../src/docker/go-json.js';
+import { decodePlain } from '../../src/docker/go-json-plain.js';
 import { foldKey } from '../../src/docker/json-any.js';
 import type { JsonValue } from '../../src/docker/json-value.js';
 import { Refusal } from '../../src/docker/refusal.js';
@@ -314,6 +315,158 @@ t.test('properties', async () => {
       }
     }),
     { numRuns: 2000 },
+  );
+});
+
+t.test('the short way gives what the long way gives, or nothing', async (t) => {
+  // Two fields that differ by case alone, as some types of the API have them.
+  const shared: Schema = { type: 'object', fields: { ...schema.fields, Twin: string, twin: string } };
+  const numbers = [
+    '0',
+    '7',
+    '-1',
+    '-0',
+    '00',
+    '01',
+    '1.0',
+    '1e2',
+    '127',
+    '128',
+    '-128',
+    '-129',
+    '65535',
+    '65536',
+  ];
+  const large = ['999999999999999', '9007199254740993', '9223372036854775808', '18446744073709551615'];
+  const texts = [
+    '""',
+    '"a"',
+    '"a:b"',
+    '":"',
+    '"{"',
+    '"\\u0061"',
+    '"\\\\"',
+    '"\u00e9"',
+    '"\u017f"',
+    '"YQ=="',
+    '"\x7f"',
+  ];
+  const scalar = fc.constantFrom(
+    ...numbers,
+    ...large,
+    ...texts,
+    'true',
+    'false',
+    'null',
+    'nul',
+    '{}',
+    '[]',
+    '-',
+  );
+  const key = fc.constantFrom(
+    ...Object.keys(shared.fields).flatMap((name) => [name, name, name]),
+    ...[
+      'image',
+      'BINDS',
+      'Bind\u017f',
+      'Source',
+      'Sizes',
+      '__proto__',
+      'constructor',
+      'toString',
+      '10',
+      '',
+      'a:',
+      '\\u0049mage',
+    ],
+  );
+  const blank = fc.constantFrom('', '', '', '', ' ', '\n', '\t', '\ufeff', '\u00a0');
+  const value = fc.letrec<{ any: string }>((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4, depthIdentifier: 'json' },
+      scalar,
+      fc
+        .tuple(blank, fc.array(tie('any'), { maxLength: 3 }))
+        .map(([b, items]) => `[${items.join(`${b},`)}${b}]`),
+      fc
+        .tuple(blank, fc.array(fc.tuple(key, tie('any')), { maxLength: 4 }))
+        .map(([b, members]) => `{${members.map(([k, v]) => `"${k}"${b}:${b}${v}`).join(`,${b}`)}}`),
+    ),
+  })).any;
+  // Bodies as clients send them, each value of its field's type, so that many go the short way.
+  const typed: Record<string, fc.Arbitrary<string>> = {
+    Image: fc.constantFrom(...texts),
+    Memory: fc.constantFrom(...numbers, ...large),
+    Small: fc.constantFrom(...numbers),
+    Port: fc.constantFrom(...numbers),
+    Cmd: fc.constantFrom('"a b"', '["a","b"]', '[]', '["a",null]', '[1]'),
+    Labels: fc.constantFrom(
+      '{}',
+      '{"a":"b"}',
+      '{"a":"b","a":"c"}',
+      '{"A":"b","a":"c"}',
+      '{"__proto__":"x"}',
+      '{"9":"x","b":"y","1":"z"}',
+      '{"a":null}',
+    ),
+    HostConfig: fc.constantFrom(
+      '{}',
+      '{"Source":"a"}',
+      '{"Source":null}',
+      '{"source":"a"}',
+      '{"Sizes":[1,2]}',
+      '{"Source":"a","Source":"a"}',
+      '[]',
+    ),
+    Twin: fc.constantFrom('"a"', 'null'),
+  };
+  const member = fc.oneof(
+    ...Object.entries(typed).map(([name, of]) => of.map((text) => `"${name}":${text}`)),
+    fc.constantFrom('"Image" :"a"', '"image":"a"', '"Image":null', '"Privileged":true', '"Privileged":false'),
+  );
+  const body = fc.oneof(
+    fc
+      .tuple(blank, fc.uniqueArray(member, { maxLength: 5 }))
+      .map(([b, members]) => `${b}{${members.join(`,${b}`)}}${b}`),
+    value,
+  );
+  let short = 0;
+  let refused = 0;
+  /** INVARIANT: objects inherit nothing. */
+  const bare = (found: JsonValue): boolean =>
+    typeof found !== 'object' ||
+    found === null ||
+    ((Array.isArray(found) || !('constructor' in found) || Object.hasOwn(found, 'constructor')) &&
+      Object.values(found).every(bare));
+  fc.assert(
+    fc.property(body, fc.constantFrom(schema, shared), fc.constantFrom(1, 2, 3, 32), (text, type, depth) => {
+      const plain = decodePlain(text, type, depth);
+      if (plain === undefined) return true;
+      short += 1;
+      const scanned = decodeScanned(text, type, depth);
+      return renderJson(plain) === renderJson(scanned.value) && scanned.unknown.length === 0 && bare(plain);
+    }),
+    { numRuns: 8_000 },
+  );
+  fc.assert(
+    fc.property(body, (text) => {
+      try {
+        decodeScanned(text, schema, 32);
+      } catch (error) {
+        refused += 1;
+        // What the long way refuses, the short way never takes.
+        return error instanceof Refusal && decodePlain(text, schema, 32) === undefined;
+      }
+      return true;
+    }),
+    { numRuns: 4_000 },
+  );
+  t.ok(short > 500, `${short} bodies went the short way`);
+  t.ok(refused > 500, `${refused} bodies were refused`);
+  t.equal(
+    decodePlain(`{"Image":"${'a'.repeat(70_000)}"}`, schema, 32),
+    undefined,
+    'long texts go the long way',
   );
 });
 

@@ -1,0 +1,164 @@
+import { emptyObject, emptyRecord, foldKey } from './json-any.js';
+import type { JsonObject, JsonValue } from './json-value.js';
+import type { Schema } from './schema.js';
+import { resolveSchema } from './schemas.js';
+
+/** Longer texts take the long way: this one holds the value twice for a moment. */
+const LONGEST = 64 * 1024;
+/** Digits that every double holds exactly, and every integer type of 64 bits. */
+const EXACT_DIGITS = 15;
+
+type Fields = Readonly<Record<string, Schema>>;
+const knownFields = new WeakMap<Fields, ReadonlyMap<string, Schema>>();
+
+/** Keys met so far, of all objects. */
+interface Count {
+  keys: number;
+}
+
+/**
+ * The short way for JSON in which nothing is odd, which is nearly all of it: JSON.parse, and a walk along the schema.
+ *
+ * INVARIANT: it gives the value that `decodeScanned` gives, or undefined: whatever could be read in two ways, has the
+ * wrong type or is not JSON is left to that one to judge and to refuse. No key can come twice: JSON.parse keeps the last
+ * of equal keys, so that the object then has fewer keys than the text has colons; and keys that differ by case are not
+ * all exact names of the schema.
+ */
+export function decodePlain(text: string, schema: Schema, depth: number): JsonValue | undefined {
+  if (text.length > LONGEST) return undefined;
+  const colons = survey(text, depth);
+  if (colons < 0) return undefined;
+  let parsed: JsonValue;
+  try {
+    parsed = JSON.parse(text) as JsonValue;
+  } catch {
+    return undefined;
+  }
+  const count: Count = { keys: 0 };
+  const value = walk(parsed, schema, count);
+  return count.keys === colons ? value : undefined;
+}
+
+/**
+ * Colons outside of strings, one for each key; -1 when the text has something odd: an escape, a character that is not
+ * ASCII, a number that is no plain integer or too long to be exact, -0, or deeper nesting than `depth`.
+ */
+function survey(text: string, depth: number): number {
+  const { length } = text;
+  let colons = 0;
+  let level = 0;
+  for (let at = 0; at < length; at++) {
+    let code = text.charCodeAt(at);
+    if (code === 0x22) {
+      for (;;) {
+        code = text.charCodeAt(++at);
+        if (code === 0x22) break;
+        // Not a number at the end of the text.
+        if (!(code >= 0x20 && code <= 0x7e) || code === 0x5c) return -1;
+      }
+    } else if (code === 0x3a) {
+      colons++;
+    } else if (code === 0x7b || code === 0x5b) {
+      if (++level > depth) return -1;
+    } else if (code === 0x7d || code === 0x5d) {
+      level--;
+    } else if (code >= 0x30 && code <= 0x39) {
+      const start = at;
+      do code = text.charCodeAt(++at);
+      while (code >= 0x30 && code <= 0x39);
+      if (at - start > EXACT_DIGITS || code === 0x2e || code === 0x65 || code === 0x45) return -1;
+      at--;
+    } else if (code === 0x2d && text.charCodeAt(at + 1) === 0x30) {
+      return -1;
+    }
+  }
+  return colons;
+}
+
+function walk(value: JsonValue, given: Schema, count: Count): JsonValue | undefined {
+  const schema = given.type === 'ref' ? resolveSchema(given) : given;
+  switch (schema.type) {
+    case 'string':
+      return typeof value === 'string' ? value : undefined;
+    case 'boolean':
+      return typeof value === 'boolean' ? value : undefined;
+    case 'integer':
+      return typeof value === 'number' && fits(value, schema.bits, schema.unsigned === true)
+        ? value
+        : undefined;
+    case 'object':
+      return isObject(value) ? walkObject(value, schema.fields, count) : undefined;
+    case 'map':
+      return isObject(value) ? walkMap(value, schema.values, count) : undefined;
+    case 'strslice':
+      if (typeof value === 'string') return [value];
+      return Array.isArray(value) ? walkArray(value, STRING, count) : undefined;
+    case 'array':
+      return Array.isArray(value) ? walkArray(value, schema.items, count) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+const STRING: Schema = { type: 'string' };
+
+const isObject = (value: JsonValue): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function walkObject(parsed: JsonObject, fields: Fields, count: Count): JsonObject | undefined {
+  const known = exactNames(fields);
+  const object = emptyRecord();
+  for (const key in parsed) {
+    count.keys++;
+    const schema = known.get(key);
+    if (schema === undefined) return undefined;
+    const member = parsed[key]!;
+    // No field, as for `decodeScanned`.
+    if (member === null) continue;
+    const value = walk(member, schema, count);
+    if (value === undefined) return undefined;
+    object[key] = value;
+  }
+  return object;
+}
+
+/** A null in a map or an array is a value of its own, which depends on the type: not for this walk. */
+function walkMap(parsed: JsonObject, values: Schema, count: Count): JsonObject | undefined {
+  const object = emptyObject();
+  for (const key in parsed) {
+    count.keys++;
+    const value = walk(parsed[key]!, values, count);
+    if (value === undefined) return undefined;
+    object[key] = value;
+  }
+  return object;
+}
+
+/** The parsed array is nobody else's: it is filled anew. */
+function walkArray(parsed: JsonValue[], items: Schema, count: Count): JsonValue[] | undefined {
+  for (let at = 0; at < parsed.length; at++) {
+    const value = walk(parsed[at]!, items, count);
+    if (value === undefined) return undefined;
+    parsed[at] = value;
+  }
+  return parsed;
+}
+
+function fits(value: number, bits: number, unsigned: boolean): boolean {
+  if (bits === 64) return !unsigned || value >= 0;
+  return unsigned ? value >= 0 && value < 2 ** bits : value >= -(2 ** (bits - 1)) && value < 2 ** (bits - 1);
+}
+
+/** The fields by name, without those of which another one differs by case alone. */
+function exactNames(fields: Fields): ReadonlyMap<string, Schema> {
+  let names = knownFields.get(fields);
+  if (names === undefined) {
+    const folded = Object.keys(fields).map(foldKey);
+    const alone = Object.entries(fields).filter(
+      (_, at) => folded.indexOf(folded[at]!) === folded.lastIndexOf(folded[at]!),
+    );
+    names = new Map(alone);
+    knownFields.set(fields, names);
+  }
+  return names;
+}
