@@ -1,16 +1,44 @@
 const SIMPLE: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', e: '\u001b', a: '\u0007' };
 
-/** Backslash escapes as `$'…'`, `printf` and `echo -e` know them: `\x68`, `\150`, `\0150`, `\u0068`, `\n`. */
+/** Backslash escapes as `$'…'`, `printf`, `echo -e` and other languages know them: `\x68`, `\150`, `\0150`, `\u0068`, `\n`. */
 export function unescape(text: string): string {
   return text.replace(
-    /\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|0?([0-7]{1,3})|([\s\S]))/g,
-    (_whole: string, hex?: string, unicode?: string, octal?: string, other: string = '') => {
-      const code = hex ?? unicode;
-      if (code !== undefined) return String.fromCharCode(parseInt(code, 16));
+    /\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|[uUx]\{([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{1,8})|0?([0-7]{1,3})|([\s\S]))/g,
+    (
+      _whole: string,
+      hex?: string,
+      unicode?: string,
+      braced?: string,
+      long?: string,
+      octal?: string,
+      other: string = '',
+    ) => {
+      const code = hex ?? unicode ?? braced ?? long;
+      if (code !== undefined) {
+        const point = parseInt(code, 16);
+        return point > 0x10ffff ? '' : String.fromCodePoint(point);
+      }
       if (octal !== undefined) return String.fromCharCode(parseInt(octal, 8) & 0xff);
       return SIMPLE[other] ?? other;
     },
   );
+}
+
+const utf8 = new TextDecoder();
+
+/** `%2E`, as often as it was encoded, up to three times; bytes beyond ASCII are UTF-8. */
+export function decodePercent(text: string): string {
+  let plain = text;
+  for (let round = 0; round < 3; round++) {
+    const next = plain.replace(/(?:%[0-9a-fA-F]{2})+/g, (run) => {
+      const bytes = new Uint8Array(run.length / 3);
+      for (let at = 0; at < bytes.length; at++) bytes[at] = parseInt(run.slice(3 * at + 1, 3 * at + 3), 16);
+      return utf8.decode(bytes);
+    });
+    if (next === plain) break;
+    plain = next;
+  }
+  return plain;
 }
 
 /** What echo or printf prints for these words; undefined for other commands. */
@@ -35,37 +63,110 @@ export function printedBy(name: string, args: readonly string[]): string | undef
 
 /** What a filter that only decodes makes of a text; undefined for other commands. */
 export function filtered(name: string, args: readonly string[], text: string): string | undefined {
-  if (name === 'cat' && args.length === 0) return text;
-  if (name === 'rev') return Array.from(text).reverse().join('');
-  if (name === 'base64' && args.some((arg) => ['-d', '-D', '--decode', '-di'].includes(arg))) {
-    return decodeBase64(text.replace(/\s/g, ''));
+  const decodes = args.some((arg) => ['-d', '-D', '--decode', '-di'].includes(arg));
+  switch (name) {
+    case 'cat':
+      return args.length === 0 ? text : undefined;
+    case 'rev':
+      return Array.from(text).reverse().join('');
+    case 'base64':
+      return decodes ? decodeBase64(text.replace(/\s/g, '')) : undefined;
+    case 'base32':
+      return decodes ? decodeBase32(text.replace(/\s/g, '')) : undefined;
+    case 'xxd':
+      return args.some((arg) => /^-.*r/.test(arg)) ? decodeHex(text.replace(/\s/g, '')) : undefined;
+    case 'tr':
+      return translate(args, text);
+    case 'sed':
+      return replaceLiteral(args, text);
+    default:
+      return undefined;
   }
-  if (name === 'xxd' && args.some((arg) => /^-.*r/.test(arg))) return decodeHex(text.replace(/\s/g, ''));
-  return undefined;
+}
+
+/** `tr a-z n-za-m`, `tr -d '[]'`. */
+function translate(args: readonly string[], text: string): string | undefined {
+  const [first = '', second = ''] = args;
+  if (first === '-d') {
+    const gone = new Set(characters(second));
+    return Array.from(text, (one) => (gone.has(one) ? '' : one)).join('');
+  }
+  if (first.startsWith('-') || second === '') return undefined;
+  const to = characters(second);
+  const map = new Map(characters(first).map((one, index) => [one, to[index] ?? to.at(-1) ?? '']));
+  return Array.from(text, (one) => map.get(one) ?? one).join('');
+}
+
+/** A set of `tr`: characters, escapes and ranges. */
+function characters(set: string): string[] {
+  return Array.from(
+    unescape(set.slice(0, 1024)).replace(
+      /([a-zA-Z0-9])-([a-zA-Z0-9])/g,
+      (_whole, from: string, to: string) => {
+        let run = '';
+        for (let code = from.charCodeAt(0); code <= to.charCodeAt(0); code++)
+          run += String.fromCharCode(code);
+        return run;
+      },
+    ),
+  );
+}
+
+/** `sed s/_/./g` with words that stand for themselves. */
+function replaceLiteral(args: readonly string[], text: string): string | undefined {
+  const script = args.filter((arg) => arg !== '-e');
+  const match = /^s([/|#,:_@])([^*[\]^$\\]{1,64}?)\1([^&\\]{0,64}?)\1(g?)$/.exec(script[0] ?? '');
+  if (match === null || script.length !== 1) return undefined;
+  const [, , from = '', to = '', all] = match;
+  // A dot in a pattern is any character. No growth: a chain of them would be exponential.
+  if (from.includes('.') || (all !== '' && to.length > from.length)) return undefined;
+  return all === '' ? text.replace(from, () => to) : text.replaceAll(from, () => to);
 }
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const DIGITS = digitsOf(ALPHABET);
+DIGITS['-'.charCodeAt(0)] = 62;
+DIGITS['_'.charCodeAt(0)] = 63;
+const DIGITS32 = digitsOf('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567');
+
+/** Values of digits by character code; 255 for what is none. */
+function digitsOf(alphabet: string): Uint8Array {
+  const digits = new Uint8Array(128).fill(255);
+  for (let at = 0; at < alphabet.length; at++) digits[alphabet.charCodeAt(at)] = at;
+  return digits;
+}
 
 /** Base64 of either alphabet to text; undefined when what comes out is not text. */
 export function decodeBase64(text: string): string | undefined {
+  const codes = decodeDigits(text, DIGITS, 6);
+  if (codes === undefined) return undefined;
+  // PowerShell encodes UTF-16.
+  const wide = codes.length > 3 && codes.every((code, index) => index % 2 === 0 || code === 0);
+  return toText(wide ? codes.filter((_code, index) => index % 2 === 0) : codes);
+}
+
+export function decodeBase32(text: string): string | undefined {
+  const codes = decodeDigits(text, DIGITS32, 5);
+  return codes === undefined ? undefined : toText(codes);
+}
+
+function decodeDigits(text: string, digits: Uint8Array, width: number): number[] | undefined {
   const codes: number[] = [];
   let bits = 0;
   let held = 0;
   for (let at = 0; at < text.length; at++) {
-    const character = text.charAt(at);
-    if (character === '=') break;
-    const digit = ALPHABET.indexOf(character === '-' ? '+' : character === '_' ? '/' : character);
-    if (digit < 0) return undefined;
-    held = ((held << 6) | digit) & 0xffff;
-    bits += 6;
+    const code = text.charCodeAt(at);
+    if (code === 0x3d) break;
+    const digit = code < 128 ? digits[code]! : 255;
+    if (digit === 255) return undefined;
+    held = ((held << width) | digit) & 0xffff;
+    bits += width;
     if (bits >= 8) {
       bits -= 8;
       codes.push((held >> bits) & 0xff);
     }
   }
-  // PowerShell encodes UTF-16.
-  const wide = codes.length > 3 && codes.every((code, index) => index % 2 === 0 || code === 0);
-  return toText(wide ? codes.filter((_code, index) => index % 2 === 0) : codes);
+  return codes;
 }
 
 export function decodeHex(text: string): string | undefined {
@@ -74,7 +175,8 @@ export function decodeHex(text: string): string | undefined {
   return toText(codes);
 }
 
-function toText(codes: readonly number[]): string | undefined {
+/** Text from character codes; undefined when it is not text. */
+export function toText(codes: readonly number[]): string | undefined {
   const odd = codes.filter((code) => !((code >= 32 && code < 127) || (code >= 9 && code <= 13))).length;
   if (codes.length < 4 || odd * 20 > codes.length) return undefined;
   const parts: string[] = [];

@@ -1,4 +1,5 @@
 import { unescape, filtered, printedBy } from './shell-decode.js';
+import { operate } from './shell-parameter.js';
 
 /** Stands in a word for a part whose value is not known from the text. */
 export const UNKNOWN = '\uffff';
@@ -193,6 +194,10 @@ function endCommand(reader: Reader, pipes: boolean): void {
     for (const word of declares ? words : words.slice(0, first)) {
       if (isAssignment(word)) assign(reader, word);
     }
+    // `set -- c2 example; wget $1.$2`
+    if (kept[0] === 'set' && kept[1] === '--') {
+      kept.slice(2).forEach((word, index) => reader.locals.set(String(index + 1), word));
+    }
     reader.out.push({
       assignments: words.slice(0, first),
       words: kept,
@@ -302,16 +307,16 @@ function substitute(reader: Reader, value: string): void {
 }
 
 function valueOf({ locals, variable }: Reader, name: string): string | undefined {
-  return /^[A-Za-z_]/.test(name) ? (locals.get(name) ?? variable(name)) : undefined;
+  return locals.get(name) ?? variable(name);
 }
 
-/** `${NAME}`, `${NAME:-word}`; what else can stand there is not computed. `${IFS%?}` and the like are blanks. */
+/** `${NAME}`, `${NAME:-word}`, `${NAME%word}`, `${NAME/word/word}`; `${IFS%?}` and the like are blanks. */
 function readBraces(reader: Reader, quoted: boolean): void {
   const { text, at } = reader;
   const end = endOfBraces(text, at + 2);
   const inside = text.slice(at + 2, end);
   reader.at = end + 1;
-  const match = /^([A-Za-z_][A-Za-z0-9_]{0,255})(?:(:?[-=+?])|$)?/.exec(inside);
+  const match = /^([A-Za-z_][A-Za-z0-9_]{0,255}|[0-9]{1,2})(?:(:?[-=+?])|$)?/.exec(inside);
   const name = match?.[1];
   if (name === 'IFS' && !quoted) {
     endWord(reader);
@@ -324,7 +329,7 @@ function readBraces(reader: Reader, quoted: boolean): void {
   const value = valueOf(reader, name);
   const operator = match[2]?.replace(':', '');
   if (operator === undefined) {
-    substitute(reader, inside.length === name.length ? (value ?? UNKNOWN) : UNKNOWN);
+    substitute(reader, (value === undefined ? value : operate(value, inside.slice(name.length))) ?? UNKNOWN);
     return;
   }
   const word = expandInside(reader, inside.slice(match[0].length));
@@ -351,7 +356,7 @@ function runNested(reader: Reader, text: string): string {
   const { variable, locals, budget, depth } = reader;
   const commands = readNested(text, variable, locals, budget, depth + 1, true);
   for (const command of commands) reader.out.push(command);
-  return printed(commands) ?? UNKNOWN;
+  return printed(commands, budget) ?? UNKNOWN;
 }
 
 function readBackquoted(reader: Reader): void {
@@ -400,14 +405,35 @@ export function baseName(word: string): string {
   return word.slice(word.lastIndexOf('/') + 1);
 }
 
+/**
+ * What pipelines that begin with echo or printf print, up to the first command that does more than decode. Each step is
+ * charged: thousands of `| cat` behind a long text would be quadratic.
+ */
+export function printedTexts(commands: readonly SimpleCommand[], budget: TextBudget): string[] {
+  const texts: string[] = [];
+  let text: string | undefined;
+  for (const { words, piped } of commands) {
+    const next = piped ? pass(words, text, budget) : printedBy(baseName(words[0] ?? ''), words.slice(1));
+    if (text !== undefined && (!piped || next === undefined)) texts.push(text);
+    text = next;
+  }
+  if (text !== undefined) texts.push(text);
+  return texts;
+}
+
+/** What a filter makes of a text. */
+function pass(words: readonly string[], text: string | undefined, budget: TextBudget): string | undefined {
+  if (text === undefined || budget.left < 0) return undefined;
+  budget.left -= text.length;
+  return filtered(baseName(words[0] ?? ''), words.slice(1), text);
+}
+
 /** What a short pipeline prints: echo or printf, then filters that only decode. */
-function printed(commands: readonly SimpleCommand[]): string | undefined {
+function printed(commands: readonly SimpleCommand[], budget: TextBudget): string | undefined {
   let text: string | undefined;
   for (const [index, { words, piped }] of commands.entries()) {
     if (piped !== index > 0) return undefined;
-    const name = baseName(words[0] ?? '');
-    if (index === 0) text = printedBy(name, words.slice(1));
-    else if (text !== undefined) text = filtered(name, words.slice(1), text);
+    text = index === 0 ? printedBy(baseName(words[0] ?? ''), words.slice(1)) : pass(words, text, budget);
     if (text === undefined) return undefined;
   }
   return text?.replace(/\n+$/, '');

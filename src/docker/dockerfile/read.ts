@@ -1,6 +1,6 @@
 import { UNKNOWN, type Variable } from '../shell-words.js';
 import { asciiLower, type Instruction } from './instruction.js';
-import type { Base, Command, DockerfileOptions, DockerfileReading, Source, Stage } from './model.js';
+import type { Base, Command, DockerfileOptions, DockerfileReading, Source, Stage, Step } from './model.js';
 import { parseDockerfile } from './parse.js';
 import { spend, trimSpace, Unclear, type Budget } from './unclear.js';
 import { getVariable, inheritVariables, newVariables, setVariable, type Variables } from './variables.js';
@@ -66,16 +66,26 @@ export function readDockerfile(content: Uint8Array, options: DockerfileOptions):
       lookupMeta: (name) => getVariable(meta, name) ?? predefined(options, meta, name),
     };
     const { head, stages } = splitStages(parsed.instructions, options.target);
-    for (const instruction of head) readArg(build, instruction, meta, build.lookupMeta, false);
+    const steps: Step[] = [];
+    const note = ({ text, line }: Instruction, variable: Variable): void => {
+      steps.push({ text, line, variable });
+    };
+    for (const instruction of head) {
+      note(instruction, build.lookupMeta);
+      readArg(build, instruction, meta, build.lookupMeta, false);
+    }
     for (const [from, ...body] of stages) {
+      note(from, build.lookupMeta);
       const stage = beginStage(build, from);
-      for (const instruction of body) readStep(build, stage, instruction);
+      for (const instruction of body) {
+        note(instruction, lookupOf(build, stage));
+        readStep(build, stage, instruction);
+      }
       if (stage.name !== '') build.names.set(stage.name, build.stages.length);
       build.stages.push(stage);
     }
     const { BUILDKIT_SYNTAX: argument } = options.buildArgs;
     const syntax = [parsed.syntax, argument ?? ''].filter((name) => name !== '');
-    const steps = [...head, ...stages.flat()].map(({ text }) => text);
     return { clear: true, syntax, stages: build.stages, steps };
   } catch (error) {
     if (error instanceof Unclear) return { clear: false, reason: error.message };
