@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Refusal } from '../docker/refusal.js';
 import type { BodyBudget } from './body-budget.js';
@@ -7,6 +8,20 @@ export interface BufferLimits {
   readonly bytes: number;
   /** Longest time for the whole body, milliseconds: a trickle must not hold a slot for ever. */
   readonly timeout: number;
+}
+
+/**
+ * The body of a request that has arrived as a whole, as small ones do together with their head: no listener, no timer.
+ * Undefined when there is more to come, or anything to refuse; nothing was read then.
+ */
+export function takeWhole(
+  request: IncomingMessage,
+  limits: BufferLimits,
+  budget: BodyBudget,
+): Buffer | undefined {
+  const size = request.readableLength;
+  if (!request.complete || request.destroyed || size > limits.bytes || !budget.take(size)) return undefined;
+  return (request.read() as Buffer | null) ?? Buffer.alloc(0);
 }
 
 /**
@@ -25,6 +40,10 @@ export function bufferBody(
   return new Promise((resolve, reject) => {
     if (announced > limits.bytes) {
       reject(tooLarge(limits.bytes));
+      return;
+    }
+    if (source.destroyed) {
+      reject(cutShort());
       return;
     }
     const chunks: Buffer[] = [];
@@ -51,8 +70,7 @@ export function bufferBody(
       }
     };
     const onEnd = (): void => finish(undefined);
-    const onCut = (): void =>
-      finish(new Refusal(400, 'body-cut', 'the request body ended before it was complete'));
+    const onCut = (): void => finish(cutShort());
     const onError = (error: Error): void =>
       finish(
         error instanceof Refusal ? error : new Refusal(400, 'body-cut', 'the request body could not be read'),
@@ -70,6 +88,10 @@ export function bufferBody(
     };
     source.on('data', onData).on('end', onEnd).on('close', onCut).on('error', onError);
   });
+}
+
+function cutShort(): Refusal {
+  return new Refusal(400, 'body-cut', 'the request body ended before it was complete');
 }
 
 function tooLarge(limit: number): Refusal {

@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
+import { bufferBody, takeWhole, type BufferLimits } from '../capture/buffer-body.js';
 import { framedBody } from '../capture/framed-body.js';
 import type { Exchange } from './exchange.js';
+import type { GuardState } from './state.js';
 
 /**
  * The request body as a stream: node's own framing on an ordinary request, ours on an upgraded one. Call it once
@@ -10,4 +12,61 @@ export function bodyOf(exchange: Exchange): Readable {
   if (exchange.expectsContinue) exchange.response.writeContinue();
   if (exchange.upgradeHead === undefined) return exchange.request;
   return framedBody(exchange.socket, exchange.upgradeHead, exchange.reading!.framing);
+}
+
+type Step<T> = (guard: GuardState, exchange: Exchange, result: T) => void;
+
+/**
+ * capture: a body that is judged is read whole first. Exactly one of `then` and `failed` follows, the latter also when
+ * `then` throws.
+ */
+export function captureBody(
+  guard: GuardState,
+  exchange: Exchange,
+  then: Step<Buffer>,
+  failed: Step<unknown>,
+): void {
+  if (exchange.upgradeHead !== undefined || exchange.expectsContinue) {
+    void awaitBody(guard, exchange, then, failed);
+  } else {
+    // What came together with the head is parsed after this, but before the turn ends.
+    process.nextTick(takeBody, guard, exchange, then, failed);
+  }
+}
+
+function takeBody(guard: GuardState, exchange: Exchange, then: Step<Buffer>, failed: Step<unknown>): void {
+  try {
+    const body = takeWhole(exchange.request, limitsOf(guard, exchange), guard.budget);
+    if (body === undefined) void awaitBody(guard, exchange, then, failed);
+    else captured(guard, exchange, body, then);
+  } catch (error) {
+    failed(guard, exchange, error);
+  }
+}
+
+async function awaitBody(
+  guard: GuardState,
+  exchange: Exchange,
+  then: Step<Buffer>,
+  failed: Step<unknown>,
+): Promise<void> {
+  try {
+    const { framing } = exchange.reading!;
+    const announced = framing.kind === 'length' ? framing.length : -1;
+    const limits = limitsOf(guard, exchange);
+    captured(guard, exchange, await bufferBody(bodyOf(exchange), announced, limits, guard.budget), then);
+  } catch (error) {
+    failed(guard, exchange, error);
+  }
+}
+
+const limitsOf = (guard: GuardState, exchange: Exchange): BufferLimits => ({
+  bytes: exchange.reading!.bufferLimit,
+  timeout: guard.limits.bodyTimeout,
+});
+
+function captured(guard: GuardState, exchange: Exchange, body: Buffer, then: Step<Buffer>): void {
+  exchange.held = body.length;
+  exchange.bytesIn = body.length;
+  then(guard, exchange, body);
 }

@@ -1,4 +1,3 @@
-import { bufferBody } from '../capture/buffer-body.js';
 import type { DecisionEvent } from '../audit/event.js';
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
@@ -10,7 +9,7 @@ import { formatHazard, type Inspection } from '../hazards/inspection.js';
 import type { PolicySnapshot } from '../config/policy-store.js';
 import { decide } from '../policy/decide.js';
 import type { Verdict } from '../policy/verdict.js';
-import { bodyOf } from './body.js';
+import { captureBody } from './body.js';
 import { uploadContext } from './context-upload.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
@@ -41,25 +40,10 @@ export function serve(guard: GuardState, exchange: Exchange): void {
     const reading = readHead({ method, target: url, rawHeaders, httpVersion }, guard.limits);
     exchange.reading = reading;
     if (reading.body === 'buffer' && reading.framing.kind !== 'none') {
-      void capture(guard, exchange);
+      captureBody(guard, exchange, judge, deny);
     } else {
       judge(guard, exchange, undefined);
     }
-  } catch (error) {
-    deny(guard, exchange, error);
-  }
-}
-
-/** capture: bodies that are judged are read whole first; streamed ones stay on the connection until the verdict. */
-async function capture(guard: GuardState, exchange: Exchange): Promise<void> {
-  try {
-    const framing = exchange.reading!.framing;
-    const announced = framing.kind === 'length' ? framing.length : -1;
-    const limits = { bytes: exchange.reading!.bufferLimit, timeout: guard.limits.bodyTimeout };
-    const body = await bufferBody(bodyOf(exchange), announced, limits, guard.budget);
-    exchange.held = body.length;
-    exchange.bytesIn = body.length;
-    judge(guard, exchange, body);
   } catch (error) {
     deny(guard, exchange, error);
   }

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { createServer, connect, type Socket } from 'node:net';
+import { IncomingMessage } from 'node:http';
+import { connect, createServer, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
 import { openBodyBudget } from '../../src/capture/body-budget.js';
-import { bufferBody } from '../../src/capture/buffer-body.js';
+import { bufferBody, takeWhole } from '../../src/capture/buffer-body.js';
 import { framedBody, type BodyFraming } from '../../src/capture/framed-body.js';
 import { relayBody } from '../../src/capture/relay-body.js';
 
@@ -149,6 +150,34 @@ t.test('buffered body: size, time and the common budget are limits', async (t) =
   const cut = new Readable({ read() {} });
   setImmediate(() => cut.destroy());
   await t.rejects(bufferBody(cut, -1, limits, budget), { name: 'Refusal', status: 400, code: 'body-cut' });
+});
+
+t.test('a body that came with its head is taken at once, within the same limits', async (t) => {
+  const budget = openBodyBudget(100);
+  const limits = { bytes: 50, timeout: 100 };
+  const request = (...pieces: string[]): IncomingMessage => {
+    const made = new IncomingMessage(new Socket());
+    for (const piece of pieces) made.push(piece);
+    return made;
+  };
+  const whole = (...pieces: string[]): IncomingMessage => {
+    const made = request(...pieces);
+    made.push(null);
+    made.complete = true;
+    return made;
+  };
+  t.equal(takeWhole(whole('ab', 'c'), limits, budget)?.toString(), 'abc');
+  t.equal(budget.used, 3, 'held until the call is over');
+  t.equal(takeWhole(whole(), limits, budget)?.length, 0, 'a chunked body may be empty');
+  t.equal(takeWhole(request('ab'), limits, budget), undefined, 'more is to come');
+  t.equal(takeWhole(whole('a'.repeat(51)), limits, budget), undefined, 'too large');
+  const cut = whole('ab');
+  cut.destroy();
+  t.equal(takeWhole(cut, limits, budget), undefined, 'nobody is left');
+  await t.rejects(bufferBody(cut, -1, limits, budget), { code: 'body-cut' }, 'and nothing is waited for');
+  budget.take(90);
+  t.equal(takeWhole(whole('a'.repeat(20)), limits, budget), undefined, 'the common budget is used up');
+  t.equal(budget.used, 93, 'what is not taken is not held');
 });
 
 t.test('relayed body: back-pressure, limits, and a cut is never a clean end', async (t) => {
