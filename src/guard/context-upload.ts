@@ -6,7 +6,7 @@ import { renderHeaders, renderTarget } from '../docker/render.js';
 import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { exchangeWith, upstreamRefusal } from './forward.js';
-import type { GuardState } from './state.js';
+import { watchAnswer, type GuardState } from './state.js';
 
 /** A build context on its way to the engine, without its end. */
 export interface ContextUpload {
@@ -68,6 +68,7 @@ export function uploadContext(
       timeout: 0,
     },
     {
+      watch: watchAnswer(guard, call),
       onCut(end) {
         if (!released) onCut(end);
       },

@@ -9,7 +9,7 @@ import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { refuse } from './refuse.js';
-import type { GuardState } from './state.js';
+import { watchAnswer, type GuardState } from './state.js';
 
 /** Answers up to this size are passed on with one write. */
 const SMALL = 64 * 1024;
@@ -31,15 +31,20 @@ const HOP_LENGTHS = new Set([...HOP_BY_HOP].map((name) => name.length));
 /** forward: sends what was rendered from the call, and passes the engine's answer on as it comes. */
 export function forward(guard: GuardState, exchange: Exchange, call: Call): void {
   const body = requestBody(guard, exchange, call);
-  exchangeWith(guard, exchange, {
-    method: call.operation.method,
-    target: renderTarget(call),
-    headers: renderHeaders(call),
-    body,
-    length: bodyLength(exchange, call, body),
-    upgrade: '',
-    timeout: answerTimeout(guard, call),
-  });
+  exchangeWith(
+    guard,
+    exchange,
+    {
+      method: call.operation.method,
+      target: renderTarget(call),
+      headers: renderHeaders(call),
+      body,
+      length: bodyLength(exchange, call, body),
+      upgrade: '',
+      timeout: answerTimeout(guard, call),
+    },
+    { watch: watchAnswer(guard, call) },
+  );
 }
 
 /** A streamed request body that tells how much of it the client has sent. */
@@ -78,6 +83,8 @@ export interface Turns {
   onEarly?(event: { readonly status: number } | { readonly error: Error }): boolean;
   /** The exchange is cut, or the client is gone; called before that is on record. */
   onCut?(end: End): void;
+  /** Sees every piece of the engine's answer. */
+  readonly watch?: ((piece: Buffer) => void) | undefined;
 }
 
 /** Sends a request to the engine and its answer to the client. Exactly one of complete, error, or a cut ends it. */
@@ -171,6 +178,7 @@ export function exchangeWith(
     onData(piece) {
       if (over) return true;
       exchange.bytesOut += piece.length;
+      turns.watch?.(piece);
       if (streaming) {
         cork();
         response.write(piece);

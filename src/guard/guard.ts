@@ -74,6 +74,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     engineIsLocal: config.upstream.url.startsWith('unix:'),
     policy,
     audit,
+    outbound: undefined,
     budget: openBodyBudget(config.limits.buffered),
     metrics,
     log,

@@ -3,12 +3,13 @@ import type { AuditWriter } from '../audit/writer.js';
 import type { BodyBudget } from '../capture/body-budget.js';
 import type { Config } from '../config/config.js';
 import type { PolicyStore } from '../config/policy-store.js';
-import type { Client } from '../docker/call.js';
+import type { Call, Client } from '../docker/call.js';
 import type { ReadLimits } from '../docker/read.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { sourcesOf } from '../policy/decide.js';
 import type { Engine } from '../upstream/engine.js';
 import type { Metrics } from './metrics.js';
+import type { Outbound } from './outbound/outbound.js';
 
 /** What every call of one guard shares. */
 export interface GuardState {
@@ -24,6 +25,8 @@ export interface GuardState {
   readonly policy: PolicyStore;
   readonly audit: AuditWriter;
   readonly budget: BodyBudget;
+  /** Where outbound traffic is reported on; undefined without `egress`. */
+  readonly outbound: Outbound | undefined;
   readonly metrics: Metrics;
   readonly log: Logger;
   /** True once a stop was asked for: new calls are refused, running ones finish. */
@@ -39,4 +42,9 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
   let sources = clients.get(client);
   if (sources === undefined) clients.set(client, (sources = sourcesOf(policy, client)));
   return sources;
+}
+
+/** Learns which containers come out of this call, for reports on outbound traffic. */
+export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
+  return guard.outbound?.creators.watch(call, sourcesFor(guard.policy.current().policy, call.client));
 }

@@ -7,12 +7,9 @@ export interface EngineRequest {
   readonly target: string;
   /** Flat list of names and values. Framing and connection headers are written by this room. */
   readonly headers: readonly string[];
-  /**
-   * Bytes are sent with their length; a stream with `length` when it is known, else chunked. A stream stays the
-   * caller's: it is read, never destroyed.
-   */
+  /** Sent with `length` when that is known, else chunked. A stream stays the caller's: it is read, never destroyed. */
   readonly body: Uint8Array | Readable | undefined;
-  /** Content-Length; undefined for a request without one (no body, or chunked). */
+  /** Content-Length, of bytes always; undefined for a request without one (no body, or chunked). */
   readonly length?: number | undefined;
   /** Protocol to upgrade to (`tcp`, `h2c`, `websocket`), or `""`. */
   readonly upgrade: string;

@@ -7,7 +7,7 @@ import type { ContainerIdentity, Leases } from './leases.js';
 
 /** Follows the engine's events for as long as the guard runs. */
 export interface EngineWatch {
-  /** Events up to now have been understood; resolves at once while the engine is away. */
+  /** The running containers are known and events up to now understood; or the engine cannot be asked. */
   settled(): Promise<void>;
   stop(): void;
 }
@@ -27,7 +27,8 @@ export function watchEngine(engine: Engine, leases: Leases, warn: (message: stri
   const identities = new LRUCache<string, ContainerIdentity>({ max: 65_536 });
   let stopped = false;
   let abort: Abort | undefined;
-  let work: Promise<void> = Promise.resolve();
+  let begun = (): void => {};
+  let work = new Promise<void>((resolve) => (begun = resolve));
 
   const listRunning = async (): Promise<void> => {
     const now = Date.now();
@@ -123,8 +124,10 @@ export function watchEngine(engine: Engine, leases: Leases, warn: (message: stri
       // Listening first, then the list: what starts in between is in one of the two.
       const ended = await follow(() => {
         retry = FIRST_RETRY;
-        work = work.then(listRunning).catch(report);
+        work = Promise.all([work, listRunning()]).then(() => {}, report);
+        begun();
       });
+      begun();
       if (stopped) return;
       warn(`events of the engine cannot be followed, next try in ${retry} ms: ${ended}`);
       await sleep(retry, undefined, { ref: false });
