@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject } from '../docker/json-value.js';
-import { parseDuration, parseSize } from './units.js';
+import { count, duration, size, text } from './shapes.js';
+import { egressSchema, type EgressConfig } from './egress-config.js';
 
 /** One address to listen on. */
 export interface ListenConfig {
@@ -74,44 +75,10 @@ export interface Config {
   admin: { url: string } | null;
   audit: AuditConfig;
   limits: Limits;
+  /** Null: there is no such section. */
+  egress: EgressConfig | null;
 }
 
-/** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */
-const MAX_TIMER = 2_147_483_647;
-
-const size = (min: number, max = Number.MAX_SAFE_INTEGER) =>
-  z
-    .union([z.int(), z.string()], { error: 'a size such as "64MiB", or a number of bytes' })
-    .transform((value, context) => {
-      const bytes = parseSize(value);
-      if (bytes !== undefined && bytes >= min && bytes <= max) return bytes;
-      const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
-      context.addIssue({
-        code: 'custom',
-        message:
-          bytes === undefined
-            ? 'expected a size such as "64MiB", or a number of bytes'
-            : `expected ${range} bytes`,
-      });
-      return z.NEVER;
-    });
-
-const duration = () =>
-  z.union([z.int(), z.string()], { error: 'a duration such as "30s"' }).transform((value, context) => {
-    const ms = parseDuration(value);
-    if (ms !== undefined && ms >= 1 && ms <= MAX_TIMER) return ms;
-    context.addIssue({
-      code: 'custom',
-      message:
-        ms === undefined
-          ? 'expected a duration such as "500ms", "30s", "5m" or "2h", or a number of milliseconds'
-          : 'expected a duration from 1ms to 24d; there is no "off"',
-    });
-    return z.NEVER;
-  });
-
-const text = z.string().min(1);
-const count = (max: number) => z.int().min(1).max(max);
 const onFailure = z.enum(['deny', 'allow']);
 
 const listen = z.strictObject({
@@ -196,6 +163,7 @@ export const configFileSchema = z.strictObject({
       drain: duration().default(10_000),
     })
     .prefault({}),
+  egress: egressSchema.optional(),
 });
 
 export type ConfigFileShape = z.output<typeof configFileSchema>;
@@ -203,8 +171,6 @@ export type ConfigFileShape = z.output<typeof configFileSchema>;
 /** Parts of the design that this version does not have; silence would look like protection. */
 export const UNSUPPORTED_SECTIONS: Readonly<Record<string, string>> = {
   feeds: '"feeds" is not supported by this version: no threat feed would be read. Remove the section.',
-  egress:
-    '"egress" is not supported by this version: no outbound traffic would be blocked. Remove the section.',
   journal: '"journal" is not supported by this version; "file" writes JSON lines. Remove the key.',
   sinks: '"sinks" is not supported by this version; "file" writes JSON lines. Remove the key.',
 };

@@ -36,3 +36,25 @@ export function isLoopback(host: string): boolean {
   if (address === undefined) return false;
   return address.family === 4 ? address.value >>> 24 === 127 : address.value === 1n;
 }
+
+/** An address and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Reads `10.0.0.2:53` or `[2001:db8::1]:53`; with a default port also the bare address, an IPv6 one without brackets.
+ *
+ * @returns a message when it is none.
+ */
+export function parseHostPort(text: string, port?: number): HostPort | string {
+  if (port !== undefined && parseAddress(text) !== undefined) return { host: text, port };
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([\d.]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2] ?? '';
+  const given = Number(match?.[3]);
+  if (parseAddress(host) === undefined || given < 1 || given > 65_535) {
+    return `expected ADDRESS:PORT${port === undefined ? '' : ' or ADDRESS'}, IPv6 in brackets`;
+  }
+  return { host, port: given };
+}

@@ -12,6 +12,7 @@ import {
   type ListenConfig,
   type UpstreamConfig,
 } from './config.js';
+import { readEgress } from './egress-config.js';
 import { isLoopback, parseEndpoint, type Endpoint } from './endpoint.js';
 
 /** What the command line gave. Each one overrides the file. */
@@ -31,6 +32,8 @@ export type ConfigResult =
   | { ok: true; config: Config; defaults: readonly ('listen' | 'upstream' | 'policy')[] }
   | { ok: false; problems: readonly ConfigProblem[] };
 
+/** Where the feeds' index is when no section says otherwise. */
+const FEEDS_STATE = '/var/lib/breakwater/feeds';
 const MAX_FILE = 4 * 2 ** 20;
 const INSECURE =
   'plain TCP beyond loopback lets anyone on the way read and change every call: use tls://, or say "insecure": true (--insecure-tcp)';
@@ -92,6 +95,10 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
       file: flags.audit ?? (shape.audit.file === '-' ? '-' : inFile(shape.audit.file)),
     },
     limits: shape.limits,
+    egress:
+      shape.egress === undefined
+        ? null
+        : readEgress(shape.egress, FEEDS_STATE, inFile, (path, message) => at(['egress', ...path], message)),
   };
   if (config.limits.body > config.limits.buffered) {
     at(['limits', 'body'], `${config.limits.body} bytes is more than limits.buffered, all bodies together`);

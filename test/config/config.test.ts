@@ -172,6 +172,37 @@ t.test('flags override the file', async (t) => {
   t.match(bad(t, {}, { upstream: 'docker.sock' }), [/^--upstream: found "docker.sock": expected unix:/]);
 });
 
+t.test('egress: an empty section works, values are read, paths are relative to the file', async (t) => {
+  t.equal(good(t, {}).egress, null);
+  t.match(good(t, { egress: {} }).egress, {
+    mode: 'block',
+    table: 'breakwater',
+    dns: null,
+    gateway: null,
+    onHit: { action: 'none' },
+    history: { keep: 86_400_000 },
+  });
+  const { egress } = good(t, {
+    egress: {
+      attempts: { directory: 'spool' },
+      dns: { listen: '[::]:5300', upstream: ['10.0.0.2', '[2001:db8::1]:5353'], interfaces: ['br-*'] },
+      gateway: { listen: '172.17.0.1:3128', allow: ['10.1.0.0/16', 'Mirror.Example.'] },
+      networks: [{ subnet: '172.30.0.0/16', default: 'deny', allow: ['*.bücher.example', '10.0.0.1'] }],
+    },
+  });
+  t.match(egress?.attempts.directory, /\/spool$/);
+  t.match(egress?.dns, {
+    listen: { host: '::', port: 5300 },
+    upstream: [
+      { host: '10.0.0.2', port: 53 },
+      { host: '2001:db8::1', port: 5353 },
+    ],
+  });
+  t.strictSame(egress?.gateway?.allow.names, ['mirror.example']);
+  t.strictSame(egress?.networks[0]?.allow.names, ['xn--bcher-kva.example']);
+  t.match(egress?.networks[0]?.allow.networks, [{ family: 4, value: 0x0a000001, bits: 32 }]);
+});
+
 t.test('problems name file, pointer, finding and remedy', async (t) => {
   const tls = { cert: 'c', key: 'k' };
   const cases: [object | string, RegExp][] = [
@@ -180,7 +211,40 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
     [[], /^: found an empty array; expected an object/],
     [{ lisen: [] }, /^\/lisen: unknown key "lisen". Did you mean "listen"/],
     [{ feeds: {} }, /^\/feeds: "feeds" is not supported by this version/],
-    [{ egress: {} }, /^\/egress: "egress" is not supported/],
+    [
+      { egress: { mode: 'blok' } },
+      /^\/egress\/mode: found "blok"; valid: "block", "alert". Did you mean "block"/,
+    ],
+    [{ egress: { table: 'filter; flush ruleset' } }, /^\/egress\/table: .*must be breakwater/],
+    [
+      { egress: { dns: { listen: '127.0.0.1:5300', upstream: ['10.0.0.2'] } } },
+      /^\/egress\/dns\/listen: queries from containers cannot be redirected to loopback/,
+    ],
+    [
+      { egress: { dns: { listen: 'docker0:53', upstream: ['10.0.0.2'] } } },
+      /listen: "docker0:53": expected ADDR/,
+    ],
+    [
+      { egress: { dns: { listen: '172.17.0.1:53', upstream: ['172.17.0.1'] } } },
+      /^\/egress\/dns\/upstream\/0: is the resolver itself/,
+    ],
+    [
+      { egress: { networks: [{ default: 'deny' }] } },
+      /^\/egress\/networks\/0: needs either "bridge" or "subnet"/,
+    ],
+    [
+      { egress: { networks: [{ bridge: 'br0"; accept', default: 'deny' }] } },
+      /^\/egress\/networks\/0\/bridge: .*must be the name of a Linux bridge/,
+    ],
+    [
+      { egress: { networks: [{ bridge: 'b', default: 'deny', allow: ['a b'] }] } },
+      /^\/egress\/networks\/0\/allow\/0: "a b" is no address, no CIDR and no domain/,
+    ],
+    [
+      { egress: { networks: [{ bridge: 'b', default: 'deny', allow: ['deb.example'] }] } },
+      /^\/egress\/networks\/0\/allow: domains need "dns"/,
+    ],
+    [{ egress: { neverBlock: ['10.0.0.0/33'] } }, /^\/egress\/neverBlock\/0: "10.0.0.0\/33" is no address/],
     [{ audit: { journal: '/x' } }, /^\/audit\/journal: "journal" is not supported/],
     [{ audit: { sinks: [] } }, /^\/audit\/sinks: "sinks" is not supported/],
     [

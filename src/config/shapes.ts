@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { parseDuration, parseSize } from './units.js';
+
+/** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */
+const MAX_TIMER = 2_147_483_647;
+
+/** A size in bytes: `"64MiB"` or a number. */
+export const size = (min: number, max = Number.MAX_SAFE_INTEGER) =>
+  z
+    .union([z.int(), z.string()], { error: 'a size such as "64MiB", or a number of bytes' })
+    .transform((value, context) => {
+      const bytes = parseSize(value);
+      if (bytes !== undefined && bytes >= min && bytes <= max) return bytes;
+      const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
+      context.addIssue({
+        code: 'custom',
+        message:
+          bytes === undefined
+            ? 'expected a size such as "64MiB", or a number of bytes'
+            : `expected ${range} bytes`,
+      });
+      return z.NEVER;
+    });
+
+/** Milliseconds: `"30s"` or a number; what a Node timer takes. */
+export const duration = () =>
+  z.union([z.int(), z.string()], { error: 'a duration such as "30s"' }).transform((value, context) => {
+    const ms = parseDuration(value);
+    if (ms !== undefined && ms >= 1 && ms <= MAX_TIMER) return ms;
+    context.addIssue({
+      code: 'custom',
+      message:
+        ms === undefined
+          ? 'expected a duration such as "500ms", "30s", "5m" or "2h", or a number of milliseconds'
+          : 'expected a duration from 1ms to 24d; there is no "off"',
+    });
+    return z.NEVER;
+  });
+
+/** Text that is not empty. */
+export const text = z.string().min(1);
+/** A whole number from 1 on. */
+export const count = (max: number) => z.int().min(1).max(max);
