@@ -2,8 +2,6 @@ import type { Call, QueryValue } from './call.js';
 import { escapeComponent } from './form.js';
 import { renderJson } from './render-json.js';
 
-const utf8 = new TextEncoder();
-
 /**
  * The request target of a call: its version prefix, the path template filled in, the parameters in the order of their
  * names, each escaped in one way. INVARIANT: reading it gives the same call again.
@@ -88,7 +86,10 @@ export function renderHeaders(call: Call): string[] {
   return headers;
 }
 
-/** The JSON body written anew; undefined for a call without a body and for one whose bytes follow as a stream. */
-export function renderBody(call: Call): Uint8Array | undefined {
-  return call.body.kind === 'json' ? utf8.encode(renderJson(call.body.value)) : undefined;
+/**
+ * The JSON body written anew, to be sent as UTF-8; undefined for a call without a body and for one whose bytes follow as
+ * a stream.
+ */
+export function renderBody(call: Call): string | undefined {
+  return call.body.kind === 'json' ? renderJson(call.body.value) : undefined;
 }

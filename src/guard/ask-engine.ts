@@ -21,7 +21,6 @@ export function askEngine(
   target: string,
   { body, timeout = 10_000 }: { readonly body?: object; readonly timeout?: number } = {},
 ): Promise<EngineAnswer> {
-  const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
   return new Promise((resolve, reject) => {
     let status = 0;
     let size = 0;
@@ -31,9 +30,9 @@ export function askEngine(
         method,
         target,
         headers: ['Host', 'docker', ...(body === undefined ? [] : ['Content-Type', 'application/json'])],
-        body: bytes,
+        body: body === undefined ? undefined : JSON.stringify(body),
         // A POST without a body says so.
-        length: bytes?.length ?? (method === 'POST' ? 0 : undefined),
+        length: method === 'POST' ? 0 : undefined,
         upgrade: '',
         timeout,
       },

@@ -50,7 +50,7 @@ export function forward(guard: GuardState, exchange: Exchange, call: Call): void
 /** A streamed request body that tells how much of it the client has sent. */
 type CountedBody = Readable & { readonly bytes: number };
 
-type RequestBody = Uint8Array | RelayedBody | undefined;
+type RequestBody = string | RelayedBody | undefined;
 
 function requestBody(guard: GuardState, exchange: Exchange, call: Call): RequestBody {
   if (call.body.kind === 'json') return renderBody(call);
@@ -62,9 +62,8 @@ function requestBody(guard: GuardState, exchange: Exchange, call: Call): Request
 function bodyLength(exchange: Exchange, call: Call, body: RequestBody): number | undefined {
   if (body === undefined)
     return call.operation.method === 'POST' || call.operation.method === 'PUT' ? 0 : undefined;
-  if (body instanceof Uint8Array) return body.length;
   const framing = exchange.reading!.framing;
-  return framing.kind === 'length' ? framing.length : undefined;
+  return framing.kind === 'length' && typeof body !== 'string' ? framing.length : undefined;
 }
 
 /** Finite answers have a limit; what may rightly be silent for hours (events, logs, wait …) has none. */
@@ -95,7 +94,7 @@ export function exchangeWith(
   turns: Turns = {},
 ): void {
   const { request, response, socket } = exchange;
-  const body = engineRequest.body instanceof Uint8Array ? undefined : (engineRequest.body as CountedBody);
+  const body = typeof engineRequest.body === 'string' ? undefined : (engineRequest.body as CountedBody);
   let resume: (() => void) | undefined;
   let status = 0;
   let headers: string[] = [];

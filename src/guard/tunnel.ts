@@ -37,7 +37,7 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
       headers: renderHeaders(call),
       body,
       // dockerd 20.10 hijacks right after the JSON value: a chunked body's end marker would become stdin.
-      length: body?.length ?? (call.operation.method === 'POST' ? 0 : undefined),
+      length: call.operation.method === 'POST' ? 0 : undefined,
       upgrade: PROTOCOLS[call.operation.id] ?? 'tcp',
       // For the 101 alone, which dockerd writes before anything runs; the tunnel then has no limit.
       timeout: guard.config.upstream.timeout,

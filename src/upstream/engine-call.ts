@@ -7,9 +7,12 @@ export interface EngineRequest {
   readonly target: string;
   /** Flat list of names and values. Framing and connection headers are written by this room. */
   readonly headers: readonly string[];
-  /** Sent with `length` when that is known, else chunked. A stream stays the caller's: it is read, never destroyed. */
-  readonly body: Uint8Array | Readable | undefined;
-  /** Content-Length, of bytes always; undefined for a request without one (no body, or chunked). */
+  /**
+   * A text is sent as UTF-8 with its length; a stream with `length` when it is known, else chunked. A stream stays the
+   * caller's: it is read, never destroyed.
+   */
+  readonly body: string | Readable | undefined;
+  /** Content-Length of a stream, 0 for one without a body; undefined for none (no body, or chunked). */
   readonly length?: number | undefined;
   /** Protocol to upgrade to (`tcp`, `h2c`, `websocket`), or `""`. */
   readonly upgrade: string;

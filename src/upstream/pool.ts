@@ -90,5 +90,5 @@ export function openPool(dialler: Dialler, connectTimeout: number): Pool {
 const stopping = (): EngineError => new EngineError('ENGINE_CLOSED', 'the guard is stopping');
 
 function isRepeatable({ method, body }: EngineRequest): boolean {
-  return (method === 'GET' || method === 'HEAD') && (body === undefined || body instanceof Uint8Array);
+  return (method === 'GET' || method === 'HEAD') && (body === undefined || typeof body === 'string');
 }

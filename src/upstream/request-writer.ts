@@ -2,9 +2,6 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { EngineError, type EngineRequest } from './engine-call.js';
 
-/** Bodies up to this size leave with the head, in one write. */
-const INLINE = 16 * 1024;
-
 /** Most bytes that are gathered before they are written. */
 const GATHER_LIMIT = 256 * 1024;
 
@@ -19,7 +16,8 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
  * @throws EngineError `ENGINE_REQUEST` naming the part that cannot be written.
  */
 export function renderHead(request: EngineRequest): string {
-  const { method, target, headers, length, upgrade } = request;
+  const { method, target, headers, body, upgrade } = request;
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : request.length;
   if (!TOKEN.test(method)) unwritable('the method');
   if (!TARGET.test(target)) unwritable('the target');
   let head = `${method} ${target} HTTP/1.1\r\n`;
@@ -31,7 +29,7 @@ export function renderHead(request: EngineRequest): string {
     head += `${name}: ${value}\r\n`;
   }
   if (length !== undefined) head += `Content-Length: ${length}\r\n`;
-  else if (request.body !== undefined) head += 'Transfer-Encoding: chunked\r\n';
+  else if (body !== undefined) head += 'Transfer-Encoding: chunked\r\n';
   if (upgrade !== '') {
     if (!TOKEN.test(upgrade)) unwritable('the protocol to upgrade to');
     head += `Connection: Upgrade\r\nUpgrade: ${upgrade}\r\n`;
@@ -43,17 +41,15 @@ function unwritable(what: string): never {
   throw new EngineError('ENGINE_REQUEST', `${what} cannot be written in an HTTP/1.1 request`);
 }
 
-/** Writes a request without a body, or with all of it. */
-export function writeRequest(socket: Socket, head: string, body: Uint8Array | undefined): void {
-  if (body === undefined || body.length === 0) {
-    socket.write(head, 'latin1');
-  } else if (body.length <= INLINE) {
-    const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
-    socket.write(head + bytes.toString('latin1'), 'latin1');
+/** Writes a request without a body, or with all of it, at once. */
+export function writeRequest(socket: Socket, head: string, body = ''): void {
+  if (Buffer.byteLength(body) === body.length) {
+    // Nothing but ASCII, so that one encoding serves both.
+    socket.write(head + body, 'latin1');
   } else {
     socket.cork();
     socket.write(head, 'latin1');
-    socket.write(body);
+    socket.write(body, 'utf8');
     socket.uncork();
   }
 }

@@ -39,7 +39,7 @@ function callOf(sent: Sent): Call {
 function written(sent: Sent): string {
   const call = callOf(sent);
   const body = renderBody(call);
-  const text = body === undefined ? '' : ` ${new TextDecoder().decode(body)}`;
+  const text = body === undefined ? '' : ` ${body}`;
   return `${call.operation.method} ${renderTarget(call)}${text}`;
 }
 

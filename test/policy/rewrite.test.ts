@@ -79,11 +79,11 @@ function send(rewrite: object, asked: Asked, rule: object = {}): Sent {
   const verdict = judge(policy, call);
   if (JSON.stringify(call, big) !== before) throw new Error('the original call was changed');
   const sent = verdict.call ?? call;
-  const bytes = renderBody(sent);
+  const text = renderBody(sent);
   const target = new URL(`http://docker${renderTarget(sent)}`);
   return {
     verdict,
-    body: bytes === undefined ? {} : (JSON.parse(new TextDecoder().decode(bytes)) as JsonObject),
+    body: text === undefined ? {} : (JSON.parse(text) as JsonObject),
     query: Object.fromEntries(target.searchParams),
     headers: renderHeaders(sent),
   };
@@ -987,8 +987,8 @@ t.test('INVARIANT: what is sent was inspected and allowed', async () => {
         throw new Error(inspect(sent).hazards.map(formatHazard).join());
       }
       // And it reads back from what is written to the engine as the same call.
-      const bytes = renderBody(sent);
-      const body = bytes === undefined ? undefined : (JSON.parse(new TextDecoder().decode(bytes)) as unknown);
+      const text = renderBody(sent);
+      const body = text === undefined ? undefined : (JSON.parse(text) as unknown);
       const back = read({ target: renderTarget(sent), ...(body === undefined ? {} : { body }) });
       const hazards = (of: Call): string => inspect(of).hazards.map(formatHazard).join();
       return hazards(back) === hazards(sent);

@@ -160,11 +160,17 @@ t.test('bodies: buffered, streamed with a length, chunked', async (t) => {
   const { engine, seen } = await startDaemon(t, (one) => {
     if (/(?:one piece|0\r\n\r\n|END)$/.test(one.text)) one.socket.write(ok(''));
   });
-  const body = new TextEncoder().encode('one piece');
-  await call(engine, { ...POST, body, length: body.length });
+  await call(engine, { ...POST, body: 'one piece' });
   t.match(seen[0]!.text, /\r\nContent-Length: 9\r\n\r\none piece$/);
   seen[0]!.text = '';
-  await call(engine, { ...POST, body: Buffer.from('END'.padStart(100_000)), length: 100_000 });
+  await call(engine, { ...POST, body: '\u00e9\u{1f433} one piece' });
+  t.match(
+    seen[0]!.text,
+    /\r\nContent-Length: 16\r\n\r\n\xc3\xa9\xf0\x9f\x90\xb3 one piece$/,
+    'a text has the length of its bytes',
+  );
+  seen[0]!.text = '';
+  await call(engine, { ...POST, body: 'END'.padStart(100_000) });
   t.equal(
     seen[0]!.text.length,
     100_000 + 'POST /x HTTP/1.1\r\nHost: docker\r\nContent-Length: 100000\r\n\r\n'.length,
@@ -258,8 +264,7 @@ t.test('upgrades: the socket with what came early, half-closed both ways', async
     else one.socket.write(`got ${chunk.toString()}`);
     if (one.bytes === chunk.length) one.socket.on('end', () => one.socket.end('last'));
   });
-  const body = Buffer.from('{"Tty":false}');
-  const up = await call(engine, { ...POST, upgrade: 'tcp', body, length: body.length });
+  const up = await call(engine, { ...POST, upgrade: 'tcp', body: '{"Tty":false}' });
   t.match(up, { end: 'upgrade', status: 101, headers: ['Content-Type', 'a/b'], calls: ['upgrade'] });
   t.match(
     seen.at(-1)!.text,
