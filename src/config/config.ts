@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { JsonObject } from '../docker/json-value.js';
 import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
+import { feedsSchema, type FeedsConfig } from './feeds-config.js';
 
 /** One address to listen on. */
 export interface ListenConfig {
@@ -75,6 +76,7 @@ export interface Config {
   admin: { url: string } | null;
   audit: AuditConfig;
   limits: Limits;
+  feeds: FeedsConfig;
   /** Null: there is no such section. */
   egress: EgressConfig | null;
 }
@@ -163,6 +165,7 @@ export const configFileSchema = z.strictObject({
       drain: duration().default(10_000),
     })
     .prefault({}),
+  feeds: feedsSchema.prefault({}),
   egress: egressSchema.optional(),
 });
 
@@ -170,7 +173,6 @@ export type ConfigFileShape = z.output<typeof configFileSchema>;
 
 /** Parts of the design that this version does not have; silence would look like protection. */
 export const UNSUPPORTED_SECTIONS: Readonly<Record<string, string>> = {
-  feeds: '"feeds" is not supported by this version: no threat feed would be read. Remove the section.',
   journal: '"journal" is not supported by this version; "file" writes JSON lines. Remove the key.',
   sinks: '"sinks" is not supported by this version; "file" writes JSON lines. Remove the key.',
 };

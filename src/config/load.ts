@@ -13,6 +13,7 @@ import {
   type UpstreamConfig,
 } from './config.js';
 import { readEgress } from './egress-config.js';
+import { readFeeds } from './feeds-config.js';
 import { isLoopback, parseEndpoint, type Endpoint } from './endpoint.js';
 
 /** What the command line gave. Each one overrides the file. */
@@ -32,8 +33,6 @@ export type ConfigResult =
   | { ok: true; config: Config; defaults: readonly ('listen' | 'upstream' | 'policy')[] }
   | { ok: false; problems: readonly ConfigProblem[] };
 
-/** Where the feeds' index is when no section says otherwise. */
-const FEEDS_STATE = '/var/lib/breakwater/feeds';
 const MAX_FILE = 4 * 2 ** 20;
 const INSECURE =
   'plain TCP beyond loopback lets anyone on the way read and change every call: use tls://, or say "insecure": true (--insecure-tcp)';
@@ -85,6 +84,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
       : (shape.listen ?? [{ url: 'tcp://127.0.0.1:2375' }]).map((entry, index) =>
           fileListener(entry, flags, inFile, (path, message) => at(['listen', index, ...path], message)),
         );
+  const feeds = readFeeds(shape.feeds, inFile, (path, message) => at(['feeds', ...path], message));
   const config: Config = {
     listen: nameListeners(listen, (index, message) => at(['listen', index, 'name'], message)),
     upstream: readUpstream(shape, flags, inFile, at, (message) => flag('--upstream', message)),
@@ -95,10 +95,11 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
       file: flags.audit ?? (shape.audit.file === '-' ? '-' : inFile(shape.audit.file)),
     },
     limits: shape.limits,
+    feeds,
     egress:
       shape.egress === undefined
         ? null
-        : readEgress(shape.egress, FEEDS_STATE, inFile, (path, message) => at(['egress', ...path], message)),
+        : readEgress(shape.egress, feeds.state, inFile, (path, message) => at(['egress', ...path], message)),
   };
   if (config.limits.body > config.limits.buffered) {
     at(['limits', 'body'], `${config.limits.body} bytes is more than limits.buffered, all bodies together`);

@@ -210,7 +210,6 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
     ['{', /line 1/],
     [[], /^: found an empty array; expected an object/],
     [{ lisen: [] }, /^\/lisen: unknown key "lisen". Did you mean "listen"/],
-    [{ feeds: {} }, /^\/feeds: "feeds" is not supported by this version/],
     [
       { egress: { mode: 'blok' } },
       /^\/egress\/mode: found "blok"; valid: "block", "alert". Did you mean "block"/,

@@ -1,0 +1,265 @@
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { z } from 'zod';
+import type { IndicatorAction } from '../intel/indicator.js';
+import { isLoopback } from './endpoint.js';
+import { count, duration, size, text } from './shapes.js';
+import { parseDuration } from './units.js';
+
+/** Where the value of a request header comes from; environment and files are read anew for each request. */
+export type FeedHeader = { readonly text: string } | { readonly env: string } | { readonly file: string };
+
+/** `list`: one document; `taxii`: a TAXII 2.1 collection; `misp`: a manifest with one document per event. */
+export type FeedType = 'list' | 'taxii' | 'misp';
+
+/** One feed. Times in milliseconds, sizes in bytes, paths absolute. */
+export interface FeedSource {
+  /** Unique; hits, log and audit lines name it. */
+  readonly name: string;
+  /** `file:///PATH`, `https://…` or `http://…`. */
+  readonly url: string;
+  readonly type: FeedType;
+  /** A name of a format, or `auto`. */
+  readonly format: string;
+  readonly action: IndicatorAction;
+  /** Indicators below it are left out. */
+  readonly minConfidence: number;
+  /** Of indicators for which the feed states none. */
+  readonly confidence: number;
+  /** From when an indicator was last seen, or else first imported; 0: as long as the feed lists it. */
+  readonly ttl: number;
+  readonly refresh: number;
+  /** Never asked more often, whoever asks. */
+  readonly minInterval: number;
+  /** One whole refresh. */
+  readonly timeout: number;
+  /** Without a byte from the server. */
+  readonly idle: number;
+  /** What a refresh may bring, unpacked; as it is sent, too. */
+  readonly maxSize: number;
+  /** Events of a MISP feed that are read: the newest. */
+  readonly maxEvents: number;
+  readonly headers: Readonly<Record<string, FeedHeader>>;
+  /** URL of an HTTP proxy; null: none; undefined: what the environment says (HTTPS_PROXY, HTTP_PROXY, NO_PROXY). */
+  readonly proxy: string | null | undefined;
+  readonly tls: { readonly ca?: string };
+  /** The host may have a private address. */
+  readonly internal: boolean;
+  /** A list one wrote oneself may list reserved addresses. */
+  readonly allowReserved: boolean;
+}
+
+export interface FeedsConfig {
+  /** Directory of the last good copies and of the index, `index.bin`. Untouched while there are no sources. */
+  readonly state: string;
+  /** Not ready before every feed has data. */
+  readonly required: boolean;
+  readonly sources: readonly FeedSource[];
+  /** Addresses, prefixes, domains (with subdomains), URLs and hashes that no feed can list. */
+  readonly allow: readonly string[];
+  /** The same, beside what is built in: what must stay reachable whatever a feed says. */
+  readonly neverBlock: readonly string[];
+  /** Paths of MISP warninglists: what they list is only alerted on. */
+  readonly warninglists: readonly string[];
+  readonly limits: {
+    /** Indicators of one feed. */
+    readonly indicators: number;
+    /** Heap of the worker that reads feeds and builds the index, in bytes. */
+    readonly memory: number;
+    /** Longest time for reading one feed, or building the index (ms). */
+    readonly time: number;
+  };
+}
+
+/** A text longer than V8's longest string (2^29-24 characters) could not be read. */
+const MAX_TEXT = 500 * 2 ** 20;
+const MAX_AGE = 100 * 366 * 86_400_000;
+const MIN_INTERVAL = 300_000;
+/** What the client sets itself, or what would change the meaning of the connection. */
+const OWN_HEADERS =
+  /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|keep-alive|expect|proxy-.*)$/i;
+
+/** A span of time of any length, in milliseconds. */
+const age = () =>
+  z.union([z.int(), z.string()], { error: 'a time such as "14d"' }).transform((value, context) => {
+    const ms = parseDuration(value);
+    if (ms !== undefined && ms >= 1000 && ms <= MAX_AGE) return ms;
+    context.addIssue({ code: 'custom', message: 'expected a time from 1s on, such as "12h" or "14d"' });
+    return z.NEVER;
+  });
+
+const percent = z.int().min(0).max(100);
+
+const header = z.union([text, z.strictObject({ env: text }), z.strictObject({ file: text })], {
+  error: 'a text, {"env": "NAME"} or {"file": "PATH"}',
+});
+
+const source = z.strictObject({
+  name: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+      'must be 1 to 64 letters, digits, dots, hyphens or underscores',
+    ),
+  url: text.describe('https://…, http://…, file:///PATH, or file:PATH relative to this file'),
+  type: z
+    .enum(['list', 'taxii', 'misp'])
+    .optional()
+    .describe(
+      'Default: taxii where the URL names a collection, misp where it ends in manifest.json, else list.',
+    ),
+  format: text.default('auto').describe('Of a list.'),
+  action: z.enum(['block', 'alert']).default('block'),
+  minConfidence: percent.default(50),
+  confidence: percent.default(75).describe('Of indicators for which the feed states none.'),
+  ttl: age()
+    .optional()
+    .describe(
+      'From when an indicator was last seen, or else first imported. Default: as long as the feed lists it.',
+    ),
+  refresh: duration().default(3_600_000),
+  minInterval: duration().optional().describe('Default: 5m, or refresh where that is less.'),
+  timeout: duration().default(300_000),
+  idle: duration().default(30_000),
+  maxSize: size(1024, MAX_TEXT).default(128 * 2 ** 20),
+  maxEvents: count(100_000).default(2_000),
+  headers: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/, 'must be the name of an HTTP header'),
+      header,
+    )
+    .default({}),
+  proxy: z
+    .union([text, z.null()], { error: 'the URL of an HTTP proxy, or null for none' })
+    .optional()
+    .describe('Default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment.'),
+  tls: z.strictObject({ ca: text.optional() }).prefault({}),
+  internal: z.boolean().default(false).describe('The host may have a private address.'),
+  insecure: z.boolean().optional().describe('Must be true for plain HTTP beyond loopback.'),
+  allowReserved: z
+    .boolean()
+    .default(false)
+    .describe('For file: alone: a list you wrote yourself may name private and loopback addresses.'),
+});
+
+/** The section `feeds` as it stands in the file. */
+export const feedsSchema = z.strictObject({
+  state: text.default('/var/lib/breakwater/feeds'),
+  required: z.boolean().default(false),
+  sources: z.array(source).max(256).default([]),
+  allow: z.array(text).default([]),
+  neverBlock: z.array(text).default([]),
+  warninglists: z.array(text).default([]),
+  limits: z
+    .strictObject({
+      indicators: count(50_000_000).default(5_000_000),
+      memory: size(64 * 2 ** 20).default(4 * 2 ** 30),
+      time: duration().default(600_000),
+    })
+    .prefault({}),
+});
+
+type At = (path: readonly PropertyKey[], message: string) => void;
+
+/**
+ * Checks the section and fills in what depends on other values.
+ *
+ * @param inFile makes a path of the file absolute.
+ * @param at takes a problem at a path below `feeds`.
+ */
+export function readFeeds(
+  shape: z.output<typeof feedsSchema>,
+  inFile: (path: string) => string,
+  at: At,
+): FeedsConfig {
+  const names = new Map<string, number>();
+  const sources = shape.sources.map((one, index) => {
+    const here: At = (path, message) => at(['sources', index, ...path], message);
+    // One directory each, also where file names have no case.
+    const first = names.get(one.name.toLowerCase());
+    if (first !== undefined)
+      here(['name'], `${JSON.stringify(one.name)} is also the name of sources/${first}`);
+    else names.set(one.name.toLowerCase(), index);
+    return readSource(one, inFile, here);
+  });
+  return {
+    ...shape,
+    state: inFile(shape.state),
+    sources,
+    warninglists: shape.warninglists.map(inFile),
+  };
+}
+
+function readSource(shape: z.output<typeof source>, inFile: (path: string) => string, at: At): FeedSource {
+  const { ttl, minInterval, insecure, proxy, type, tls, ...rest } = shape;
+  const url = readUrl(shape.url, inFile, at);
+  const isFile = url?.protocol === 'file:';
+  if (url?.protocol === 'http:' && insecure !== true && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''))) {
+    at(['url'], 'plain HTTP lets anyone on the way change the feed: use https://, or say "insecure": true');
+  }
+  if (insecure === true && url !== undefined && url.protocol !== 'http:') {
+    at(['insecure'], 'only means something for http://; remove it');
+  }
+  if (shape.allowReserved && !isFile) {
+    at(['allowReserved'], 'only for file: — somebody else could then block your own network; remove it');
+  }
+  if (minInterval !== undefined && minInterval > shape.refresh) {
+    at(['minInterval'], 'is longer than "refresh"');
+  }
+  for (const name of Object.keys(shape.headers)) {
+    if (OWN_HEADERS.test(name)) at(['headers', name], `the header ${name} is set by the client itself`);
+  }
+  if (typeof proxy === 'string' && !isProxy(proxy)) {
+    at(['proxy'], `found ${JSON.stringify(proxy)}; expected http://HOST:PORT or https://HOST:PORT`);
+  }
+  const kind = type ?? guessType(url);
+  if (kind === 'taxii' && isFile) at(['type'], 'a TAXII collection needs https://');
+  return {
+    ...rest,
+    url: url?.href ?? shape.url,
+    type: kind,
+    ttl: ttl ?? 0,
+    minInterval: minInterval ?? Math.min(MIN_INTERVAL, shape.refresh),
+    headers: Object.fromEntries(
+      Object.entries(shape.headers).map(([name, value]): [string, FeedHeader] => [
+        name,
+        typeof value === 'string' ? { text: value } : 'file' in value ? { file: inFile(value.file) } : value,
+      ]),
+    ),
+    proxy,
+    tls: tls.ca === undefined ? {} : { ca: inFile(tls.ca) },
+  };
+}
+
+function readUrl(value: string, inFile: (path: string) => string, at: At): URL | undefined {
+  const relative = /^file:(?!\/)(.+)$/s.exec(value)?.[1];
+  if (relative !== undefined) return pathToFileURL(inFile(relative));
+  let url: URL;
+  try {
+    url = new URL(value);
+    if (url.protocol === 'file:') fileURLToPath(url);
+  } catch {
+    at(['url'], `found ${JSON.stringify(value)}; expected https://…, http://…, file:///PATH or file:PATH`);
+    return undefined;
+  }
+  if (!/^(https?|file):$/.test(url.protocol)) {
+    at(['url'], `found the scheme ${url.protocol.slice(0, -1)}; expected https, http or file`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    at(['url'], 'holds a user name or a password; put them into "headers", where they stay out of the log');
+  }
+  url.hash = '';
+  return url;
+}
+
+function isProxy(value: string): boolean {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.hostname !== '';
+}
+
+function guessType(url: URL | undefined): FeedType {
+  if (url === undefined) return 'list';
+  if (/\/manifest\.json$/.test(url.pathname)) return 'misp';
+  return url.protocol !== 'file:' && /\/collections\/[^/]+(\/objects)?\/?$/.test(url.pathname)
+    ? 'taxii'
+    : 'list';
+}
