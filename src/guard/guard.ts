@@ -1,7 +1,10 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import { openAuditWriter } from '../audit/writer.js';
 import { openBodyBudget } from '../capture/body-budget.js';
 import type { Config } from '../config/config.js';
+import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore } from '../config/policy-store.js';
 import type { Client } from '../docker/call.js';
 import { VOCABULARY } from '../policy/builtin.js';
@@ -11,6 +14,7 @@ import { openAdmin } from './admin.js';
 import { nextCallId } from './exchange.js';
 import { openListener, type Listener, type ListenerEvents } from './listen.js';
 import { openMetrics } from './metrics.js';
+import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
 import { serve } from './pipeline.js';
 import type { GuardState } from './state.js';
 
@@ -60,6 +64,10 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const audit = openAuditWriter(config.audit.file);
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  const outbound =
+    config.egress === null || trial !== undefined
+      ? undefined
+      : openOutbound(outboundOptions(config.egress), engine, audit, (message) => log.warn(message));
   const guard: GuardState = {
     config,
     limits: {
@@ -74,7 +82,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     engineIsLocal: config.upstream.url.startsWith('unix:'),
     policy,
     audit,
-    outbound: undefined,
+    outbound,
     budget: openBodyBudget(config.limits.buffered),
     metrics,
     log,
@@ -85,6 +93,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const stopAll = async (): Promise<void> => {
     for (const listener of listeners) listener.destroy();
     policy.close();
+    await outbound?.stop();
     await engine.destroy();
     // The calls that were cut write their outcome in the next turns.
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -126,6 +135,12 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       await stopAll();
     },
   };
+}
+
+/** What the guard keeps lies where it reads the reports. */
+function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
+  mkdirSync(attempts.directory, { recursive: true, mode: 0o750 });
+  return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }
 
 function listenerEvents(guard: GuardState): ListenerEvents {
