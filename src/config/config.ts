@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { JsonObject } from '../docker/json-value.js';
 import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
-import { feedsSchema, type FeedsConfig } from './feeds-config.js';
+import type { FeedsConfig } from '../intel/feed-source.js';
+import { feedsSchema } from './feeds-config.js';
 
 /** One address to listen on. */
 export interface ListenConfig {

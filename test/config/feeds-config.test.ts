@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { FeedSource, FeedsConfig } from '../../src/config/feeds-config.js';
 import { loadConfig, type ConfigResult } from '../../src/config/load.js';
+import type { FeedSource, FeedsConfig } from '../../src/intel/feed-source.js';
 
 function load(t: Test, feeds: unknown): { result: ConfigResult; directory: string } {
   const directory = t.testdir({});
