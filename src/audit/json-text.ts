@@ -4,6 +4,14 @@ import type { FactValue } from '../hazards/inspection.js';
 const TEXT_LIMIT = 1024;
 const LIST_LIMIT = 64;
 
+/**
+ * Beyond what JSON escapes: DEL and C1 controls, line separators that some readers break lines at, and marks that turn
+ * the direction of a text (bidi), with which a line could be made to read as another one.
+ */
+const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 /** Nothing to escape, and no credentials: most texts. */
 const PLAIN = /^[\x20\x21\x23-\x3f\x41-\x5b\x5d-\x7e]*$/;
 
@@ -12,7 +20,7 @@ export function text(value: string): string {
   if (value.length <= TEXT_LIMIT && PLAIN.test(value)) return `"${value}"`;
   const cut =
     value.length > TEXT_LIMIT ? `${value.slice(0, TEXT_LIMIT)}… (${value.length} characters)` : value;
-  return JSON.stringify(maskCredentials(cut));
+  return JSON.stringify(maskCredentials(cut)).replace(UNSEEN, escape);
 }
 
 /** A JSON array of texts, cut as they are. */
@@ -26,6 +34,9 @@ export function list(values: readonly string[]): string {
 
 /** A JSON object of facts. */
 export function record(values: Readonly<Record<string, FactValue>>): string {
+  const whole = JSON.stringify(values);
+  // No text is too long when all of them together are not, and a URL with credentials has an `@`.
+  if (whole.length <= TEXT_LIMIT && !whole.includes('@') && !hasLongList(values)) return whole;
   let shown = '';
   for (const name in values) {
     const value = values[name]!;
@@ -34,6 +45,14 @@ export function record(values: Readonly<Record<string, FactValue>>): string {
     else shown += typeof value === 'object' ? list(value) : JSON.stringify(value);
   }
   return `{${shown}}`;
+}
+
+function hasLongList(values: Readonly<Record<string, FactValue>>): boolean {
+  for (const name in values) {
+    const value = values[name];
+    if (typeof value === 'object' && value.length > LIST_LIMIT) return true;
+  }
+  return false;
 }
 
 /** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */

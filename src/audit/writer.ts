@@ -1,4 +1,5 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { timestamp } from './clock.js';
 import { formatEvent, type AuditEvent } from './event.js';
 
 /** Called when the line is written (or could not be). */
@@ -8,8 +9,11 @@ export interface AuditWriter {
   /**
    * Queues one event. All events of one event-loop turn are written with one call to the system; `written` runs
    * after that. INVARIANT: a decision takes effect only in its `written` callback.
+   *
+   * @param durable it must outlast a power loss before it takes effect; a journal can promise that, a plain file or a
+   *   pipe cannot.
    */
-  record(event: AuditEvent, written?: Written): void;
+  record(event: AuditEvent, written?: Written, durable?: boolean): void;
   /** Writes what is queued now, synchronously. */
   flush(): void;
   /** Opens the file anew by its name, for log rotation. On failure the old one stays in use. @throws Error */
@@ -120,16 +124,3 @@ function writeAll(fd: number, data: Buffer): Buffer | undefined {
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
-
-let lastTime = 0;
-let lastText = '';
-
-/** RFC 3339, milliseconds, formatted once per millisecond. */
-function timestamp(): string {
-  const now = Date.now();
-  if (now !== lastTime) {
-    lastTime = now;
-    lastText = new Date(now).toISOString();
-  }
-  return lastText;
-}
