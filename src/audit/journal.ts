@@ -32,6 +32,8 @@ export interface JournalOptions {
   readonly key: string;
   /** A device that does not answer within this time counts as failed (milliseconds). */
   readonly patience: number;
+  /** Told when it can no longer be written, and when it can again. */
+  readonly warn: (message: string) => void;
 }
 
 /** The audit journal of a guard, open for writing. */
@@ -170,11 +172,11 @@ export function openJournal(options: JournalOptions): Journal {
       if (retry.length > 0 || lost > 0) writeAgain();
       if (batch.length > 0) append(batch);
       if (isDue(now)) checkpoint();
+      if (!stats.healthy) options.warn('the audit journal can be written again');
       stats.healthy = true;
     } catch (error) {
       failure = error as Error;
-      stats.failures += batch.length;
-      stats.healthy = false;
+      failed(failure, batch.length);
       keepForLater(batch);
     }
     for (const { written, durable } of callbacks) {
@@ -183,6 +185,12 @@ export function openJournal(options: JournalOptions): Journal {
     }
     if (awaiting.length > 0) sync();
     if (failure === undefined && batch.length > 0) for (const listener of listeners) listener();
+  };
+
+  const failed = (error: Error, records: number): void => {
+    if (stats.healthy) options.warn(`the audit journal cannot be written: ${error.message}`);
+    stats.healthy = false;
+    stats.failures += records;
   };
 
   const keepForLater = (batch: readonly string[]): void => {
@@ -216,8 +224,7 @@ export function openJournal(options: JournalOptions): Journal {
       over = true;
       clearTimeout(timer);
       if (error !== null) {
-        stats.healthy = false;
-        stats.failures += waiters.length;
+        failed(error, waiters.length);
         // What a failed call has not written will never be written by the next one: it goes on in a new file.
         opened = 0;
       }

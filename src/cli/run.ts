@@ -73,7 +73,8 @@ export async function run(args: string[], io: Io): Promise<number> {
     );
   }
   say(`  policy     ${config.policy.join(', ')}`);
-  say(`  audit      ${config.audit.file === '-' ? 'stdout' : config.audit.file}`);
+  const { journal, file } = config.audit;
+  say(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
   if (guard.adminUrl !== undefined) say(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
   const first = guard.listeners[0]?.url.replace('tls://', 'tcp://') ?? '';
   say('Try next, in another terminal:');

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { auditSchema, type AuditConfig } from './audit-config.js';
 import type { JsonObject } from '../docker/json-value.js';
 import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
@@ -39,13 +40,6 @@ export interface UpstreamConfig {
   maxConnections: number;
 }
 
-export interface AuditConfig {
-  /** Path of the JSON-lines file; `-` is stdout. */
-  file: string;
-  /** What becomes of a call whose audit line cannot be written. */
-  onFailure: { write: 'deny' | 'allow'; read: 'deny' | 'allow' };
-}
-
 /** Sizes in bytes, times in milliseconds. */
 export interface Limits {
   /** One JSON or form body. */
@@ -81,8 +75,6 @@ export interface Config {
   /** Null: there is no such section. */
   egress: EgressConfig | null;
 }
-
-const onFailure = z.enum(['deny', 'allow']);
 
 const listen = z.strictObject({
   name: z
@@ -142,14 +134,7 @@ export const configFileSchema = z.strictObject({
   admin: z
     .union([admin, z.null()], { error: 'an object with "url", or null for no admin listener' })
     .optional(),
-  audit: z
-    .strictObject({
-      file: text.default('-'),
-      onFailure: z
-        .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
-        .prefault({}),
-    })
-    .prefault({}),
+  audit: auditSchema.prefault({}),
   limits: z
     .strictObject({
       body: size(1024).default(4 * 2 ** 20),
@@ -174,8 +159,7 @@ export type ConfigFileShape = z.output<typeof configFileSchema>;
 
 /** Parts of the design that this version does not have; silence would look like protection. */
 export const UNSUPPORTED_SECTIONS: Readonly<Record<string, string>> = {
-  journal: '"journal" is not supported by this version; "file" writes JSON lines. Remove the key.',
-  sinks: '"sinks" is not supported by this version; "file" writes JSON lines. Remove the key.',
+  sinks: '"sinks" is not supported by this version; "journal" or "file" keep the records. Remove the key.',
 };
 
 /** JSON Schema of the config file: published as policies/config.schema.json and used for hints in messages. */

@@ -2,25 +2,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import type { FeedHeader, FeedsConfig, FeedSource, FeedType } from '../intel/feed-source.js';
 import { isLoopback } from './endpoint.js';
-import { count, duration, size, text } from './shapes.js';
-import { parseDuration } from './units.js';
+import { age, count, duration, size, text } from './shapes.js';
 
 /** A text longer than V8's longest string (2^29-24 characters) could not be read. */
 const MAX_TEXT = 500 * 2 ** 20;
-const MAX_AGE = 100 * 366 * 86_400_000;
 const MIN_INTERVAL = 300_000;
 /** What the client sets itself, or what would change the meaning of the connection. */
 const OWN_HEADERS =
   /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|keep-alive|expect|proxy-.*)$/i;
-
-/** A span of time of any length, in milliseconds. */
-const age = () =>
-  z.union([z.int(), z.string()], { error: 'a time such as "14d"' }).transform((value, context) => {
-    const ms = parseDuration(value);
-    if (ms !== undefined && ms >= 1000 && ms <= MAX_AGE) return ms;
-    context.addIssue({ code: 'custom', message: 'expected a time from 1s on, such as "12h" or "14d"' });
-    return z.NEVER;
-  });
 
 const percent = z.int().min(0).max(100);
 

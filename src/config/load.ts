@@ -12,6 +12,7 @@ import {
   type ListenConfig,
   type UpstreamConfig,
 } from './config.js';
+import { readAudit } from './audit-config.js';
 import { readEgress } from './egress-config.js';
 import { readFeeds } from './feeds-config.js';
 import { isLoopback, parseEndpoint, type Endpoint } from './endpoint.js';
@@ -90,10 +91,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
     upstream: readUpstream(shape, flags, inFile, at, (message) => flag('--upstream', message)),
     policy: readPolicyPaths(shape, flags, inFile),
     admin: readAdmin(shape, at),
-    audit: {
-      ...shape.audit,
-      file: flags.audit ?? (shape.audit.file === '-' ? '-' : inFile(shape.audit.file)),
-    },
+    audit: readAudit(shape.audit, flags.audit, inFile, (path, message) => at(['audit', ...path], message)),
     limits: shape.limits,
     feeds,
     egress:

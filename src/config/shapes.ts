@@ -37,6 +37,17 @@ export const duration = () =>
     return z.NEVER;
   });
 
+const MAX_AGE = 100 * 366 * 86_400_000;
+
+/** A span of time of any length, in milliseconds: no timer runs that long. */
+export const age = () =>
+  z.union([z.int(), z.string()], { error: 'a time such as "12h" or "14d"' }).transform((value, context) => {
+    const ms = parseDuration(value);
+    if (ms !== undefined && ms >= 1_000 && ms <= MAX_AGE) return ms;
+    context.addIssue({ code: 'custom', message: 'expected a time from 1s on, such as "12h" or "14d"' });
+    return z.NEVER;
+  });
+
 /** Text that is not empty. */
 export const text = z.string().min(1);
 /** A whole number from 1 on. */

@@ -1,8 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
-import { openAuditWriter } from '../audit/writer.js';
+import { openJournal } from '../audit/journal.js';
+import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
 import { openBodyBudget } from '../capture/body-budget.js';
+import type { AuditConfig } from '../config/audit-config.js';
 import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore } from '../config/policy-store.js';
@@ -61,7 +63,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
         'the changed policy does not load; the last good one stays in force',
       );
   });
-  const audit = openAuditWriter(config.audit.file);
+  const audit = openAudit(config.audit, (message) => log.warn(message));
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const outbound =
@@ -135,6 +137,22 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       await stopAll();
     },
   };
+}
+
+function openAudit({ journal, file }: AuditConfig, warn: (message: string) => void): AuditWriter {
+  if (journal === null) return openAuditWriter(file);
+  const { directory, key, rotate, keep, onFull, checkpoint, timeout } = journal;
+  return openJournal({
+    directory,
+    key,
+    segmentSize: rotate.size,
+    segmentAge: rotate.age,
+    retention: { ...keep, onFull, needed: () => Infinity },
+    checkpointRecords: checkpoint.records,
+    checkpointInterval: checkpoint.interval,
+    patience: timeout,
+    warn,
+  });
 }
 
 /** What the guard keeps lies where it reads the reports. */

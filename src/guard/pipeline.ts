@@ -124,7 +124,7 @@ function record(
   const { call, verdict, sent, passes } = judgement;
   exchange.call = sent;
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
-  guard.audit.record(decisionEvent(judgement), (failure) => {
+  const written = (failure: Error | undefined): void => {
     try {
       if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
         const message = 'the audit trail cannot be written, so the call was not made';
@@ -142,7 +142,9 @@ function record(
       // Rendering checks once more what it writes; the verdict is on record, so only the call itself fails.
       stop(toRefusal(guard, error));
     }
-  });
+  };
+  // What changes something must be on record even after a power loss; a denial changes nothing.
+  guard.audit.record(decisionEvent(judgement), written, passes && call.operation.writes);
 }
 
 /** What was unclear about a build is the user's own file: the answer says it, bounded. */

@@ -38,6 +38,7 @@ function open(where: { directory: string; key: string }, options: Partial<Journa
     checkpointRecords: 1000,
     checkpointInterval: 60_000,
     patience: 5_000,
+    warn: () => {},
     ...options,
   });
 }

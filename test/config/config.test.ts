@@ -98,7 +98,7 @@ t.test('an empty file, and none, are the defaults', async (t) => {
     listen: [{ name: 'tcp', url: 'tcp://127.0.0.1:2375' }],
     upstream: { url: 'unix:///var/run/docker.sock', timeout: 120_000 },
     admin: { url: 'tcp://127.0.0.1:9323' },
-    audit: { file: '-', onFailure: { write: 'deny', read: 'allow' } },
+    audit: { file: '-', journal: null, onFailure: { write: 'deny', read: 'allow' } },
     limits: {
       body: 4 * 2 ** 20,
       buffered: 256 * 2 ** 20,
@@ -244,7 +244,8 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
       /^\/egress\/networks\/0\/allow: domains need "dns"/,
     ],
     [{ egress: { neverBlock: ['10.0.0.0/33'] } }, /^\/egress\/neverBlock\/0: "10.0.0.0\/33" is no address/],
-    [{ audit: { journal: '/x' } }, /^\/audit\/journal: "journal" is not supported/],
+    [{ audit: { journal: '/x', file: '-' } }, /^\/audit\/file: stands beside "journal"/],
+    [{ audit: { journal: '/x', keep: { size: '64MiB' } } }, /^\/audit\/keep\/size: .*two segments/],
     [{ audit: { sinks: [] } }, /^\/audit\/sinks: "sinks" is not supported/],
     [
       { audit: { onFailure: { write: 'alow' } } },

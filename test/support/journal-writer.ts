@@ -14,6 +14,7 @@ const journal = openJournal({
   checkpointRecords: 100,
   checkpointInterval: 60_000,
   patience: 5_000,
+  warn: () => {},
 });
 let n = 0;
 const next = (): void => {

@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { age, count, duration, size, text } from './shapes.js';
+
+/** The audit trail. Sizes in bytes, times in milliseconds. */
+export interface AuditConfig {
+  /** Path of a JSON-lines file; `-` is stdout. Not used where there is a journal. */
+  readonly file: string;
+  readonly journal: JournalConfig | null;
+  /** What becomes of a call whose record cannot be written. */
+  readonly onFailure: { readonly write: 'deny' | 'allow'; readonly read: 'deny' | 'allow' };
+}
+
+export interface JournalConfig {
+  readonly directory: string;
+  /** PEM file of the Ed25519 key that signs checkpoints. */
+  readonly key: string;
+  readonly rotate: { readonly size: number; readonly age: number };
+  readonly keep: { readonly size: number; readonly age: number };
+  /** When the room is used up by records that were not delivered. */
+  readonly onFull: 'block' | 'drop';
+  readonly checkpoint: { readonly records: number; readonly interval: number };
+  /** The disk has to answer within this time. */
+  readonly timeout: number;
+}
+
+const onFailure = z.enum(['deny', 'allow']);
+
+/** The section `audit` as it stands in the file. */
+export const auditSchema = z.strictObject({
+  file: text
+    .optional()
+    .describe('A file of JSON lines, or "-" for stdout (the default). Not beside "journal".'),
+  journal: text
+    .optional()
+    .describe('A directory: hash-chained, signed and rotated records, durable before a change takes effect.'),
+  key: text
+    .optional()
+    .describe(
+      'Ed25519 private key (PEM) that signs checkpoints. Default: key.pem in the journal; made if missing.',
+    ),
+  rotate: z
+    .strictObject({ size: size(64 * 2 ** 10, 2 ** 30).default(64 * 2 ** 20), age: age().default(86_400_000) })
+    .prefault({}),
+  keep: z
+    .strictObject({ size: size(2 ** 20).default(10 * 2 ** 30), age: age().default(90 * 86_400_000) })
+    .prefault({}),
+  onFull: z
+    .enum(['block', 'drop'])
+    .default('block')
+    .describe('When keep.size is used up by records that a sink has not delivered.'),
+  checkpoint: z
+    .strictObject({ records: count(1_000_000).default(1_000), interval: duration().default(60_000) })
+    .prefault({}),
+  timeout: duration().default(5_000),
+  onFailure: z
+    .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
+    .prefault({}),
+});
+
+/**
+ * Checks the section and fills in what depends on other values.
+ *
+ * @param flag the value of `--audit`, which stands above the file.
+ * @param inFile makes a path of the file absolute.
+ * @param at takes a problem at a path below `audit`.
+ */
+export function readAudit(
+  shape: z.output<typeof auditSchema>,
+  flag: string | undefined,
+  inFile: (path: string) => string,
+  at: (path: readonly PropertyKey[], message: string) => void,
+): AuditConfig {
+  const { file = '-', journal, key, onFailure: failure, ...rest } = shape;
+  if (journal !== undefined && shape.file !== undefined) {
+    at(['file'], 'stands beside "journal": the audit trail is one of the two; remove this key');
+  }
+  if (shape.keep.size < 2 * shape.rotate.size) {
+    at(['keep', 'size'], `${shape.keep.size} bytes is less than two segments of rotate.size`);
+  }
+  const directory = journal === undefined || flag !== undefined ? undefined : inFile(journal);
+  return {
+    file: flag ?? (file === '-' ? '-' : inFile(file)),
+    journal:
+      directory === undefined
+        ? null
+        : { directory, key: key === undefined ? join(directory, 'key.pem') : inFile(key), ...rest },
+    onFailure: failure,
+  };
+}
