@@ -1,5 +1,6 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue } from '../hazards/inspection.js';
+import type { Sighting } from '../intel/indicator.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
 import { list, record, text } from './json-text.js';
 
@@ -21,6 +22,8 @@ export interface DecisionEvent {
   readonly facts: Readonly<Record<string, FactValue>>;
   /** Hazards, written `kind:argument`. */
   readonly hazards: readonly string[];
+  /** Listed indicators that were found in the call, those that only alert too; absent when there are none. */
+  readonly indicators?: readonly Sighting[];
   readonly verdict: 'allow' | 'deny';
   /** False in observe mode: the verdict is on record, the call was forwarded all the same. */
   readonly enforced: boolean;
@@ -70,10 +73,27 @@ export function formatEvent(event: AuditEvent, time: string): string {
     `"client":${formatClient(event.client)},"sources":${list(event.sources)},"method":${text(event.method)},` +
     `"operation":"${event.operation}","apiVersion":"${event.apiVersion}","params":${record(event.params)},` +
     (event.target === undefined ? '' : `"target":${text(event.target)},`) +
-    `"facts":${record(event.facts)},"hazards":${list(event.hazards)},"verdict":"${event.verdict}",` +
+    `"facts":${record(event.facts)},"hazards":${list(event.hazards)},` +
+    (event.indicators === undefined ? '' : indicators(event.indicators)) +
+    `"verdict":"${event.verdict}",` +
     `"enforced":${event.enforced},"rule":${text(event.rule)},"code":"${event.code}","reason":${text(event.reason)},` +
     `"rewrites":${list(event.rewrites)},"policy":"${event.policy}"}\n`
   );
+}
+
+const MOST_INDICATORS = 50;
+
+/** Of more than are listed, `indicatorCount` says how many there were. */
+function indicators(sightings: readonly Sighting[]): string {
+  const shown = sightings.slice(0, MOST_INDICATORS).map(({ hit, value, where }) => {
+    const { indicator, type, feed, confidence, threat, action } = hit;
+    return (
+      `{"indicator":${text(indicator)},"type":"${type}","feed":${text(feed)},"confidence":${confidence},` +
+      `"threat":${text(threat)},"action":"${action}","where":${text(where)},"value":${text(value)}}`
+    );
+  });
+  const count = sightings.length > MOST_INDICATORS ? `"indicatorCount":${sightings.length},` : '';
+  return `"indicators":[${shown.join(',')}],${count}`;
 }
 
 /** A client says the same in every line of its connection. */

@@ -31,6 +31,11 @@ export function emptyRecord(): JsonObject {
   return new Bare();
 }
 
+/** Was this object made by `emptyRecord`: are its keys names of a schema, not the sender's? */
+export function isRecord(value: JsonObject): boolean {
+  return Object.getPrototypeOf(value) === Bare.prototype;
+}
+
 /** Equal for two keys exactly when encoding/json takes them for one (fold.go): ASCII case, U+017F as s, U+212A as k. */
 export function foldKey(key: string): string {
   return key.replaceAll('\u017f', 's').toLowerCase();

@@ -88,10 +88,7 @@ const SECRETS = ['username', 'password', 'auth', 'email', 'identitytoken', 'regi
  */
 export function credentialHosts(name: string, canonical: string): string[] {
   if (canonical === '') return [];
-  const bytes = Uint8Array.from(atob(canonical.replaceAll('-', '+').replaceAll('_', '/')), (c) =>
-    c.charCodeAt(0),
-  );
-  const decoded = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  const decoded = decodeCanonical(canonical);
   const filled = (auth: unknown): boolean =>
     typeof auth === 'object' &&
     auth !== null &&
@@ -100,4 +97,23 @@ export function credentialHosts(name: string, canonical: string): string[] {
   return filled(decoded)
     ? [typeof decoded['serveraddress'] === 'string' ? decoded['serveraddress'] : '']
     : [];
+}
+
+function decodeCanonical(canonical: string): Record<string, unknown> {
+  const bytes = Uint8Array.from(atob(canonical.replaceAll('-', '+').replaceAll('_', '/')), (c) =>
+    c.charCodeAt(0),
+  );
+  return JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+}
+
+/** Every registry that a canonical header names, with credentials or without. */
+export function authHosts(name: string, canonical: string): string[] {
+  if (canonical === '') return [];
+  const decoded = decodeCanonical(canonical);
+  const entries = name === 'x-registry-config' ? Object.entries(decoded) : [['', decoded] as const];
+  return entries.flatMap(([host, auth]) => {
+    const server: unknown =
+      typeof auth === 'object' && auth !== null ? Reflect.get(auth, 'serveraddress') : undefined;
+    return [host, typeof server === 'string' ? server : ''].filter((one) => one !== '');
+  });
 }

@@ -163,18 +163,23 @@ t.test('what an entry says is written anew', async (t) => {
   t.notOk(got.fresh.includes('atime'), 'times of access are not');
 });
 
-t.test('names and link targets are shown for indicators', async (t) => {
+t.test('names, link targets and data are shown for indicators', async (t) => {
   const names: string[] = [];
   const relay = relayContext(Readable.from([tar(file('t/c2.example', '1'), symlink('l', 't/c2.example'))]), {
     dockerfile: '',
     limits: CONTEXT_LIMITS,
     idle: 1000,
-    onName: (name) => names.push(name),
+    watch: {
+      entry: (path, link) => names.push(path, link),
+      file: (path, size) => names.push(`${path} ${size}`),
+      data: (piece) => names.push(piece.toString()),
+      done: () => names.push('done'),
+    },
   });
   relay.output.resume();
   await relay.read;
   relay.destroy();
-  t.same(names, ['t/c2.example', 'l', 't/c2.example']);
+  t.same(names, ['t/c2.example', '', 't/c2.example 1', '1', 'done', 'l', 't/c2.example']);
 });
 
 t.test('random trees in random pieces: the same tree comes out, and the Dockerfile with it', async (t) => {

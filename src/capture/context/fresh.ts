@@ -38,12 +38,22 @@ const NAMES_LIMIT = 64 * 1024 ** 2;
 /** Pieces below this are joined before they are written. */
 const SMALL = 32 * 1024;
 
+/** Looks on while the clear entries of a build context go by. Names are byte strings (latin1). */
+export interface ContextWatch {
+  /** `link`: target of a symbolic or hard link, else empty. */
+  entry(path: string, link: string): void;
+  /** A regular file begins; its data follows, then `done`. */
+  file(path: string, size: number): void;
+  data(piece: Buffer): void;
+  done(): void;
+}
+
 export interface FreshOptions {
   /** The `dockerfile=` parameter; empty when absent. */
   readonly dockerfile: string;
   readonly limits: ContextLimits;
-  /** Sees each clear name and link target (byte strings, latin1), for indicators. */
-  readonly onName?: (name: string) => void;
+  /** Sees each clear entry and the data of files, for indicators. */
+  readonly watch?: ContextWatch | undefined;
 }
 
 export interface FreshWriter extends EntryReader {
@@ -71,7 +81,7 @@ const MAGIC_NAME = /^(?:BZh|\x1f\x8b\x08|\xfd7zXZ\0|\x28\xb5\x2f\xfd|[\x50-\x5f]
 
 /** Entries in, fresh tar out: no streams, no clock. */
 export function writeFresh(options: FreshOptions): FreshWriter {
-  const { limits } = options;
+  const { limits, watch } = options;
   const wanted = Buffer.from(options.dockerfile, 'utf8').toString('latin1');
   const tree = emptyTree();
   const reasons: string[] = [];
@@ -118,14 +128,14 @@ export function writeFresh(options: FreshOptions): FreshWriter {
       return false;
     }
     const { path, node } = placed;
-    options.onName?.(path);
-    if (placed.link !== '') options.onName?.(placed.link);
+    watch?.entry(path, placed.link);
     const name = first && MAGIC_NAME.test(path) ? `./${path}` : path;
     first = false;
     const { size, uid, gid, mtime, xattrs } = raw;
     const mode = raw.mode & 0o7777;
     pieces.push(renderEntry({ kind, path, link: placed.link, size, mode, uid, gid, mtime, xattrs }, name));
     if (kind !== 'file' || node.kind !== 'file') return false;
+    watch?.file(path, raw.size);
     bytes += raw.size;
     left = (512 - (raw.size % 512)) % 512;
     kept = keeps(path, raw.size) ? { node, data: Buffer.allocUnsafeSlow(raw.size), filled: 0 } : undefined;
@@ -136,10 +146,12 @@ export function writeFresh(options: FreshOptions): FreshWriter {
     entry: onEntry,
     data(piece) {
       pieces.push(piece);
+      watch?.data(piece);
       if (kept !== undefined) kept.filled += piece.copy(kept.data, kept.filled);
     },
     done() {
       if (left > 0) pieces.push(ZEROS.subarray(0, left));
+      watch?.done();
       if (kept !== undefined) kept.node.content = kept.data;
       kept = undefined;
     },
