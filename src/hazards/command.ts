@@ -11,7 +11,7 @@ import {
 import { raise, type Findings } from './findings.js';
 
 /** Programs that fetch what their arguments name; without a known address the argument of the hazard is `?`. */
-const FETCHERS = new Set(
+export const FETCHERS: ReadonlySet<string> = new Set(
   (
     'curl wget wget2 aria2c axel fetch lynx w3m links elinks xh httpie http https lwp-request lwp-download ' +
     'ftp lftp tftp ncftpget ftpget ftpput sftp scp ssh rsync telnet nc ncat netcat nc.openbsd nc.traditional socat'
@@ -93,6 +93,8 @@ interface Scan {
   readonly variable: Variable;
   readonly budget: TextBudget;
   readonly addresses: Set<string>;
+  /** The text is printed into a file or a filter that runs no programs: most likely it is none itself. */
+  readonly prose?: boolean;
 }
 
 /**
@@ -164,12 +166,13 @@ function scanWords(
   if (given.slice(0, first).includes('command') && /^-[vV]$/.test(words[0] ?? '')) return;
   if (HARMLESS.has(head)) {
     const text = captured || feeds ? printedBy(head, words.slice(1)) : undefined;
-    if (text !== undefined) scanText(text, scan, depth);
+    if (text !== undefined) scanText(text, feeds ? scan : { ...scan, prose: true }, depth);
     return;
   }
   // `echo https://… >> /etc/apk/repositories`: what is printed is no command, unless a program is in it.
   if (depth > 0 && hasUrl(words[0] ?? '')) return;
-  for (const word of words) findUrls(word, scan);
+  // `echo "see https://…" > motd` names no program that fetches; outside of prose any program may be one.
+  if (scan.prose !== true || words.some(isProgram)) for (const word of words) findUrls(word, scan);
   if (PACKAGERS.has(head)) return;
   const at = words.findIndex((word) => FETCHERS.has(baseName(word)));
   const after = words.slice(at + 1);
@@ -188,6 +191,17 @@ function scanWords(
   if (piped && head.includes(UNKNOWN) && head.length === 1) scan.addresses.add('?');
 }
 
+/** Is this a program that is known to fetch, or to run what its arguments say? */
+function isProgram(word: string): boolean {
+  const name = baseName(word);
+  return (
+    [FETCHERS, WRAPPERS, PACKAGERS, SHELLS].some((known) => known.has(name)) ||
+    INTERPRETERS.test(name) ||
+    name === 'git' ||
+    word.includes(UNKNOWN)
+  );
+}
+
 function scanText(text: string, scan: Scan, depth: number): void {
   scanShell(text, scan, depth + 1, false);
 }
@@ -197,12 +211,13 @@ function scanFetch(tool: string, args: readonly string[], scan: Scan): void {
   const plain = args.filter((arg) => arg !== '' && !arg.startsWith('-'));
   if (args.length > 0 && plain.length === 0 && args.every((arg) => INFORMS.has(arg))) return;
   if (args.length === 0 && tool !== 'ftp') {
-    scan.addresses.add('?');
+    if (scan.prose !== true) scan.addresses.add('?');
     return;
   }
   if (CONNECTORS.has(tool)) {
     const at = plain.findIndex((arg, index) => isPort(plain[index + 1]) && !isPort(arg));
     const host = at < 0 ? undefined : plain[at];
+    if (host === undefined && isProse(args, scan)) return;
     scan.addresses.add(
       host === undefined || host.includes(UNKNOWN) ? '?' : shorten(`tcp://${host}:${plain[at + 1] ?? ''}`),
     );
@@ -212,6 +227,7 @@ function scanFetch(tool: string, args: readonly string[], scan: Scan): void {
   let told = tool === 'rsync' || tool === 'scp';
   for (const [index, arg] of args.entries()) {
     if (hasUrl(arg)) told = true;
+    else if (LOOPBACK.test(`http://${arg}`)) told = true;
     else if (told ? /^[^/\s:]{1,255}:/.test(arg) : isAddress(arg) && !takesFile(args[index - 1])) {
       told = true;
       scan.addresses.add(shorten(arg));
@@ -220,7 +236,12 @@ function scanFetch(tool: string, args: readonly string[], scan: Scan): void {
       scan.addresses.add('?');
     }
   }
-  if (!told) scan.addresses.add('?');
+  if (!told && !isProse(args, scan)) scan.addresses.add('?');
+}
+
+/** `echo curl wget > list` names tools; `echo 'curl $URL' > script` leaves open what is fetched. */
+function isProse(args: readonly string[], scan: Scan): boolean {
+  return scan.prose === true && !args.some((arg) => arg.includes(UNKNOWN));
 }
 
 const INFORMS = new Set(['--version', '--help', '-V', '-h', '-help', '-version']);
