@@ -15,6 +15,9 @@ const escape = (character: string): string => `\\u${character.charCodeAt(0).toSt
 /** Nothing to escape, and no credentials: most texts. */
 const PLAIN = /^[\x20\x21\x23-\x3f\x41-\x5b\x5d-\x7e]*$/;
 
+/** The same of a text with its quotes. */
+const PLAIN_JSON = /^[\x20-\x3f\x41-\x5b\x5d-\x7e]*$/;
+
 /** A JSON string: long ones are cut and say so, credentials inside URLs are masked. */
 export function text(value: string): string {
   if (value.length <= TEXT_LIMIT && PLAIN.test(value)) return `"${value}"`;
@@ -34,9 +37,10 @@ export function list(values: readonly string[]): string {
 
 /** A JSON object of facts. */
 export function record(values: Readonly<Record<string, FactValue>>): string {
-  const whole = JSON.stringify(values);
-  // No text is too long when all of them together are not, and a URL with credentials has an `@`.
-  if (whole.length <= TEXT_LIMIT && !whole.includes('@') && !hasLongList(values)) return whole;
+  if (isSmall(values)) {
+    const whole = JSON.stringify(values);
+    if (PLAIN_JSON.test(whole)) return whole;
+  }
   let shown = '';
   for (const name in values) {
     const value = values[name]!;
@@ -47,12 +51,18 @@ export function record(values: Readonly<Record<string, FactValue>>): string {
   return `{${shown}}`;
 }
 
-function hasLongList(values: Readonly<Record<string, FactValue>>): boolean {
+/** Is nothing in it to be cut? */
+function isSmall(values: Readonly<Record<string, FactValue>>): boolean {
+  let size = 0;
   for (const name in values) {
-    const value = values[name];
-    if (typeof value === 'object' && value.length > LIST_LIMIT) return true;
+    const value = values[name]!;
+    if (typeof value === 'string') size += value.length;
+    else if (typeof value === 'object') {
+      if (value.length > LIST_LIMIT) return false;
+      for (const item of value) size += item.length;
+    }
   }
-  return false;
+  return size <= TEXT_LIMIT;
 }
 
 /** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */

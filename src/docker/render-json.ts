@@ -7,6 +7,17 @@ import type { JsonValue } from './json-value.js';
  * @throws RangeError for a number that JSON cannot write
  */
 export function renderJson(value: JsonValue): string {
+  // JSON.stringify refuses bigints, and writes a number that JSON cannot write as null: both are left to the long way.
+  try {
+    const text = JSON.stringify(value);
+    if (!text.includes('null')) return text;
+  } catch {
+    // A bigint.
+  }
+  return renderExactly(value);
+}
+
+function renderExactly(value: JsonValue): string {
   if (typeof value === 'string') return quote(value);
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
@@ -16,13 +27,13 @@ export function renderJson(value: JsonValue): string {
   if (value === null) return 'null';
   let text = '';
   if (Array.isArray(value)) {
-    for (const item of value) text += text === '' ? renderJson(item) : `,${renderJson(item)}`;
+    for (const item of value) text += text === '' ? renderExactly(item) : `,${renderExactly(item)}`;
     return `[${text}]`;
   }
   // A decoded object inherits nothing; of any other, only what is its own is written.
   for (const key of Object.keys(value)) {
     const member = value[key];
-    if (member !== undefined) text += `${text === '' ? '' : ','}${quote(key)}:${renderJson(member)}`;
+    if (member !== undefined) text += `${text === '' ? '' : ','}${quote(key)}:${renderExactly(member)}`;
   }
   return `{${text}}`;
 }

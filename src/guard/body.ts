@@ -16,6 +16,16 @@ export function bodyOf(exchange: Exchange): Readable {
 
 type Step<T> = (guard: GuardState, exchange: Exchange, result: T) => void;
 
+interface Waiting {
+  readonly guard: GuardState;
+  readonly exchange: Exchange;
+  readonly then: Step<Buffer>;
+  readonly failed: Step<unknown>;
+}
+
+/** Requests whose head came in this turn. */
+let arrived: Waiting[] = [];
+
 /**
  * capture: a body that is judged is read whole first. Exactly one of `then` and `failed` follows, the latter also when
  * `then` throws.
@@ -29,19 +39,26 @@ export function captureBody(
   if (exchange.upgradeHead !== undefined || exchange.expectsContinue) {
     void awaitBody(guard, exchange, then, failed);
   } else {
-    // What came together with the head is parsed after this, but before the turn ends.
-    process.nextTick(takeBody, guard, exchange, then, failed);
+    // What came together with the head is parsed after this: small bodies are all there when the turn ends.
+    if (arrived.length === 0) setImmediate(takeArrived);
+    arrived.push({ guard, exchange, then, failed });
   }
 }
 
-function takeBody(guard: GuardState, exchange: Exchange, then: Step<Buffer>, failed: Step<unknown>): void {
-  try {
-    const body = takeWhole(exchange.request, limitsOf(guard, exchange), guard.budget);
-    if (body === undefined) void awaitBody(guard, exchange, then, failed);
-    else captured(guard, exchange, body, then);
-  } catch (error) {
-    failed(guard, exchange, error);
+function takeArrived(): void {
+  const turn = arrived;
+  arrived = [];
+  for (const { guard, exchange, then, failed } of turn) {
+    try {
+      const body = takeWhole(exchange.request, limitsOf(guard, exchange), guard.budget);
+      if (body === undefined) void awaitBody(guard, exchange, then, failed);
+      else captured(guard, exchange, body, then);
+    } catch (error) {
+      failed(guard, exchange, error);
+    }
   }
+  // Their decisions are still of this turn: nobody has to wait for the next one.
+  for (const { guard } of turn) guard.audit.flush();
 }
 
 async function awaitBody(
@@ -51,10 +68,11 @@ async function awaitBody(
   failed: Step<unknown>,
 ): Promise<void> {
   try {
+    const limits = limitsOf(guard, exchange);
     const { framing } = exchange.reading!;
     const announced = framing.kind === 'length' ? framing.length : -1;
-    const limits = limitsOf(guard, exchange);
-    captured(guard, exchange, await bufferBody(bodyOf(exchange), announced, limits, guard.budget), then);
+    const body = await bufferBody(bodyOf(exchange), announced, limits, guard.budget);
+    captured(guard, exchange, body, then);
   } catch (error) {
     failed(guard, exchange, error);
   }

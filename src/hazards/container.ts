@@ -1,7 +1,7 @@
 import type { Call } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { append, raise, state, type Findings } from './findings.js';
+import { append, raise, state, stateAll, type Findings } from './findings.js';
 import { shortImageName } from './image-name.js';
 import {
   asFlag,
@@ -35,7 +35,7 @@ import {
 import { cleanPath } from './path.js';
 import { portBindings } from './publish.js';
 import { queryText } from './query.js';
-import { oomScore, RESOURCES, restartPolicy, stateResources } from './resources.js';
+import { oomScore, resourceFacts, RESOURCES, restartPolicy } from './resources.js';
 import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
 
 /** container.Config (api/types/container/config.go). What it says happens inside the container only. */
@@ -143,21 +143,32 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
   const config = asObject(body);
   const host = effectiveHostConfig(config);
   const given = queryText(call, 'name');
-  state(found, 'image', shortImageName(asString(config['Image'])));
-  state(found, 'platform', queryText(call, 'platform'));
-  state(found, 'container.name', given.startsWith('/') ? given.slice(1) : given);
-  state(found, 'command', asStrings(config['Cmd']));
-  state(found, 'entrypoint', asStrings(config['Entrypoint']));
-  state(found, 'user', asString(config['User']));
-  state(found, 'workdir', asString(config['WorkingDir']));
-  state(found, 'hostname', asString(config['Hostname']));
-  state(found, 'env', variableNames(config['Env']));
-  state(found, 'labels', keysOf(config['Labels']));
-  state(found, 'network.mode', asString(host['NetworkMode']));
-  state(found, 'read-only', asFlag(host['ReadonlyRootfs']));
-  state(found, 'auto-remove', asFlag(host['AutoRemove']));
-  stateResources(host, found);
-  stateEmptyLists(found);
+  const { memory, cpus, pids, restart } = resourceFacts(host);
+  stateAll(found, {
+    image: shortImageName(asString(config['Image'])),
+    platform: queryText(call, 'platform'),
+    'container.name': given.startsWith('/') ? given.slice(1) : given,
+    command: asStrings(config['Cmd']),
+    entrypoint: asStrings(config['Entrypoint']),
+    user: asString(config['User']),
+    workdir: asString(config['WorkingDir']),
+    hostname: asString(config['Hostname']),
+    env: variableNames(config['Env']),
+    labels: keysOf(config['Labels']),
+    'network.mode': asString(host['NetworkMode']),
+    'read-only': asFlag(host['ReadonlyRootfs']),
+    'auto-remove': asFlag(host['AutoRemove']),
+    memory,
+    cpus,
+    pids,
+    restart,
+    mounts: [],
+    networks: [],
+    'network.aliases': [],
+    publish: [],
+    'capabilities.add': [],
+    'capabilities.drop': [],
+  });
   impliedIpcMode(call.apiVersion, asString(host['IpcMode']), found);
   judgeObject(CREATE, body, found, '');
 }
@@ -173,7 +184,7 @@ export function stateEmptyLists(found: Findings): void {
 }
 
 export function inspectContainerUpdate(body: JsonValue, found: Findings): void {
-  stateResources(asObject(body), found);
+  stateAll(found, resourceFacts(asObject(body)));
   judgeObject(UPDATE, body, found, '');
 }
 

@@ -11,7 +11,7 @@ type FactType<N extends FactName> = ValueOf[Extract<(typeof FACTS)[number], { na
 
 /** What inspectors write into while they look at one call. */
 export interface Findings {
-  readonly facts: Record<string, FactValue>;
+  facts: Record<string, FactValue>;
   readonly hazards: Hazard[];
   /** Hazards already raised, so that a repeated one costs nothing further. */
   readonly seen: Set<string>;
@@ -41,6 +41,11 @@ export function raise<K extends Kind>(
 /** States a fact with the type that the catalogue gives it. */
 export function state<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
   found.facts[name] = value;
+}
+
+/** Of a call about which much is stated: V8 makes a hash table of an object that grows by name, not of a literal. */
+export function stateAll(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
+  found.facts = Object.keys(found.facts).length === 0 ? facts : { ...found.facts, ...facts };
 }
 
 type ListName = Extract<(typeof FACTS)[number], { type: 'strings' }>['name'];

@@ -30,9 +30,11 @@ export function isZero(value: JsonValue): boolean {
  */
 export function judgeObject(judges: Fields, value: JsonValue, found: Findings, at: string): void {
   const object = asObject(value);
-  for (const key of Object.keys(object)) {
-    const field = object[key] ?? null;
+  // A decoded object inherits nothing.
+  for (const key in object) {
     const judge = judges.get(key);
+    if (judge === harmless) continue;
+    const field = object[key] ?? null;
     if (judge === undefined) {
       if (!isZero(field)) raise(found, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
@@ -118,7 +120,10 @@ export function asFlag(value: JsonValue | undefined): boolean {
 
 /** Names of `NAME=value` entries. Values may be secrets and never leave the body. */
 export function variableNames(value: JsonValue | undefined): string[] {
-  return asStrings(value).map((entry) => entry.split('=', 1)[0] ?? '');
+  return asStrings(value).map((entry) => {
+    const end = entry.indexOf('=');
+    return end === -1 ? entry : entry.slice(0, end);
+  });
 }
 
 export function keysOf(value: JsonValue | undefined): string[] {

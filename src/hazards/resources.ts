@@ -1,6 +1,6 @@
 import type { JsonObject } from '../docker/json-value.js';
 import { blockDevices, deviceRequests, deviceRules, devices } from './devices.js';
-import { raise, state, type Findings } from './findings.js';
+import { raise } from './findings.js';
 import { asNumber, asObject, asString, each, harmless, text, whenSet, type Judge } from './judge.js';
 import { cleanPath } from './path.js';
 
@@ -59,9 +59,16 @@ export const restartPolicy: Judge = (value, found) => {
 };
 
 /** Facts about amounts, from a HostConfig or an update's body. */
-export function stateResources(from: JsonObject, found: Findings): void {
-  state(found, 'memory', asNumber(from['Memory']));
-  state(found, 'cpus', asNumber(from['NanoCpus']) / 1e9);
-  state(found, 'pids', asNumber(from['PidsLimit']));
-  state(found, 'restart', asString(asObject(from['RestartPolicy'])['Name']));
+export function resourceFacts(from: JsonObject): {
+  memory: number;
+  cpus: number;
+  pids: number;
+  restart: string;
+} {
+  return {
+    memory: asNumber(from['Memory']),
+    cpus: asNumber(from['NanoCpus']) / 1e9,
+    pids: asNumber(from['PidsLimit']),
+    restart: asString(asObject(from['RestartPolicy'])['Name']),
+  };
 }

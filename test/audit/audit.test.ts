@@ -1,9 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import t from 'tap';
 import { formatEvent, type DecisionEvent } from '../../src/audit/event.js';
-import { maskCredentials } from '../../src/audit/json-text.js';
+import { maskCredentials, record } from '../../src/audit/json-text.js';
 import { openAuditWriter } from '../../src/audit/writer.js';
 
 const decision: DecisionEvent = {
@@ -62,6 +63,34 @@ t.test('one JSON line for each event, complete and masked', async (t) => {
     ),
   );
   t.match(outcome, { id: 'abc-1.o', call: 'abc-1', status: 200, end: 'complete', bytesIn: 1, bytesOut: 2 });
+});
+
+t.test('facts are cut and masked alike, few or many', async () => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
+      'https://user:secret@host.example/x',
+      'a@b',
+      '"\\\n\u2028',
+      'x'.repeat(1024),
+      'y'.repeat(1025),
+    ),
+  );
+  const value = fc.oneof(
+    text,
+    fc.integer(),
+    fc.boolean(),
+    fc.array(text, { maxLength: 3 }),
+    fc.constantFrom(64, 65).map((length) => Array.from({ length }, () => 'z')),
+  );
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), value), (facts) => {
+      // One fact with an `@` takes all of them through one by one.
+      const apart = record({ ...facts, last: '@' });
+      return record(facts) === apart.replace(/,?"last":"@"\}$/, '}') && !apart.includes('secret');
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 t.test('attacker-controlled text cannot make a line long', async (t) => {

@@ -470,6 +470,20 @@ t.test('the short way gives what the long way gives, or nothing', async (t) => {
   );
 });
 
+t.test('written the short way or the long way, the text is the same', async (t) => {
+  const any = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<JsonValue>;
+  const big = 10n ** 20n;
+  fc.assert(
+    // A bigint anywhere takes the whole value the long way.
+    fc.property(any, (value) => renderJson([value, big]) === `[${renderJson(value)},${big}]`),
+    { numRuns: 1_000 },
+  );
+  t.equal(renderJson({ a: 'null', b: [1n, null], c: -0 }), '{"a":"null","b":[1,null],"c":0}');
+  for (const number of [Number.NaN, Infinity, -Infinity]) {
+    t.throws(() => renderJson({ a: [number] }), RangeError);
+  }
+});
+
 t.test('time is linear in the size', async (t) => {
   const size = 1 << 20;
   const attacks: Record<string, string> = {
