@@ -6,6 +6,10 @@ import type { Command, Io } from './io.js';
 const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promise<Command> }>> = {
   run: { about: 'guard a Docker engine', load: async () => (await import('./run.js')).run },
   check: { about: 'validate policy files', load: async () => (await import('./check.js')).runCheck },
+  audit: {
+    about: 'verify or show an audit trail',
+    load: async () => (await import('./audit.js')).runAudit,
+  },
   demo: {
     about: 'replay the build attack against the guard',
     load: async () => (await import('./demo.js')).runDemo,
