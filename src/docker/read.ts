@@ -171,6 +171,13 @@ function pickHeaders(
   const picked = Object.create(null) as Record<string, string>;
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = (raw[index] ?? '').toLowerCase();
+    // Words of the caller's choice, sent by the daemon to a registry from where the host stands.
+    if (name.startsWith('x-meta-') && operation.headers.includes('x-registry-auth'))
+      throw new Refusal(
+        400,
+        'registry-header',
+        `the header ${name.slice(0, 60)} would be sent on to a registry: leave it out`,
+      );
     if (!operation.headers.includes(name)) continue;
     const value = (raw[index + 1] ?? '').trim();
     if (BAD_FIELD.test(value))

@@ -499,10 +499,13 @@ t.test('headers', async (t) => {
   const auth = (value: string): Sent =>
     post('/images/create?fromImage=a', undefined, '', [
       ['X-Registry-Auth', value],
-      ['X-Meta-Foo', 'bar'],
       ['Cookie', 'a=b'],
       ['User-Agent', 'x'],
     ]);
+  for (const target of ['/images/create?fromImage=a', '/images/a/push', '/plugins/pull?remote=a']) {
+    const call = post(target, undefined, '', [['x-meta-foo', 'bar']]);
+    t.equal(refusalOf(() => callOf(call)).code, 'registry-header', target);
+  }
   const json = '{"Username":"u\u00ff\u00fe>?","password":"p","extra":"x","email":null}';
   const canonical = '{"username":"u\u00ff\u00fe>?","password":"p"}';
   const base64 = Buffer.from(json).toString('base64');

@@ -486,10 +486,24 @@ export const HEADER_CASES: readonly Case[] = [
     upstream: ['DELETE /v1.41/images/alpine'],
   },
   {
-    name: 'headers: cookies, X-Meta-*, hop-by-hop headers and the rest are not passed on',
+    name: 'headers: X-Meta-* on a pull, which the daemon sends on to the registry',
+    bytes: post(PULL, 'X-Meta-Evil: 1'),
+    expect: 'refused',
+    status: 400,
+    code: 'registry-header',
+    upstream: [],
+  },
+  {
+    name: 'headers: X-Meta-* where no registry gets it is not passed on',
+    bytes: get('/v1.41/containers/json', 'X-Meta-Team: a'),
+    expect: 'passes',
+    status: 200,
+    upstream: ['GET /v1.41/containers/json'],
+  },
+  {
+    name: 'headers: cookies, hop-by-hop headers and the rest are not passed on',
     bytes: post(
       PULL,
-      'X-Meta-Evil: 1',
       'Cookie: a=b',
       'Connection: close, X-Registry-Auth',
       'Keep-Alive: timeout=5',

@@ -15,7 +15,8 @@ import {
 
 /**
  * Images, builds, distribution. Sources: moby daemon/server/router/{image,build,distribution,session,grpc} (HEAD and
- * v20.10.24), api/docs. The handlers also take `X-Meta-*` headers to send on to registries: these are dropped.
+ * v20.10.24), api/docs. The handlers that take credentials also send `X-Meta-*` headers on to registries: those are
+ * refused (read.ts).
  */
 export const IMAGES: readonly Operation[] = [
   operation({
@@ -133,7 +134,8 @@ export const IMAGES: readonly Operation[] = [
     path: '/images/{name}/tag',
     spans: ['name'],
     sets: ['images'],
-    query: { repo: TEXT, tag: TEXT },
+    // `force`: documented up to 1.23; popular SDKs send it to this day, and engines ignore it.
+    query: { repo: TEXT, tag: TEXT, force: FLAG },
   }),
   operation({
     id: 'ImagePrune',
