@@ -47,6 +47,8 @@ export interface GuardedOptions {
   readonly upstreamOn?: 'unix' | 'tcp';
   /** Instead of the recording one. */
   readonly upstreamUrl?: string;
+  /** More of the config file: sections that stand above the usual ones. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /** Starts a guard on a free TCP port and a unix socket. */
@@ -67,6 +69,7 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
       admin: { url: 'tcp://127.0.0.1:0' },
       audit: { file: file('audit.jsonl') },
       limits: options.limits ?? {},
+      ...options.config,
     }),
   );
   const loaded = loadConfig(file('config.json'), { listen: [], policy: [] });
