@@ -35,7 +35,7 @@ async function main(t: Test): Promise<void> {
     const ours = await read(c);
     const original = c.hangs === true ? 'hangs' : await build(engine.socket, c, c.body);
     if (original !== ours.winner) differ += 1;
-    if (ours.clear)
+    if (ours.clear && !(c.newer === true && original === ''))
       t.equal(original, ours.winner, `${c.name}: dockerd reads the original as it was read here`);
     if (ours.fresh !== undefined) {
       t.equal(

@@ -1,4 +1,5 @@
 import { gzipSync } from 'node:zlib';
+import { compressed } from './compressed.js';
 import { dir, END, file, hardlink, longName, pax, paxRecord, symlink, tar, tarEntries } from './tar.js';
 
 /**
@@ -19,6 +20,8 @@ export interface ContextCase {
   readonly broken?: true;
   /** Not to be sent to dockerd as it is: it would hang. */
   readonly hangs?: true;
+  /** Engines before 23.0 do not know the compression; they build the fresh tar. */
+  readonly newer?: true;
 }
 
 export const dockerfile = (label: string): string => `FROM scratch\nLABEL winner=${label}\n`;
@@ -41,6 +44,9 @@ const odd = (
   dockerfile?: string,
 ): ContextCase => ({ ...clear(name, body, winner, dockerfile), unclear });
 const broken = (name: string, body: Buffer): ContextCase => ({ name, body, winner: '', broken: true });
+
+const EMPTY_BZIP2 = Buffer.from('425a683917724538509000000000', 'hex');
+const SKIPPABLE = Buffer.from('5a2a4d1803000000616263', 'hex');
 
 export const CASES: readonly ContextCase[] = [
   // Ordinary contexts.
@@ -329,9 +335,25 @@ export const CASES: readonly ContextCase[] = [
   ),
   clear('a first name like bzip2', tar(file('./BZh', '1'), df())),
   odd('bytes after gzip', 'compressed data', Buffer.concat([gzipSync(tar(df())), Buffer.alloc(100)])),
-  odd('bzip2', 'bzip2', Buffer.from(`BZh91AY&SY${'x'.repeat(2000)}`, 'latin1'), ''),
-  odd('xz', 'xz', Buffer.concat([Buffer.from('fd377a585a000004', 'hex'), Buffer.alloc(2000, 1)]), ''),
-  odd('zstd', 'zstd', Buffer.concat([Buffer.from('28b52ffd', 'hex'), Buffer.alloc(2000, 1)]), ''),
+  clear('bzip2', compressed('large.bz2')),
+  clear('several bzip2 streams', Buffer.concat([compressed('small.bz2'), EMPTY_BZIP2])),
+  broken('bzip2, then zeros', Buffer.concat([compressed('small.bz2'), Buffer.alloc(512)])),
+  broken('bzip2 cut', compressed('large.bz2').subarray(0, 80)),
+  broken('bzip2 damaged', Buffer.from(`BZh91AY&SY${'x'.repeat(2000)}`, 'latin1')),
+  clear('xz', compressed('large.xz')),
+  clear('xz with several blocks', compressed('large-blocks.xz')),
+  clear('xz with SHA-256', compressed('small-sha256.xz')),
+  clear('xz with padding', Buffer.concat([compressed('small.xz'), Buffer.alloc(512)])),
+  broken('xz with a filter', compressed('large-x86.xz')),
+  broken('xz cut', compressed('large.xz').subarray(0, 80)),
+  broken('xz damaged', Buffer.concat([Buffer.from('fd377a585a000004', 'hex'), Buffer.alloc(2000, 1)])),
+  { ...clear('zstd', compressed('large.zst')), newer: true },
+  {
+    ...clear('zstd after a skippable frame', Buffer.concat([SKIPPABLE, compressed('small.zst')])),
+    newer: true,
+  },
+  broken('zstd cut', compressed('large.zst').subarray(0, 80)),
+  broken('zstd damaged', Buffer.concat([Buffer.from('28b52ffd', 'hex'), Buffer.alloc(2000, 1)])),
   broken('gzip cut', gzipSync(tar(df())).subarray(0, 80)),
   broken('gzip damaged', damaged(gzipSync(tar(df())))),
   broken('gzip in gzip', gzipSync(gzipSync(tar(df())))),

@@ -130,6 +130,8 @@ export function relayContext(source: Readable, options: ContextOptions): Context
     decoder = openDecoder(compression, {
       data: (piece) =>
         guarded(() => {
+          // A little input can become much output: the engine takes it, so nobody is silent.
+          timer?.refresh();
           plain(piece);
           flow();
         }),
@@ -139,15 +141,9 @@ export function relayContext(source: Readable, options: ContextOptions): Context
           if (rest) reader.unclear('bytes after the compressed data');
           finish();
         }),
-      error: (reason) => fail(broken(reason)),
+      error: (error) => fail(error instanceof Refusal ? error : broken('it could not be decompressed')),
     });
-    if (decoder === undefined) {
-      reader.unclear(
-        `the context is compressed with ${compression}, which is not read here: send it uncompressed or with gzip`,
-      );
-    } else {
-      decoder.write(chunk);
-    }
+    decoder.write(chunk);
   };
   const onData = (chunk: Buffer): void =>
     guarded(() => {
@@ -162,7 +158,7 @@ export function relayContext(source: Readable, options: ContextOptions): Context
         start(first);
       } else if (decoder !== undefined) {
         decoder.write(chunk);
-      } else if (compression === '') {
+      } else {
         plain(chunk);
       }
       flow();
@@ -181,7 +177,7 @@ export function relayContext(source: Readable, options: ContextOptions): Context
       else finish();
     });
   const finish = (): void => {
-    if (compression === '' || decoder !== undefined) reader.end();
+    reader.end();
     for (const piece of reader.take()) output.push(piece);
     const reading = reader.reading(compression);
     state = 'read';

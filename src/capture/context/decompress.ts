@@ -1,5 +1,10 @@
 import { constants, createGunzip } from 'node:zlib';
 import type { Compression } from '../../docker/build-context.js';
+import { decodeBzip2 } from './decode/bzip2.js';
+import { append, left, openInput, type Decoding, type Input } from './decode/input.js';
+import { decodeXz } from './decode/xz.js';
+import { decodeZstd } from './decode/zstd.js';
+import { broken } from './header.js';
 
 /** What dockerd takes the body for, by its first 10 bytes (moby pkg/archive `DetectCompression`). */
 export function detectCompression(head: Buffer): Compression {
@@ -20,7 +25,7 @@ export interface DecoderEvents {
   readonly ready: () => void;
   /** All was decompressed; `rest`: there was more input than compressed data. */
   readonly end: (rest: boolean) => void;
-  readonly error: (reason: string) => void;
+  readonly error: (error: Error) => void;
 }
 
 export interface Decoder {
@@ -33,9 +38,75 @@ export interface Decoder {
   destroy(): void;
 }
 
-/** @returns undefined for a compression that is not read here. */
-export function openDecoder(compression: Compression, events: DecoderEvents): Decoder | undefined {
-  return compression === 'gzip' ? openGzip(events) : undefined;
+type Decode = (input: Input) => Decoding;
+const DECODERS = { bzip2: decodeBzip2, xz: decodeXz, zstd: decodeZstd } satisfies Partial<
+  Record<Compression, Decode>
+>;
+
+export function openDecoder(compression: Exclude<Compression, ''>, events: DecoderEvents): Decoder {
+  return compression === 'gzip' ? openGzip(events) : openSteps(DECODERS[compression], events);
+}
+
+/** Compressed bytes that may wait; decoders that need more at once say so. */
+const WAITING = 64 * 1024;
+
+/**
+ * Runs a decoder in steps of about a millisecond each, one for each turn of the event loop, so that other calls are
+ * served meanwhile; none while no output is wanted.
+ */
+function openSteps(decode: Decode, events: DecoderEvents): Decoder {
+  const input = openInput();
+  const decoding = decode(input);
+  let next: NodeJS.Immediate | undefined;
+  let wanted = false;
+  let hungry = true;
+  let over = false;
+  const ready = (): boolean => hungry || left(input) < WAITING;
+  const schedule = (): void => {
+    if (wanted && !over && (!hungry || input.over)) next ??= setImmediate(step);
+  };
+  const step = (): void => {
+    next = undefined;
+    if (over || !wanted) return;
+    const before = ready();
+    let result: IteratorResult<Buffer | 'more' | 'turn', void>;
+    try {
+      result = decoding.next();
+    } catch (error) {
+      over = true;
+      return events.error(error as Error);
+    }
+    if (result.done === true) {
+      over = true;
+      return events.end(false);
+    }
+    hungry = result.value === 'more';
+    if (typeof result.value !== 'string') events.data(result.value);
+    if (!before && ready()) events.ready();
+    schedule();
+  };
+  return {
+    write(chunk) {
+      append(input, chunk);
+      hungry = false;
+      schedule();
+    },
+    end() {
+      input.over = true;
+      schedule();
+    },
+    flow(now) {
+      wanted = now;
+      schedule();
+    },
+    ready,
+    destroy() {
+      over = true;
+      clearImmediate(next);
+      // Its window is given back.
+      decoding.return();
+    },
+  };
 }
 
 /** Several gzip members one after the other are one stream, for Go as for zlib. */
@@ -61,7 +132,7 @@ function openGzip(events: DecoderEvents): Decoder {
   });
   gunzip.on('error', (error: NodeJS.ErrnoException) =>
     events.error(
-      error.code === 'Z_BUF_ERROR' ? 'the gzip data stops in the middle' : 'the gzip data is damaged',
+      broken(error.code === 'Z_BUF_ERROR' ? 'the gzip data stops in the middle' : 'the gzip data is damaged'),
     ),
   );
   return {
