@@ -10,6 +10,10 @@ const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promis
     about: 'verify or show an audit trail',
     load: async () => (await import('./audit.js')).runAudit,
   },
+  egress: {
+    about: 'block outbound traffic to what is listed',
+    load: async () => (await import('./egress.js')).runEgress,
+  },
   demo: {
     about: 'replay the build attack against the guard',
     load: async () => (await import('./demo.js')).runDemo,

@@ -1,0 +1,182 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { LRUCache } from 'lru-cache';
+import { parseAddress, type Network } from '../policy/cidr.js';
+import { isWithin } from './addresses.js';
+import { readQuery, writeError, type Query } from './dns-message.js';
+
+/** Listens for questions, over UDP and TCP. */
+export interface DnsServer {
+  close(): Promise<void>;
+}
+
+export interface DnsServerOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Others are not answered at all. */
+  readonly clients: readonly Network[];
+  /** Questions a second and client. */
+  readonly rate: number;
+  answer(query: Query, client: string): Promise<Buffer>;
+}
+
+const MOST_CLIENTS = 4_096;
+const MOST_CONNECTIONS = 512;
+/** Questions of one connection that wait for an answer. */
+const MOST_PIPELINED = 32;
+const MOST_OUTSTANDING = 4_096;
+/** Longest question: a name of 255 bytes with EDNS options fits many times. */
+const LONGEST_QUERY = 4_096;
+const IDLE = 15_000;
+/** Without EDNS (RFC 1035); with it, what gets through in one piece. */
+const PLAIN_SIZE = 512;
+const LARGEST_UDP = 4_096;
+
+/** @throws Error when an address cannot be listened on. */
+export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
+  const { host, port } = options.listen;
+  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: MOST_CLIENTS });
+  let outstanding = 0;
+
+  /** A token bucket: twice the rate at once, then the rate. */
+  const mayAsk = (client: string): boolean => {
+    const now = performance.now();
+    const bucket = buckets.get(client) ?? { tokens: options.rate * 2, at: now };
+    bucket.tokens = Math.min(options.rate * 2, bucket.tokens + ((now - bucket.at) / 1000) * options.rate);
+    bucket.at = now;
+    buckets.set(client, bucket);
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  };
+
+  /** @returns undefined: nothing is sent. */
+  const serve = async (
+    message: Buffer,
+    client: string,
+    limit: (query: Query) => number,
+  ): Promise<Buffer | undefined> => {
+    if (outstanding >= MOST_OUTSTANDING || message.length > LONGEST_QUERY) return undefined;
+    const read = readQuery(message);
+    if (!read.ok) return read.code === undefined ? undefined : writeError(message, read.code);
+    outstanding++;
+    try {
+      const answer = await options.answer(read.query, client);
+      return answer.length <= limit(read.query) ? answer : truncate(answer, read.query);
+    } finally {
+      outstanding--;
+    }
+  };
+
+  const known = (address: string): string | undefined => {
+    const parsed = parseAddress(address.split('%', 1)[0]!);
+    if (parsed === undefined || !isWithin(parsed, options.clients)) return undefined;
+    return address.replace(/^::ffff:/, '');
+  };
+
+  const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
+  udp.on('message', (message, peer) => {
+    const client = known(peer.address);
+    if (client === undefined || !mayAsk(client)) return;
+    void serve(message, client, ({ edns }) => Math.min(edns?.size ?? PLAIN_SIZE, LARGEST_UDP)).then(
+      (answer) => {
+        if (answer !== undefined && isOpen(udp)) udp.send(answer, peer.port, peer.address, () => undefined);
+      },
+    );
+  });
+
+  const tcp = createServer({ noDelay: true }, (socket) => {
+    const client = known(socket.remoteAddress ?? '');
+    if (client === undefined) {
+      socket.destroy();
+      return;
+    }
+    serveConnection(socket, async (message) => {
+      if (!mayAsk(client)) return undefined;
+      return serve(message, client, () => 65_535);
+    });
+  });
+  tcp.maxConnections = MOST_CONNECTIONS;
+  const open = new Set<Socket>();
+  tcp.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+
+  udp.bind(port, host);
+  await once(udp, 'listening');
+  tcp.listen(port, host);
+  try {
+    await once(tcp, 'listening');
+  } catch (error) {
+    udp.close();
+    throw error;
+  }
+  udp.on('error', () => undefined);
+  tcp.on('error', () => undefined);
+  return {
+    async close() {
+      for (const socket of open) socket.destroy();
+      const closed = once(tcp, 'close');
+      tcp.close();
+      udp.close();
+      await closed;
+    },
+  };
+}
+
+function isOpen(socket: UdpSocket): boolean {
+  try {
+    socket.address();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Header and question, with TC set: the client asks again over TCP. */
+function truncate(answer: Buffer, query: Query): Buffer {
+  const cut = Buffer.from(answer.subarray(0, 12 + query.question.length));
+  cut.writeUInt16BE(cut.readUInt16BE(2) | 0x0200, 2);
+  cut.writeUInt32BE(0, 6);
+  cut.writeUInt16BE(0, 10);
+  return cut;
+}
+
+/** Messages with their length before them (RFC 7766). Anything unexpected ends the connection. */
+function serveConnection(socket: Socket, serve: (message: Buffer) => Promise<Buffer | undefined>): void {
+  let rest = Buffer.alloc(0);
+  let waiting = 0;
+  socket.setTimeout(IDLE, () => socket.destroy());
+  socket.on('error', () => socket.destroy());
+  const take = (): void => {
+    while (rest.length >= 2 && waiting < MOST_PIPELINED) {
+      const length = rest.readUInt16BE(0);
+      if (length === 0 || length > LONGEST_QUERY) {
+        socket.destroy();
+        return;
+      }
+      if (rest.length < 2 + length) break;
+      const message = Buffer.from(rest.subarray(2, 2 + length));
+      rest = rest.subarray(2 + length);
+      waiting++;
+      void serve(message).then((answer) => {
+        waiting--;
+        if (answer === undefined) {
+          socket.destroy();
+          return;
+        }
+        const head = Buffer.alloc(2);
+        head.writeUInt16BE(answer.length);
+        socket.write(Buffer.concat([head, answer]));
+        take();
+      });
+    }
+    if (waiting >= MOST_PIPELINED) socket.pause();
+    else socket.resume();
+  };
+  socket.on('data', (piece: Buffer) => {
+    rest = Buffer.concat([rest, piece]);
+    take();
+  });
+}

@@ -1,0 +1,240 @@
+import { once } from 'node:events';
+import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect, isIP, type Socket } from 'node:net';
+import { LONGEST_HELLO, readHello } from './client-hello.js';
+import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
+
+/** An HTTP proxy for builds: plain HTTP and CONNECT. */
+export interface Gateway {
+  close(): Promise<void>;
+}
+
+export interface GatewayOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly judge: Judge;
+}
+
+const MOST_CONNECTIONS = 1_024;
+const CONNECT_TIMEOUT = 10_000;
+/** For the whole ClientHello. */
+const HELLO_TIMEOUT = 10_000;
+/** Without a byte in either direction. */
+const IDLE = 300_000;
+
+/** Meant for the next hop alone (RFC 9110 section 7.6.1), or for us. */
+const HOP = new Set([
+  ...['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te'],
+  ...['trailer', 'transfer-encoding', 'upgrade', 'host'],
+]);
+
+/**
+ * Requests are written anew from what was read, to an address that was checked: a name is resolved once, so that a
+ * second answer of a hostile server leads nowhere else.
+ *
+ * Plain `node:http` on both sides: a proxy package would resolve and connect by itself, which is what must not happen.
+ *
+ * @throws Error when the address cannot be listened on.
+ */
+export async function listenGateway({ listen, judge }: GatewayOptions): Promise<Gateway> {
+  const server = createServer({ insecureHTTPParser: false, requestTimeout: 0, headersTimeout: 15_000 });
+  server.maxConnections = MOST_CONNECTIONS;
+  const tunnels = new Set<Socket>();
+  server.on('request', (request, response) => void forward(request, response, judge));
+  server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {
+    tunnels.add(client);
+    client.once('close', () => tunnels.delete(client));
+    client.on('error', () => client.destroy());
+    void tunnel(request, client, head, judge);
+  });
+  // Node hands over requests with `Upgrade`, body and all; there is no need for one in a build.
+  server.on('upgrade', (_request, client) => client.end(head(501, 'upgrades are not forwarded')));
+  server.on('clientError', (_error, client) => {
+    if (client.writable) client.end(head(400, 'that is no HTTP request'));
+    else client.destroy();
+  });
+  server.listen(listen.port, listen.host);
+  await once(server, 'listening');
+  server.on('error', () => undefined);
+  return {
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      for (const client of tunnels) client.destroy();
+      await closed;
+    },
+  };
+}
+
+function clientOf(socket: Socket): string {
+  return (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
+}
+
+async function forward(request: IncomingMessage, response: ServerResponse, judge: Judge): Promise<void> {
+  const refuse = (status: number, reason: string): void => {
+    response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' });
+    response.end(`breakwater: ${reason}\n`);
+    request.resume();
+  };
+  const target = readTarget(request.method ?? '', request.url ?? '');
+  if (typeof target === 'string') return refuse(400, target);
+  // Other codings than chunked would be taken off and not told.
+  const coding = request.headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked')
+    return refuse(400, 'only chunked bodies are forwarded');
+  const verdict = await judged(judge, clientOf(request.socket), target);
+  if (!verdict.ok) return refuse(verdict.status, verdict.reason);
+  if (response.destroyed) return undefined;
+  const upstream = startRequest({
+    host: verdict.address,
+    port: target.port,
+    method: request.method,
+    path: target.path,
+    headers: [
+      ...['Host', target.authority],
+      ...endToEnd(request),
+      // Said for every method: without it Node would write the body of a GET without any framing.
+      ...(coding === undefined ? [] : ['Transfer-Encoding', 'chunked']),
+    ],
+    agent: false,
+    setHost: false,
+    timeout: IDLE,
+  });
+  upstream.on('timeout', () => upstream.destroy(new Error('no byte for five minutes')));
+  upstream.on('response', (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, endToEnd(answer));
+    answer.pipe(response);
+    answer.on('error', () => response.destroy());
+    answer.on('aborted', () => response.destroy());
+  });
+  upstream.on('upgrade', (_answer, socket) => {
+    socket.destroy();
+    response.destroy();
+  });
+  upstream.on('error', (error) => {
+    if (response.headersSent) response.destroy();
+    else refuse(502, `${target.host}: ${error.message}`);
+  });
+  response.on('close', () => upstream.destroy());
+  request.pipe(upstream);
+  return undefined;
+}
+
+/** Headers that go on, as name and value by turns; those that `Connection` names stay too. */
+function endToEnd({ rawHeaders, headers }: IncomingMessage): string[] {
+  const named = new Set((headers.connection ?? '').toLowerCase().split(/[ \t]*,[ \t]*/));
+  const kept: string[] = [];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!.toLowerCase();
+    // `Connection: content-length` would make the next hop read another body than we wrote.
+    if (HOP.has(name) || (named.has(name) && name !== 'content-length')) continue;
+    kept.push(rawHeaders[at]!, rawHeaders[at + 1]!);
+  }
+  return kept;
+}
+
+async function tunnel(request: IncomingMessage, client: Socket, first: Buffer, judge: Judge): Promise<void> {
+  const refuse = (status: number, reason: string): void => void client.end(head(status, reason));
+  const target = readTarget('CONNECT', request.url ?? '');
+  if (typeof target === 'string') return refuse(400, target);
+  const source = clientOf(client);
+  const verdict = await judged(judge, source, target);
+  if (!verdict.ok) return refuse(verdict.status, verdict.reason);
+  let upstream: Socket;
+  try {
+    upstream = await open(verdict.address, target.port);
+  } catch (error) {
+    return refuse(502, `${target.host}: ${(error as Error).message}`);
+  }
+  upstream.on('error', () => client.destroy());
+  client.on('close', () => upstream.destroy());
+  upstream.on('close', () => client.destroySoon());
+  if (client.destroyed) return void upstream.destroy();
+  client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+  const hello = await readFirst(client, first);
+  // INVARIANT: not a byte goes to the other side before the server name is checked.
+  if (hello === undefined) return void client.destroy();
+  const name = hello.name === undefined ? target.host : hello.name;
+  const missing = hello.name === undefined && isIP(target.host) === 0;
+  if (missing || name !== target.host || !judge.serverName(source, target, name)) {
+    if (missing || name !== target.host) judge.onMismatch(source, target, hello.name ?? '');
+    client.destroy();
+    return undefined;
+  }
+  upstream.write(hello.bytes);
+  for (const socket of [client, upstream]) socket.setTimeout(IDLE, () => socket.destroy());
+  client.pipe(upstream);
+  upstream.pipe(client);
+  return undefined;
+}
+
+/** A judge that throws denies. */
+async function judged(judge: Judge, source: string, target: Target): Promise<Verdict> {
+  try {
+    return await judge.target(source, target);
+  } catch (error) {
+    return { ok: false, status: 502, reason: `${target.host}: ${(error as Error).message}` };
+  }
+}
+
+function open(host: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, noDelay: true });
+    const timer = setTimeout(() => socket.destroy(new Error('connecting took too long')), CONNECT_TIMEOUT);
+    socket.once('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.removeAllListeners('error');
+      resolve(socket);
+    });
+  });
+}
+
+/** The bytes up to the end of the ClientHello; undefined for anything else, and after too long a time. */
+function readFirst(
+  client: Socket,
+  first: Buffer,
+): Promise<{ readonly bytes: Buffer; readonly name: string | undefined } | undefined> {
+  return new Promise((resolve) => {
+    let bytes = first;
+    const finish = (result: { bytes: Buffer; name: string | undefined } | undefined): void => {
+      clearTimeout(timer);
+      client.off('data', onData).off('close', onClose);
+      client.pause();
+      resolve(result);
+    };
+    const look = (): boolean => {
+      const hello = bytes.length === 0 ? ({ state: 'partial' } as const) : readHello(bytes);
+      if (hello.state === 'complete') finish({ bytes, name: hello.name });
+      else if (hello.state === 'bad' || bytes.length > 2 * LONGEST_HELLO) finish(undefined);
+      else return false;
+      return true;
+    };
+    const onData = (piece: Buffer): void => {
+      bytes = Buffer.concat([bytes, piece]);
+      look();
+    };
+    const onClose = (): void => finish(undefined);
+    const timer = setTimeout(() => finish(undefined), HELLO_TIMEOUT);
+    if (look()) return;
+    client.on('data', onData).on('close', onClose);
+  });
+}
+
+const STATUS: Readonly<{ [code: number]: string }> = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+};
+
+function head(status: number, reason: string): string {
+  const body = `breakwater: ${reason.replace(/[^\x20-\x7e]/g, '?')}\n`;
+  return (
+    `HTTP/1.1 ${status} ${STATUS[status]}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n` +
+    `Connection: close\r\n\r\n${body}`
+  );
+}

@@ -1,0 +1,68 @@
+import { networkInterfaces } from 'node:os';
+import { parseAddress, parseNetwork, type Network } from '../policy/cidr.js';
+import { isWithin } from './addresses.js';
+
+/** Networks and names that may be reached: canonical names, with their subdomains. */
+export interface Allow {
+  readonly networks: readonly Network[];
+  readonly names: readonly string[];
+}
+
+/** A network with default deny. */
+export interface DenyNetwork {
+  readonly bridge?: string;
+  readonly subnet?: Network;
+  readonly allow: Allow;
+}
+
+/** Tells which of the networks an address belongs to. */
+export interface NetworkFinder {
+  /** Index in the list; undefined: none of them. */
+  of(client: string): number | undefined;
+}
+
+const FRESH = 2_000;
+
+/** A bridge has the networks of its own addresses; they may come and go with the engine's networks. */
+export function findNetworks(networks: readonly DenyNetwork[]): NetworkFinder {
+  let at = Number.NEGATIVE_INFINITY;
+  let bridges = new Map<string, Network[]>();
+  return {
+    of(client) {
+      if (networks.length === 0) return undefined;
+      const address = parseAddress(client);
+      if (address === undefined) return undefined;
+      if (performance.now() - at > FRESH) {
+        bridges = interfaceNetworks();
+        at = performance.now();
+      }
+      const index = networks.findIndex(({ bridge, subnet }) =>
+        isWithin(address, bridge === undefined ? [subnet!] : (bridges.get(bridge) ?? [])),
+      );
+      return index < 0 ? undefined : index;
+    },
+  };
+}
+
+function interfaceNetworks(): Map<string, Network[]> {
+  const found = new Map<string, Network[]>();
+  for (const [name, addresses] of Object.entries(networkInterfaces())) {
+    found.set(
+      name,
+      (addresses ?? []).flatMap(({ cidr }) => parseNetwork(cidr?.replace(/%[^/]*/, '') ?? '') ?? []),
+    );
+  }
+  return found;
+}
+
+/** The host's own addresses, each as a network of one. */
+export function ownAddresses(): Network[] {
+  return Object.values(networkInterfaces()).flatMap((addresses) =>
+    (addresses ?? []).flatMap(({ address }) => parseNetwork(address.replace(/%.*/, '')) ?? []),
+  );
+}
+
+/** Is the name one of the list, or below one? */
+export function isNameAllowed(name: string, { names }: Allow): boolean {
+  return names.some((one) => name === one || name.endsWith(`.${one}`));
+}

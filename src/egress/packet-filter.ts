@@ -1,0 +1,230 @@
+import { formatIpv4 } from '../intel/canonical-address.js';
+import { LRUCache } from 'lru-cache';
+import { parseAddress } from '../policy/cidr.js';
+import { formatIpv6 } from './addresses.js';
+import type { Elements } from './elements.js';
+import { runNft, type NftResult } from './nft.js';
+import {
+  changes,
+  FLOW_SETS,
+  nameSet,
+  NOTHING,
+  SEEN_SETS,
+  skeleton,
+  wholeTable,
+  withoutRedirection,
+  type RulesetOptions,
+} from './ruleset.js';
+
+/** Packets to one destination that were refused or noted, as nftables counts them. */
+export interface Flow {
+  readonly source: string;
+  readonly destination: string;
+  /** `tcp`, `udp`, `icmp` …, or a number. */
+  readonly protocol: string;
+  /** 0 where the protocol has none. */
+  readonly port: number;
+  /** Packets since the last look. */
+  readonly packets: number;
+  /** Seconds since the last packet. */
+  readonly age: number;
+}
+
+/** The table in the kernel, and what it is meant to be. All methods may reject with nft's words. */
+export interface PacketFilter {
+  /** Puts what is listed in force; only the difference, where the table is there. */
+  load(elements: Elements): Promise<void>;
+  /** What was counted since the last time; puts the table back when it is gone. */
+  poll(): Promise<{ readonly flows: readonly Flow[]; readonly restored: boolean }>;
+  /** Writes the rules anew: a rule that somebody took out is back. */
+  assert(): Promise<void>;
+  /** All flows that are remembered, for a sweep. */
+  history(): Promise<Flow[]>;
+  /** Lets a network with default deny reach addresses for some seconds. */
+  allow(network: number, addresses: readonly string[], seconds: number): Promise<void>;
+  /** Before the resolver stops. */
+  endRedirection(): Promise<void>;
+}
+
+/** How many addresses behind allowed names are kept, for the case that the table has to be made again. */
+const MOST_ALLOWED = 65_535;
+
+/** Nothing is changed before the first `load`. */
+export function openPacketFilter(options: RulesetOptions): PacketFilter {
+  const { table } = options;
+  let loaded: Elements | undefined;
+  let turn: Promise<unknown> = Promise.resolve();
+  let polls = 0;
+  const packets = new Map<string, number>();
+  const allowed = new LRUCache<string, { network: number; address: string; until: number }>({
+    max: MOST_ALLOWED,
+  });
+
+  /** One command at a time: nft takes the whole table for its own while it works. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = turn.then(work);
+    turn = result.catch(() => undefined);
+    return result;
+  };
+
+  const replace = async (elements: Elements): Promise<void> => {
+    // The rules with nothing listed first: a rule that this kernel does not know must not take the old table away.
+    must(await runNft(['-c', '-f', '-'], wholeTable(options, NOTHING)), 'the rules are refused');
+    must(await runNft(['-f', '-'], wholeTable(options, elements)), 'the table cannot be loaded');
+    loaded = elements;
+    packets.clear();
+    const now = Date.now();
+    for (const { network, address, until } of allowed.values()) {
+      if (until > now) await addAllowed(network, [address], Math.ceil((until - now) / 1000));
+    }
+  };
+
+  const addAllowed = async (
+    network: number,
+    addresses: readonly string[],
+    seconds: number,
+  ): Promise<void> => {
+    const lines = addresses.flatMap((text) => {
+      const address = parseAddress(text);
+      if (address === undefined) return [];
+      const { family } = address;
+      const element = family === 4 ? formatIpv4(address.value) : formatIpv6(address.value);
+      const set = `inet ${table} ${nameSet(network, family)}`;
+      // Adding alone would leave the time of an element that is there as it is.
+      return [
+        `add element ${set} { ${element} }\n`,
+        `delete element ${set} { ${element} }\n`,
+        `add element ${set} { ${element} timeout ${seconds}s }\n`,
+      ];
+    });
+    must(await runNft(['-f', '-'], lines), 'an allowed address cannot be added');
+  };
+
+  /** @returns undefined when there is no such set. */
+  const read = async (set: string): Promise<Flow[] | undefined> => {
+    const result = await runNft(['-j', 'list', 'set', 'inet', table, set]);
+    return result.ok ? parseFlows(result.stdout, options.history.keep / 1000) : undefined;
+  };
+
+  const collect = async (): Promise<Flow[] | undefined> => {
+    const flows: Flow[] = [];
+    // Sets without ports are looked at less often: each look is a process.
+    const sets = polls++ % 5 === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
+    for (const set of sets) {
+      const counted = await read(set);
+      if (counted === undefined) return undefined;
+      const keys = new Set<string>();
+      for (const flow of counted) {
+        const key = `${set} ${flow.source} ${flow.destination} ${flow.protocol} ${flow.port}`;
+        keys.add(key);
+        const before = packets.get(key) ?? 0;
+        packets.set(key, flow.packets);
+        // Fewer than before: the element went away and came again.
+        const more = flow.packets < before ? flow.packets : flow.packets - before;
+        if (more > 0) flows.push({ ...flow, packets: more });
+      }
+      for (const key of packets.keys()) if (key.startsWith(`${set} `) && !keys.has(key)) packets.delete(key);
+    }
+    return flows;
+  };
+
+  return {
+    load: (elements) =>
+      inTurn(async () => {
+        if (loaded !== undefined) {
+          const result = await runNft(['-f', '-'], changes(table, loaded, elements));
+          if (result.ok) {
+            loaded = elements;
+            return;
+          }
+        }
+        // The first time, or somebody changed the table: the whole of it.
+        await replace(elements);
+      }),
+    poll: () =>
+      inTurn(async () => {
+        const flows = await collect();
+        if (flows !== undefined || loaded === undefined) return { flows: flows ?? [], restored: false };
+        await replace(loaded);
+        return { flows: [], restored: true };
+      }),
+    assert: () =>
+      inTurn(async () => {
+        const result = await runNft(['-f', '-'], [skeleton(options)]);
+        if (!result.ok && loaded !== undefined) await replace(loaded);
+      }),
+    history: () =>
+      inTurn(async () => (await Promise.all(FLOW_SETS.map(read))).flatMap((flows) => flows ?? [])),
+    allow(network, addresses, seconds) {
+      const until = Date.now() + seconds * 1000;
+      const news = addresses.filter((address) => {
+        const known = allowed.get(`${network} ${address}`);
+        // Refreshed at half time, so that a busy name does not cost a process each time it is asked for.
+        return known === undefined || known.until - Date.now() < seconds * 500;
+      });
+      if (news.length === 0) return Promise.resolve();
+      return inTurn(async () => {
+        await addAllowed(network, news, seconds);
+        for (const address of news) allowed.set(`${network} ${address}`, { network, address, until });
+      });
+    },
+    endRedirection: () =>
+      inTurn(async () =>
+        must(await runNft(['-f', '-'], [withoutRedirection(table)]), 'the redirection stays'),
+      ),
+  };
+}
+
+/** Takes the table away. @returns whether there was one. @throws Error when nft cannot. */
+export async function removeTable(table: string): Promise<boolean> {
+  const there = await isTableThere(table);
+  must(
+    await runNft(['-f', '-'], [`add table inet ${table}\ndelete table inet ${table}\n`]),
+    'the table stays',
+  );
+  return there;
+}
+
+/** Cheap however much the table holds: `list table` would fetch every element, for half a minute at a million. */
+export async function isTableThere(table: string): Promise<boolean> {
+  const result = await runNft(['list', 'chains', 'inet']);
+  must(result, 'the tables cannot be listed');
+  return new RegExp(`^table inet ${table} \\{`, 'm').test(result.ok ? result.stdout : '');
+}
+
+function must(result: NftResult, what: string): void {
+  if (!result.ok) throw new Error(`${what}: ${result.message}`);
+}
+
+interface SetListing {
+  readonly nftables?: readonly {
+    readonly set?: { readonly timeout?: number; readonly elem?: readonly unknown[] };
+  }[];
+}
+interface Element {
+  readonly elem?: {
+    readonly val?: { readonly concat?: readonly (string | number)[] };
+    readonly expires?: number;
+    readonly counter?: { readonly packets?: number };
+  };
+}
+
+/** Reads `nft -j list set`. The timeout of the set tells, with what is left of it, when the last packet was. */
+export function parseFlows(json: string, keep: number): Flow[] {
+  const set = (JSON.parse(json) as SetListing).nftables?.find((one) => one.set !== undefined)?.set;
+  return (set?.elem ?? []).flatMap((one) => {
+    const { val, expires = 0, counter } = (one as Element).elem ?? {};
+    const [source, destination, protocol, port] = val?.concat ?? [];
+    if (typeof source !== 'string' || typeof destination !== 'string' || protocol === undefined) return [];
+    return [
+      {
+        source,
+        destination,
+        protocol: String(protocol),
+        port: typeof port === 'number' ? port : 0,
+        packets: counter?.packets ?? 1,
+        age: Math.max(0, (set?.timeout ?? keep) - expires),
+      },
+    ];
+  });
+}

@@ -1,0 +1,165 @@
+import { embeddedIpv4, formatIpv4 } from '../intel/canonical-address.js';
+import { LRUCache } from 'lru-cache';
+import type { Hit, IndicatorIndex } from '../intel/indicator.js';
+import { formatIpv6, wordsOf } from './addresses.js';
+import { makeQuery, RCODE, writeRefusal, writeResponse, type Query, type Response } from './dns-message.js';
+import { TYPE } from './dns-record.js';
+import { askUpstream, type Upstream } from './dns-upstream.js';
+
+/** Why a name is not resolved, or that it is listed for alerts: what was found, and the address that it leads to. */
+export interface Finding {
+  readonly hit: Hit;
+  /** The name that was asked for or that the answer leads to. */
+  readonly name: string;
+  /** Empty where the name itself is listed. */
+  readonly address: string;
+}
+
+/** What names lead to. */
+export interface Resolver {
+  /** The answer for one client, ready to be sent. Never rejects: without a resolver it is SERVFAIL. */
+  readonly answer: (query: Query, client: string) => Promise<Buffer>;
+  /**
+   * The addresses of a name, and what is listed of all that it leads to.
+   *
+   * @throws Error when no resolver answers.
+   */
+  readonly lookUp: (
+    name: string,
+  ) => Promise<{ readonly addresses: readonly string[]; readonly findings: readonly Finding[] }>;
+}
+
+export interface ResolverOptions {
+  readonly upstream: readonly Upstream[];
+  readonly mode: 'block' | 'alert';
+  /** Bytes of answers that are kept. */
+  readonly cache: number;
+  index(): IndicatorIndex;
+  /** May the client ask for the name at all? (Networks with default deny.) */
+  permits(client: string, name: string): boolean;
+  /** Called, and waited for, before an answer with addresses goes to the client; with seconds. */
+  onAnswer(client: string, name: string, addresses: readonly string[], ttl: number): Promise<void>;
+  onFinding(client: string, finding: Finding, refused: boolean): void;
+  onForbidden(client: string, name: string): void;
+}
+
+/** An answer is kept at least so long, that a name of a second's life does not make a question each time (seconds). */
+const SHORTEST = 5;
+/** And at most: an hour (RFC 8767 has a day; a listed address is looked up again anyway). */
+const LONGEST = 3_600;
+/** Failures, and names that are not there without saying for how long. */
+const NEGATIVE = 10;
+/** Questions on their way at once. */
+const MOST_WAITING = 1_024;
+
+interface Kept {
+  readonly response: Response;
+  readonly at: number;
+}
+
+export function openResolver(options: ResolverOptions): Resolver {
+  const cache = new LRUCache<string, Kept>({
+    maxSize: options.cache,
+    // The letters of the key, and what the reading of the answer takes beside its bytes.
+    sizeCalculation: ({ response }, key) => response.bytes.length * 3 + key.length * 2 + 256,
+  });
+  const waiting = new Map<string, Promise<Kept>>();
+
+  const ask = (query: Query): Promise<Kept> => {
+    const edns = query.edns === undefined ? '' : query.edns.dnssec ? 'D' : 'E';
+    const key = `${query.type} ${edns}${query.checkingDisabled ? 'C' : ''} ${query.name}`;
+    const kept = cache.get(key);
+    if (kept !== undefined) return Promise.resolve(kept);
+    const asked = waiting.get(key);
+    if (asked !== undefined) return asked;
+    if (waiting.size >= MOST_WAITING)
+      return Promise.reject(new Error('too many questions wait for an answer'));
+    const answer = askUpstream(options.upstream, query)
+      .then((response) => {
+        const now = { response, at: Date.now() };
+        const usual = response.code === RCODE.NOERROR || response.code === RCODE.NXDOMAIN;
+        const seconds = usual ? Math.min(LONGEST, Math.max(SHORTEST, response.ttl)) : SHORTEST;
+        const none = response.ttlAt.length === 0;
+        cache.set(key, now, { ttl: 1000 * (usual && none ? NEGATIVE : seconds) });
+        return now;
+      })
+      .finally(() => waiting.delete(key));
+    waiting.set(key, answer);
+    return answer;
+  };
+
+  const check = (client: string, findings: readonly Finding[]): boolean => {
+    let refused = false;
+    for (const finding of findings) {
+      // INVARIANT: in alert mode everything is told and nothing refused.
+      const blocks = options.mode === 'block' && finding.hit.action === 'block';
+      options.onFinding(client, finding, blocks);
+      refused ||= blocks;
+    }
+    return refused;
+  };
+
+  return {
+    async answer(query, client) {
+      const { name } = query;
+      if (!options.permits(client, name)) {
+        options.onForbidden(client, name);
+        if (options.mode === 'block') return writeRefusal(query, RCODE.NXDOMAIN, true);
+      }
+      const listed = options.index().domain(name);
+      if (listed !== undefined && check(client, [{ hit: listed, name, address: '' }])) {
+        return writeRefusal(query, RCODE.NXDOMAIN, true);
+      }
+      try {
+        const { response, at } = await ask(query);
+        // Kept answers too: the index may be another one meanwhile.
+        const findings = findingsIn(response, name, options.index());
+        if (check(client, findings)) return writeRefusal(query, RCODE.NXDOMAIN, true);
+        const addresses = addressesOf(response);
+        if (addresses.length > 0) await options.onAnswer(client, name, addresses, response.ttl);
+        return writeResponse(response, query, Math.floor((Date.now() - at) / 1000));
+      } catch {
+        return writeRefusal(query, RCODE.SERVFAIL);
+      }
+    },
+    async lookUp(name) {
+      const listed = options.index().domain(name);
+      if (listed !== undefined) return { addresses: [], findings: [{ hit: listed, name, address: '' }] };
+      const answers = await Promise.all([ask(makeQuery(name, TYPE.A)), ask(makeQuery(name, TYPE.AAAA))]);
+      const index = options.index();
+      return {
+        addresses: answers.flatMap(({ response }) => addressesOf(response)),
+        findings: answers.flatMap(({ response }) => findingsIn(response, name, index)),
+      };
+    },
+  };
+}
+
+/** What is listed of all that an answer leads to: names of aliases and services, addresses, address hints. */
+function findingsIn(response: Response, asked: string, index: IndicatorIndex): Finding[] {
+  const findings: Finding[] = [];
+  for (const name of response.names) {
+    const hit = index.domain(name);
+    if (hit !== undefined) findings.push({ hit, name, address: '' });
+  }
+  for (const value of response.ipv4) {
+    const hit = index.ipv4(value);
+    if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv4(value) });
+  }
+  for (const value of response.ipv6) {
+    const hit = hitOfIpv6(value, index);
+    if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv6(value) });
+  }
+  return findings;
+}
+
+/** An IPv6 address that stands for an IPv4 one is that one. */
+export function hitOfIpv6(value: bigint, index: IndicatorIndex): Hit | undefined {
+  const words = wordsOf(value);
+  const embedded = embeddedIpv4(words);
+  return embedded === undefined ? index.ipv6(...words) : index.ipv4(embedded);
+}
+
+function addressesOf({ ipv4, ipv6 }: Response): string[] {
+  return [...ipv4.map(formatIpv4), ...ipv6.map(formatIpv6)];
+}

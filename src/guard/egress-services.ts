@@ -1,0 +1,121 @@
+import type { EgressConfig } from '../config/egress-config.js';
+import type { Attempts } from '../egress/attempts.js';
+import { isWithin } from '../egress/addresses.js';
+import { listenDns } from '../egress/dns-server.js';
+import { RESERVED_NETWORKS } from '../egress/elements.js';
+import { makeJudge } from '../egress/gateway-target.js';
+import { listenGateway } from '../egress/gateway.js';
+import type { AnswerHistory } from '../egress/history.js';
+import { findNetworks, isNameAllowed, type Allow } from '../egress/networks.js';
+import type { PacketFilter } from '../egress/packet-filter.js';
+import { openResolver, type Resolver } from '../egress/resolver.js';
+import { systemLookUp } from '../egress/system-resolver.js';
+import type { IndicatorIndex } from '../intel/indicator.js';
+import { parseAddress, type Network } from '../policy/cidr.js';
+
+/** What resolver and gateway work with. */
+export interface ServiceParts {
+  readonly config: EgressConfig;
+  readonly filter: PacketFilter;
+  readonly attempts: Attempts;
+  readonly answers: AnswerHistory;
+  readonly index: () => IndicatorIndex;
+  /** The host's own addresses. */
+  readonly own: () => readonly Network[];
+}
+
+/**
+ * Starts the resolver and the gateway, those that are configured.
+ *
+ * @returns how to stop them.
+ * @throws Error when an address cannot be listened on; none listens then.
+ */
+export async function startServices(parts: ServiceParts): Promise<() => Promise<void>> {
+  const { config } = parts;
+  const networks = findNetworks(config.networks);
+  const allowOf = (client: string): Allow | undefined => {
+    const network = networks.of(client);
+    return network === undefined ? undefined : config.networks[network]!.allow;
+  };
+  const closed = (): readonly Network[] => [...RESERVED_NETWORKS, ...parts.own()];
+  let resolver: Resolver | undefined;
+  const closers: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const close of closers) await close();
+  };
+  try {
+    if (config.dns !== null) {
+      resolver = makeResolver(parts, config.dns, allowOf, async (client, addresses, ttl) => {
+        const network = networks.of(client);
+        // INVARIANT: a name opens no way to the host or to private networks; those are allowed by address alone.
+        const open = addresses.filter((text) => {
+          const address = parseAddress(text);
+          return address !== undefined && !isWithin(address, closed());
+        });
+        if (network === undefined || open.length === 0) return;
+        await parts.filter.allow(network, open, Math.min(3_600, Math.max(ttl, 60)));
+      });
+      const { listen, clients, rate } = config.dns;
+      const { answer } = resolver;
+      const server = await listenDns({ listen, clients, rate, answer });
+      closers.push(() => server.close());
+    }
+    if (config.gateway !== null) {
+      const { listen, ports, allow } = config.gateway;
+      const judge = makeJudge({
+        mode: config.mode,
+        ports,
+        allow,
+        closed,
+        index: parts.index,
+        allowOf,
+        lookUp: resolver?.lookUp ?? ((name) => systemLookUp(name, parts.index())),
+        onAttempt(source, target, hit, destination, refused) {
+          const name = target.url === '' ? target.host : target.url;
+          const found = { source, destination, name, protocol: 'tcp', port: target.port, hit };
+          const action = refused ? 'blocked' : 'observed';
+          parts.attempts.add({ kind: 'attempt', action, via: 'gateway', ...found }, 1, Date.now());
+        },
+      });
+      const gateway = await listenGateway({ listen, judge });
+      closers.push(() => gateway.close());
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return stop;
+}
+
+function makeResolver(
+  { config, attempts, answers, index }: ServiceParts,
+  dns: NonNullable<EgressConfig['dns']>,
+  allowOf: (client: string) => Allow | undefined,
+  open: (client: string, addresses: readonly string[], ttl: number) => Promise<void>,
+): Resolver {
+  return openResolver({
+    upstream: dns.upstream,
+    mode: config.mode,
+    cache: dns.cache,
+    index,
+    permits(client, name) {
+      const allow = allowOf(client);
+      return allow === undefined || isNameAllowed(name, allow);
+    },
+    async onAnswer(client, name, addresses, ttl) {
+      answers.add(client, name, addresses);
+      const allow = allowOf(client);
+      if (allow !== undefined && isNameAllowed(name, allow)) await open(client, addresses, ttl);
+    },
+    onFinding(source, { hit, name, address }, refused) {
+      const found = { source, destination: address, name, protocol: 'udp', port: 53, hit };
+      const action = refused ? 'blocked' : 'observed';
+      attempts.add({ kind: 'attempt', action, via: 'dns', ...found }, 1, Date.now());
+    },
+    onForbidden(source, name) {
+      const found = { source, destination: '', name, protocol: 'udp', port: 53, hit: undefined };
+      const action = config.mode === 'block' ? 'blocked' : 'observed';
+      attempts.add({ kind: 'attempt', action, via: 'policy', ...found }, 1, Date.now());
+    },
+  });
+}
