@@ -1,3 +1,4 @@
+import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import type { JsonValue } from '../docker/json-value.js';
@@ -42,6 +43,15 @@ function inspectPath(path: string, found: Findings): string {
   return clean;
 }
 
+const CONTEXT_FACTS = [...DOCKERFILE_FACTS, 'build.context-bytes', 'build.context-entries'] as const;
+
+/** A context that nobody has read is larger than any limit. */
+function stateSize(context: ContextReading | undefined, present: boolean, found: Findings): void {
+  const unread = present ? Number.MAX_SAFE_INTEGER : 0;
+  state(found, 'build.context-bytes', context?.bytes ?? unread);
+  state(found, 'build.context-entries', context?.entries ?? unread);
+}
+
 /**
  * The context: what its Dockerfile does, or that nobody has read it. Of a context with two readings nothing is
  * believed: the Dockerfile found in it may not be the one that is built.
@@ -49,9 +59,10 @@ function inspectPath(path: string, found: Findings): string {
 function inspectContext({ body, query }: Call, found: Findings): void {
   const context = body.kind === 'stream' ? body.context : undefined;
   if (context === 'pending') {
-    found.pending = DOCKERFILE_FACTS;
+    found.pending = CONTEXT_FACTS;
     return;
   }
+  stateSize(context, body.kind === 'stream' && body.present, found);
   if (context === undefined || context.unclear.length > 0) {
     stateUnreadDockerfile(found);
     if (context !== undefined) state(found, 'build.unclear', context.unclear);

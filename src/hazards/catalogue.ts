@@ -810,6 +810,18 @@ const CREATE = ['ContainerCreate'] as const;
 const SERVICE = ['ServiceCreate', 'ServiceUpdate'] as const;
 const RUN = [...CREATE, ...SERVICE] as const;
 const BUILD = ['ImageBuild'] as const;
+const IMAGE = [
+  ...RUN,
+  'ImageCreate',
+  'ImagePush',
+  'ImageTag',
+  'ImageInspect',
+  'ImageHistory',
+  'ImageDelete',
+  'ImageGet',
+  'ImageAttestations',
+  'DistributionInspect',
+] as const;
 
 export const FACTS = [
   {
@@ -822,19 +834,26 @@ export const FACTS = [
   {
     name: 'image',
     type: 'string',
-    operations: [
-      ...RUN,
-      'ImageCreate',
-      'ImagePush',
-      'ImageTag',
-      'ImageInspect',
-      'ImageHistory',
-      'ImageDelete',
-      'ImageGet',
-      'ImageAttestations',
-      'DistributionInspect',
-    ],
+    operations: IMAGE,
     doc: 'The image the call is about, short and with its tag: `alpine` and `docker.io/library/alpine` are `alpine:latest`, `registry.example.com/app@sha256:…` stays. What is no image name (an id, for example) stays as written. A pull without tag and digest has no tag. An import has `""`.',
+  },
+  {
+    name: 'registry',
+    type: 'string',
+    operations: [...IMAGE, 'SystemAuth'],
+    doc: 'Host and port of the registry of `image`, or of the login; `docker.io` where none is named. `""` for what is no image name or may be an id, and for an import.',
+  },
+  {
+    name: 'image.tag',
+    type: 'string',
+    operations: IMAGE,
+    doc: 'The tag of `image`; `latest` where the engine takes that, `""` beside a digest alone and where `registry` is.',
+  },
+  {
+    name: 'image.digest',
+    type: 'string',
+    operations: IMAGE,
+    doc: 'The digest of `image`, `sha256:…`; `""` for none. `"sha256:*"` demands one. For builds, ask `build.from` for `"**@sha256:*"`.',
   },
   {
     name: 'images',
@@ -907,6 +926,12 @@ export const FACTS = [
     doc: 'What ADD fetches, as in the hazards `add-url` and `add-git`; `?` as above.',
   },
   {
+    name: 'build.registries',
+    type: 'strings',
+    operations: BUILD,
+    doc: 'Registries of `build.from`, `build.copy-from` and `build.syntax`, as in `registry`; `?` as above.',
+  },
+  {
     name: 'build.run',
     type: 'strings',
     operations: BUILD,
@@ -941,6 +966,18 @@ export const FACTS = [
     type: 'strings',
     operations: BUILD,
     doc: 'Why the context or the Dockerfile has no single clear reading, one sentence each; goes with the hazards `opaque:context` and `opaque:dockerfile`.',
+  },
+  {
+    name: 'build.context-bytes',
+    type: 'number',
+    operations: BUILD,
+    doc: 'Size of all files of the context together, unpacked; 0 without a context. Known when all of it has come: `limits.context` of the configuration bounds what comes.',
+  },
+  {
+    name: 'build.context-entries',
+    type: 'number',
+    operations: BUILD,
+    doc: 'Entries of the context; 0 without one.',
   },
   { name: 'build.pull', type: 'boolean', operations: BUILD, doc: 'Whether base images are always pulled.' },
   { name: 'build.cache-from', type: 'strings', operations: BUILD, doc: 'Images used as cache, as written.' },
@@ -1141,12 +1178,6 @@ export const FACTS = [
     doc: 'Whether the network has no way out.',
   },
   // ---- registries, plugins, swarm
-  {
-    name: 'registry',
-    type: 'string',
-    operations: ['SystemAuth'],
-    doc: 'The registry that the daemon logs in to; `""` for the default one.',
-  },
   { name: 'search.term', type: 'string', operations: ['ImageSearch'], doc: 'What is searched for.' },
   {
     name: 'plugin.remote',

@@ -2,7 +2,7 @@ import type { Call } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
 import { append, raise, state, stateAll, type Findings } from './findings.js';
-import { shortImageName } from './image-name.js';
+import { imageFacts } from './image-name.js';
 import {
   asFlag,
   asObject,
@@ -143,9 +143,13 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
   const config = asObject(body);
   const host = effectiveHostConfig(config);
   const given = queryText(call, 'name');
+  const { image, registry, tag, digest } = imageFacts(asString(config['Image']));
   const { memory, cpus, pids, restart } = resourceFacts(host);
   stateAll(found, {
-    image: shortImageName(asString(config['Image'])),
+    image,
+    registry,
+    'image.tag': tag,
+    'image.digest': digest,
     platform: queryText(call, 'platform'),
     'container.name': given.startsWith('/') ? given.slice(1) : given,
     command: asStrings(config['Cmd']),

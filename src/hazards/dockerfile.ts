@@ -2,11 +2,12 @@ import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/
 import { baseName, UNKNOWN } from '../docker/shell-words.js';
 import { inspectCommand } from './command.js';
 import { append, raise, state, type Findings } from './findings.js';
-import { shortImageName } from './image-name.js';
+import { imageFacts, shortImageName } from './image-name.js';
 
 const LISTS = [
   'build.from',
   'build.copy-from',
+  'build.registries',
   'build.add-urls',
   'build.run',
   'build.command',
@@ -47,12 +48,18 @@ export function inspectDockerfile(reading: DockerfileReading, found: Findings): 
     'build.stages',
     stages.map(({ name }, index) => (name === '' ? String(index) : name)),
   );
-  for (const name of syntax) raise(found, 'syntax', shortImageName(name));
+  for (const name of syntax) {
+    raise(found, 'syntax', shortImageName(name));
+    appendRegistry(name, found);
+  }
   for (const stage of stages) inspectStage(stage, found);
 }
 
 function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, found: Findings): void {
-  if (base.kind === 'image') append(found, 'build.from', imageOf(base.image));
+  if (base.kind === 'image') {
+    append(found, 'build.from', imageOf(base.image));
+    if (base.image !== 'scratch') appendRegistry(base.image, found);
+  }
   for (const copy of copies) inspectCopy(copy, found);
   for (const source of sources) inspectSource(source, found);
   for (const command of commands) inspectStep(command, found);
@@ -64,10 +71,17 @@ function imageOf(text: string): string {
   return text === 'scratch' ? text : shortImageName(text);
 }
 
+function appendRegistry(image: string, found: Findings): void {
+  const { registry } = imageFacts(image);
+  const known = found.facts['build.registries'];
+  if (!Array.isArray(known) || !known.includes(registry)) append(found, 'build.registries', registry);
+}
+
 function inspectCopy(base: Base, found: Findings): void {
   if (base.kind === 'stage') return;
   const image = shortImageName(base.image.replaceAll(UNKNOWN, '?'));
   append(found, 'build.copy-from', image);
+  appendRegistry(image, found);
   raise(found, 'copy-from-image', image);
 }
 

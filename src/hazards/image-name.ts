@@ -33,7 +33,7 @@ export function readImageName(text: string): ImageName | undefined {
 function shorten(name: string): string | undefined {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
-  const hasDomain = /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
+  const hasDomain = isDomain(first);
   const path = hasDomain ? name.slice(slash + 1) : name;
   if (!PATH.test(path)) return undefined;
   if (hasDomain && first !== 'docker.io' && first !== 'index.docker.io') {
@@ -52,6 +52,51 @@ export function shortImageName(text: string): string {
   const image = readImageName(text);
   if (image === undefined) return text;
   return formatImageName(image.tag === '' && image.digest === '' ? { ...image, tag: 'latest' } : image);
+}
+
+/** What policy may ask of one image. All but `image` are `""` where it is no name, or may be an id. */
+export interface ImageFacts {
+  /** In its one form, see `shortImageName`. */
+  readonly image: string;
+  /** Host and port of the registry; `docker.io` where none is written. */
+  readonly registry: string;
+  readonly tag: string;
+  /** `sha256:…` */
+  readonly digest: string;
+}
+
+/** Of text that is no image name. */
+export function unnamedImage(text: string): ImageFacts {
+  return { image: text, registry: '', tag: '', digest: '' };
+}
+
+/** Of a name as it is: no tag is made up. */
+export function namedImage(image: ImageName): ImageFacts {
+  const { name, tag, digest } = image;
+  return { image: formatImageName(image), registry: registryOf(name), tag, digest };
+}
+
+/**
+ * Of an image that an engine looks up among its own; without tag and digest it is `:latest`.
+ * INVARIANT: what an engine may take for the id of any local image (`beef`, `6297af549210`) has no registry: it looks a
+ * bare word up as a name first, then as the start of an id.
+ */
+export function imageFacts(text: string): ImageFacts {
+  const given = readImageName(text);
+  if (given === undefined) return unnamedImage(text);
+  const facts = namedImage(given.tag === '' && given.digest === '' ? { ...given, tag: 'latest' } : given);
+  return /^[0-9a-f]+$/.test(text) ? unnamedImage(facts.image) : facts;
+}
+
+function registryOf(name: string): string {
+  const slash = name.indexOf('/');
+  const first = slash < 0 ? '' : name.slice(0, slash);
+  return isDomain(first) ? first : 'docker.io';
+}
+
+/** Is the part before the first slash a host (splitDockerDomain of distribution/reference)? */
+function isDomain(first: string): boolean {
+  return /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
 }
 
 /** Name and separate tag parameter (`fromImage`+`tag`, `repo`+`tag`): a tag given apart wins, and may be a digest. */

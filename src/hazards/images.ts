@@ -1,19 +1,42 @@
 import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../docker/json-value.js';
 import { raise, state, type Findings } from './findings.js';
-import { formatImageName, joinImageName, shortImageName } from './image-name.js';
+import {
+  formatImageName,
+  imageFacts,
+  joinImageName,
+  namedImage,
+  shortImageName,
+  unnamedImage,
+  type ImageFacts,
+} from './image-name.js';
 import { asObject, asString, isZero } from './judge.js';
 import { queryFlag, queryText, queryTexts } from './query.js';
 
-/** Path name and `tag`, as push and tag combine them; no tag means all of them, so none is made up. */
-function joined(name: string, tag: string): string {
+function stateFacts(found: Findings, { image, registry, tag, digest }: ImageFacts): void {
+  state(found, 'image', image);
+  state(found, 'registry', registry);
+  state(found, 'image.tag', tag);
+  state(found, 'image.digest', digest);
+}
+
+/** An image that the engine looks up among its own. */
+export function stateImage(found: Findings, text: string): void {
+  stateFacts(found, imageFacts(text));
+}
+
+/** An image on its way from or to a registry. No tag means all of them, so none is made up. */
+function stateTransfer(found: Findings, name: string, tag: string): ImageFacts {
   const image = joinImageName(name, tag);
-  return image === undefined ? name : formatImageName(image);
+  const facts = image === undefined ? unnamedImage(name) : namedImage(image);
+  stateFacts(found, facts);
+  return facts;
 }
 
 /** The name an image gets: without a tag it is `latest`. */
 function target(repository: string, tag: string): string {
-  return shortImageName(joined(repository, tag));
+  const image = joinImageName(repository, tag);
+  return shortImageName(image === undefined ? repository : formatImageName(image));
 }
 
 /**
@@ -24,7 +47,7 @@ export function inspectImageCreate(_body: JsonValue, found: Findings, call: Call
   const fromImage = queryText(call, 'fromImage');
   const fromSrc = queryText(call, 'fromSrc');
   state(found, 'platform', queryText(call, 'platform'));
-  state(found, 'image', '');
+  stateFacts(found, unnamedImage(''));
   state(found, 'image.target', '');
   if (fromImage !== '') inspectPull(fromImage, queryText(call, 'tag'), found);
   if (fromImage !== '' && fromSrc === '') return;
@@ -37,10 +60,9 @@ export function inspectImageCreate(_body: JsonValue, found: Findings, call: Call
 
 function inspectPull(fromImage: string, tag: string, found: Findings): void {
   // The daemon drops one trailing colon (daemon/images/image_pull.go), which leaves a name without a tag.
-  const image = joinImageName(fromImage.endsWith(':') ? fromImage.slice(0, -1) : fromImage, tag);
-  const shown = image === undefined ? fromImage : formatImageName(image);
-  state(found, 'image', shown);
-  if (image === undefined || (image.tag === '' && image.digest === '')) raise(found, 'pull-all-tags', shown);
+  const name = fromImage.endsWith(':') ? fromImage.slice(0, -1) : fromImage;
+  const facts = stateTransfer(found, name, tag);
+  if (facts.tag === '' && facts.digest === '') raise(found, 'pull-all-tags', facts.image);
 }
 
 /** Dockerfile instructions of commit and import. */
@@ -61,17 +83,17 @@ export function inspectCommit(body: JsonValue, found: Findings, call: Call): voi
 }
 
 export function inspectTag(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'image', shortImageName(call.path['name'] ?? ''));
+  stateImage(found, call.path['name'] ?? '');
   state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
 }
 
 export function inspectPush(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'image', joined(call.path['name'] ?? '', queryText(call, 'tag')));
+  stateTransfer(found, call.path['name'] ?? '', queryText(call, 'tag'));
   state(found, 'platform', queryText(call, 'platform'));
 }
 
 export function inspectImage(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'image', shortImageName(call.path['name'] ?? ''));
+  stateImage(found, call.path['name'] ?? '');
 }
 
 export function inspectImages(_body: JsonValue, found: Findings, call: Call): void {
@@ -102,6 +124,6 @@ export function inspectSearch(_body: JsonValue, found: Findings, call: Call): vo
 /** The body holds credentials: only the server's name is looked at. */
 export function inspectLogin(body: JsonValue, found: Findings): void {
   const server = asString(asObject(body)['serveraddress']);
-  state(found, 'registry', server);
+  state(found, 'registry', server === '' ? 'docker.io' : server);
   raise(found, 'registry-login', server === '' ? 'docker.io' : server);
 }

@@ -3,7 +3,7 @@ import type { JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
 import { stateEmptyLists } from './container.js';
 import { raise, state, type Findings } from './findings.js';
-import { shortImageName } from './image-name.js';
+import { stateImage } from './images.js';
 import {
   asArray,
   asFlag,
@@ -144,7 +144,7 @@ export function inspectService(body: JsonValue, found: Findings, call: Call): vo
   const container = asObject(task['ContainerSpec']);
   const limits = asObject(asObject(task['Resources'])['Limits']);
   state(found, 'service.name', asString(spec['Name']));
-  state(found, 'image', shortImageName(asString(container['Image'])));
+  stateImage(found, asString(container['Image']));
   state(found, 'command', asStrings(container['Args']));
   state(found, 'entrypoint', asStrings(container['Command']));
   state(found, 'user', asString(container['User']));

@@ -88,6 +88,9 @@ export const HAZARD_CASES: readonly HazardCase[] = [
   ),
   build('opaque', 'opaque:context', 't=x', { body: twice }),
   step('opaque', 'opaque:dockerfile', 'FROM alpine\nNOVEL x\n', { otherExample: true }),
+  step('opaque', 'opaque:command', `FROM alpine\nRUN echo ${'$('.repeat(9)}true${')'.repeat(9)}\n`, {
+    otherExample: true,
+  }),
   build('opaque', 'opaque:buildkit', 'version=2&session=s1', {
     beside: ['opaque:context'],
     otherExample: true,
@@ -130,7 +133,6 @@ export const HAZARD_CASES: readonly HazardCase[] = [
   ),
   call('upgrade', 'upgrade:spdy', 'ContainerAttach', 'POST /v1.41/containers/c/attach?stream=1&stdout=1', {
     headers: ['Connection: Upgrade', 'Upgrade: spdy'],
-    otherExample: true,
   }),
   call('link-alias', 'link-alias:ci-app/db', 'ContainerExec', 'POST /v1.41/containers/ci-app/db/exec', {
     body: { Cmd: ['id'] },

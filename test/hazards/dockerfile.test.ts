@@ -22,9 +22,11 @@ void t.test('facts', (t) => {
     [
       'ARG B=docker.io/library/busybox',
       'FROM $B AS tools',
+      'FROM beef',
       'FROM scratch',
       'COPY --from=tools /bin /bin',
       'COPY --from=nginx:1 /a /b',
+      'COPY --from=quay.io/a/b /a /b',
       'ADD https://a.example/x /x',
       'RUN echo \\\n  one',
       'RUN ["/bin/echo", "two"]',
@@ -33,21 +35,22 @@ void t.test('facts', (t) => {
     ].join('\n'),
   );
   t.same(facts, {
-    'build.from': ['busybox:latest', 'scratch'],
-    'build.copy-from': ['nginx:1'],
+    'build.from': ['busybox:latest', 'beef:latest', 'scratch'],
+    'build.copy-from': ['nginx:1', 'quay.io/a/b:latest'],
+    'build.registries': ['docker.io', '', 'quay.io'],
     'build.add-urls': ['https://a.example/x'],
     'build.run': ['echo   one', '/bin/echo two'],
     'build.command': ['/x'],
     'build.users': ['app'],
     'build.syntax': [],
-    'build.stages': ['tools', '1'],
+    'build.stages': ['tools', '1', '2'],
     'build.unclear': [],
   });
   const unread = inspected('FROM $A\n');
   t.same(hazards(unread), ['opaque:dockerfile']);
   t.match(
     unread.facts,
-    { 'build.from': ['?'], 'build.run': ['?'], 'build.users': ['?'] },
+    { 'build.from': ['?'], 'build.run': ['?'], 'build.users': ['?'], 'build.registries': ['?'] },
     'no fact holds by being empty',
   );
   t.end();

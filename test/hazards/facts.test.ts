@@ -46,6 +46,9 @@ void t.test('facts of a container', (t) => {
   });
   t.same(inspect(call).facts, {
     image: 'alpine:latest',
+    registry: 'docker.io',
+    'image.tag': 'latest',
+    'image.digest': '',
     platform: 'linux/amd64',
     'container.name': 'ci-job',
     command: ['sleep', '60'],
@@ -112,7 +115,18 @@ void t.test('facts of builds, images, exec and services', (t) => {
     'build.memory': 5,
     'build.cache-from': ['ci/cache'],
     'build.network': 'default',
+    'build.context-bytes': 0,
+    'build.context-entries': 0,
   });
+  t.match(inspect(makeCall('ImageBuild', { dockerfile: 'FROM alpine' })).facts, {
+    'build.context-bytes': 11,
+    'build.context-entries': 1,
+  });
+  t.match(
+    inspect(makeCall('ImageBuild', { stream: true })).facts,
+    { 'build.context-bytes': Number.MAX_SAFE_INTEGER, 'build.context-entries': Number.MAX_SAFE_INTEGER },
+    'what nobody has read is larger than any limit',
+  );
   const image = (query: Record<string, string>): unknown =>
     inspect(makeCall('ImageCreate', { query })).facts['image'];
   t.equal(image({ fromImage: 'alpine:evil', tag: 'latest' }), 'alpine:latest', 'the tag parameter wins');
@@ -133,6 +147,48 @@ void t.test('facts of builds, images, exec and services', (t) => {
     entrypoint: ['sh'],
     env: ['A'],
   });
+  t.end();
+});
+
+void t.test('registry, tag and digest of an image', (t) => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const parts = (call: Parameters<typeof inspect>[0]): string => {
+    const { facts } = inspect(call);
+    return ['registry', 'image.tag', 'image.digest'].map((name) => String(facts[name])).join(' ');
+  };
+  const rows: readonly (readonly [string, string])[] = [
+    ['alpine', 'docker.io latest '],
+    ['alpine:3', 'docker.io 3 '],
+    ['index.docker.io/library/alpine:3', 'docker.io 3 '],
+    [`alpine@${digest}`, `docker.io  ${digest}`],
+    [`registry.example.com:5000/a/b:1@${digest}`, `registry.example.com:5000 1 ${digest}`],
+    ['localhost/a', 'localhost latest '],
+    ['127.0.0.1:5000/a', '127.0.0.1:5000 latest '],
+    ['docker.io.example.com/library/alpine', 'docker.io.example.com latest '],
+    ['team/beef', 'docker.io latest '],
+    ['beef:1', 'docker.io 1 '],
+    // What may be an id of any image, and what is no name.
+    ['beef', '  '],
+    ['6297af549210', '  '],
+    [digest, '  '],
+    ['a'.repeat(64), '  '],
+    ['Alpine', '  '],
+    ['', '  '],
+  ];
+  for (const [name, expected] of rows) {
+    t.equal(parts(makeCall('ContainerCreate', { body: { Image: name } })), expected, `create ${name}`);
+    t.equal(parts(service({ Image: name })), expected, `service ${name}`);
+    if (name !== '') t.equal(parts(makeCall('ImageDelete', { path: { name } })), expected, `delete ${name}`);
+  }
+  const pull = (query: Record<string, string>): string => parts(makeCall('ImageCreate', { query }));
+  t.equal(pull({ fromImage: 'alpine' }), 'docker.io  ', 'no tag is made up for a pull');
+  t.equal(pull({ fromImage: 'beef', tag: '1' }), 'docker.io 1 ', 'what is pulled is no id');
+  t.equal(pull({ fromImage: 'r.example/a:1', tag: digest }), `r.example  ${digest}`);
+  t.equal(pull({ fromSrc: '-', repo: 'alpine' }), '  ', 'an import');
+  const push = makeCall('ImagePush', { path: { name: 'r.example/a' }, query: { tag: '2' } });
+  t.equal(parts(push), 'r.example 2 ');
+  const login = makeCall('SystemAuth', { body: { serveraddress: '' } });
+  t.equal(inspect(login).facts['registry'], 'docker.io');
   t.end();
 });
 
