@@ -127,10 +127,11 @@ function notCanonical(type: IndicatorType, value: string): RangeError {
   );
 }
 
-/** Host of a canonical URL, without port. */
+/** Host of a canonical URL, without port and brackets. */
 function hostOf(url: string): string {
+  if (url.startsWith('[')) return url.slice(1, url.indexOf(']'));
   const origin = url.slice(0, url.indexOf('/'));
-  const colon = origin.startsWith('[') ? origin.indexOf(':', origin.indexOf(']')) : origin.indexOf(':');
+  const colon = origin.indexOf(':');
   return colon === -1 ? origin : origin.slice(0, colon);
 }
 

@@ -66,7 +66,7 @@ export interface IndicatorIndex {
   domain(name: string): Hit | undefined;
   /** A canonical URL, with and without its query. */
   url(url: string): Hit | undefined;
-  /** Whether a URL on this canonical host, without port, may be listed; one in eight other hosts is taken for one. */
+  /** Whether a URL on this canonical host, without port and brackets, may be listed; one in eight other hosts is taken for one. */
   urlHost(host: string): boolean;
   /** Lower-case hex. */
   hash(hex: string): Hit | undefined;
