@@ -136,7 +136,7 @@ function* readBlock(bits: Bits, block: Int32Array, size: number): Part<number> {
   let run = 0;
   let weight = 1;
   for (let group = 0; group < selectors.length; group++) {
-    if (group % 100 === 99) yield 'turn';
+    if (group % 40 === 39) yield 'turn';
     yield* ahead(bits);
     const code = codes[selectors[group]!]!;
     for (let i = 0; i < GROUP; i++) {

@@ -19,7 +19,7 @@ import {
 // after the other, zeros between them. Filters other than LZMA2 are refused.
 
 const MAGIC = Buffer.from('fd377a585a00', 'hex');
-const PIECE = 64 * 1024;
+const PIECE = 16 * 1024;
 const LZMA2 = 0x21;
 
 const bad = (what: string): Error => damaged('xz', what);
