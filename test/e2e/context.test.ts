@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { relayContext } from '../../src/capture/context/context.js';
 import { CONTEXT_LIMITS } from '../../src/capture/context/fresh.js';
@@ -12,12 +14,19 @@ if (skip !== undefined) {
   t.comment(skip);
   t.plan(0, skip);
 } else {
-  t.setTimeout(280_000);
+  t.setTimeout(560_000);
   await t.test(
     'contexts: the Dockerfile that dockerd uses is the one that was read',
     { timeout: 280_000 },
-    main,
+    (t) => main(t),
   );
+  // fetch-trixie.sh puts a newer dockerd there, which knows zstd.
+  const newer = join(process.env['BREAKWATER_TRIXIE'] ?? '', 'dockerd');
+  if (existsSync(newer)) {
+    await t.test('the same, newer engine', { timeout: 280_000 }, (t) => main(t, newer));
+  } else {
+    t.comment('NOT TESTED with a newer dockerd: BREAKWATER_TRIXIE is not set');
+  }
 }
 
 interface Read {
@@ -27,15 +36,15 @@ interface Read {
   readonly fresh: Buffer | undefined;
 }
 
-async function main(t: Test): Promise<void> {
-  const engine = await startEngine();
+async function main(t: Test, dockerd?: string): Promise<void> {
+  const engine = await startEngine(dockerd);
   t.teardown(() => engine.stop());
   let differ = 0;
   for (const c of CASES) {
     const ours = await read(c);
     const original = c.hangs === true ? 'hangs' : await build(engine.socket, c, c.body);
     if (original !== ours.winner) differ += 1;
-    if (ours.clear && !(c.newer === true && original === ''))
+    if (ours.clear && !(c.someRefuse === true && original === ''))
       t.equal(original, ours.winner, `${c.name}: dockerd reads the original as it was read here`);
     if (ours.fresh !== undefined) {
       t.equal(
