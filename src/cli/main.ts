@@ -10,6 +10,10 @@ const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promis
     about: 'verify or show an audit trail',
     load: async () => (await import('./audit.js')).runAudit,
   },
+  feeds: {
+    about: 'fetch threat feeds, look indicators up',
+    load: async () => (await import('./feeds.js')).runFeeds,
+  },
   egress: {
     about: 'block outbound traffic to what is listed',
     load: async () => (await import('./egress.js')).runEgress,

@@ -1,6 +1,8 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { z } from 'zod';
+import { readIndicator } from '../intel/canonical.js';
 import type { FeedHeader, FeedsConfig, FeedSource, FeedType } from '../intel/feed-source.js';
+import { FORMATS } from '../intel/formats/format.js';
 import { isLoopback } from './endpoint.js';
 import { age, count, duration, size, text } from './shapes.js';
 
@@ -31,7 +33,10 @@ const source = z.strictObject({
     .describe(
       'Default: taxii where the URL names a collection, misp where it ends in manifest.json, else list.',
     ),
-  format: text.default('auto').describe('Of a list.'),
+  format: z
+    .enum(['auto', ...FORMATS])
+    .default('auto')
+    .describe('Of a list.'),
   action: z.enum(['block', 'alert']).default('block'),
   minConfidence: percent.default(50),
   confidence: percent.default(75).describe('Of indicators for which the feed states none.'),
@@ -105,6 +110,12 @@ export function readFeeds(
     else names.set(one.name.toLowerCase(), index);
     return readSource(one, inFile, here);
   });
+  for (const key of ['allow', 'neverBlock'] as const) {
+    shape[key].forEach((value, index) => {
+      if (readIndicator(value) !== undefined) return;
+      at([key, index], `${JSON.stringify(value)} is no address, prefix, domain, URL or hash`);
+    });
+  }
   return {
     ...shape,
     state: inFile(shape.state),

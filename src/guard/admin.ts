@@ -1,4 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { feedsHealth, withoutData } from './feeds.js';
 import { VERSION } from './version.js';
 import type { GuardState } from './state.js';
 
@@ -6,8 +7,9 @@ import type { GuardState } from './state.js';
 const READY_TIMEOUT = 3_000;
 
 /**
- * `/healthz`: the process works, and which policy is in force (`degraded` while the newest one does not load).
- * `/readyz`: a real ping of the engine, and the audit trail can be written. `/metrics`: Prometheus text.
+ * `/healthz`: the process works, which policy and which indicators are in force (`degraded` while the newest policy does
+ * not load or a feed is stale). `/readyz`: a real ping of the engine, the audit trail can be written, and every feed has
+ * data where that is required. `/metrics`: Prometheus text.
  *
  * @throws Error when the address cannot be bound.
  */
@@ -52,12 +54,14 @@ const PAGES: Readonly<Record<string, Page>> = {
   '/healthz': async (guard, response) => {
     const { policy, revision, loadedAt } = guard.policy.current();
     const error = guard.policy.lastError();
-    const healthy = error === undefined && guard.audit.stats.healthy;
+    const stale = guard.feeds.status().some((feed) => feed.stale);
+    const healthy = error === undefined && guard.audit.stats.healthy && !stale;
     sendJson(response, 200, {
       status: healthy ? 'ok' : 'degraded',
       version: VERSION,
       policy: { revision, loadedAt, files: policy.files, rules: policy.rules, error: error ?? null },
       audit: guard.audit.stats,
+      feeds: feedsHealth(guard.feeds),
     });
   },
   '/readyz': async (guard, response) => {
@@ -67,7 +71,11 @@ const PAGES: Readonly<Record<string, Page>> = {
     await guard.engine
       .ping(READY_TIMEOUT)
       .catch((error: Error) => problems.push(`engine ${guard.config.upstream.url}: ${error.message}`));
-    sendJson(response, problems.length === 0 ? 200 : 503, { ready: problems.length === 0, problems });
+    const missing = withoutData(guard.feeds.status());
+    if (guard.config.feeds.required) problems.push(...missing);
+    const notes = guard.config.feeds.required ? [] : missing;
+    const ready = problems.length === 0;
+    sendJson(response, ready ? 200 : 503, { ready, problems, notes });
   },
   '/metrics': async (guard, response) => {
     const { revision, loadedAt } = guard.policy.current();
@@ -79,6 +87,8 @@ const PAGES: Readonly<Record<string, Page>> = {
       auditFailures: guard.audit.stats.failures,
       auditHealthy: guard.audit.stats.healthy,
       bufferedBytes: guard.budget.used,
+      feeds: guard.feeds.status(),
+      indicators: guard.feeds.current(),
       version: VERSION,
     });
     send(response, 200, guard.metrics.contentType, text);

@@ -14,6 +14,7 @@ import { openEngine } from '../upstream/engine.js';
 import { startTrialEngine } from '../upstream/trial-engine.js';
 import { openAdmin } from './admin.js';
 import { nextCallId } from './exchange.js';
+import { openFeeds } from './feeds.js';
 import { openListener, type Listener, type ListenerEvents } from './listen.js';
 import { openMetrics } from './metrics.js';
 import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
@@ -35,7 +36,7 @@ export interface RunningGuard {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** URL of the admin listener, or undefined when it is switched off. */
   readonly adminUrl: string | undefined;
-  /** Looks at the policy files now, and opens the audit file anew (after a rotation). */
+  /** Looks at the policy files and the feeds now, and opens the audit file anew (after a rotation). */
   reload(): Promise<void>;
   /**
    * Graceful stop: takes no new calls, lets running ones finish until the deadline, then cuts what is left.
@@ -63,6 +64,11 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
         'the changed policy does not load; the last good one stays in force',
       );
   });
+  // Before anything is opened that would have to be closed again, and before the first call.
+  const feeds = await openFeeds(config, log).catch((error: Error) => {
+    policy.close();
+    throw error;
+  });
   const audit = openAudit(config.audit, (message) => log.warn(message));
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
@@ -83,6 +89,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     engine,
     engineIsLocal: config.upstream.url.startsWith('unix:'),
     policy,
+    feeds,
     audit,
     outbound,
     budget: openBodyBudget(config.limits.buffered),
@@ -95,6 +102,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const stopAll = async (): Promise<void> => {
     for (const listener of listeners) listener.destroy();
     policy.close();
+    await feeds.stop();
     await outbound?.stop();
     await engine.destroy();
     // The calls that were cut write their outcome in the next turns.
@@ -126,7 +134,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       } catch (error) {
         log.error({ err: error }, 'the audit file cannot be opened anew; the old one stays in use');
       }
-      await policy.reload();
+      await Promise.all([policy.reload(), feeds.refresh()]);
     },
     async close(deadline = config.limits.drain) {
       guard.draining = true;

@@ -1,4 +1,6 @@
 import { Registry, Counter, Gauge } from 'prom-client';
+import type { IntelSnapshot } from '../feeds/index-file.js';
+import type { FeedStatus } from '../feeds/status.js';
 import type { End } from './exchange.js';
 
 /**
@@ -26,6 +28,8 @@ export interface LiveFigures {
   readonly auditFailures: number;
   readonly auditHealthy: boolean;
   readonly bufferedBytes: number;
+  readonly feeds: readonly FeedStatus[];
+  readonly indicators: IntelSnapshot;
   readonly version: string;
 }
 
@@ -106,10 +110,31 @@ export function openMetrics(): Metrics {
         live.policyLoadedAt / 1000,
       );
       gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
+      renderFeeds(registry, live);
       gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
       gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());
       return registry.metrics();
     },
   };
   return metrics;
+}
+
+function renderFeeds(registry: Registry, { feeds, indicators }: LiveFigures): void {
+  const gauge = (name: string, help: string, labelNames: string[]): Gauge =>
+    new Gauge({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
+  const listed = gauge('indicators', 'Indicators in force', ['type']);
+  for (const [type, count] of Object.entries(indicators.index.counts)) listed.set({ type }, count);
+  gauge('indicators_info', 'Index in force', ['revision']).set({ revision: indicators.revision }, 1);
+  const entries = gauge('feed_indicators', 'Indicators of the last good copy of a feed', ['feed']);
+  const age = gauge('feed_age_seconds', 'Since a feed last answered well', ['feed']);
+  const stale = gauge('feed_stale', '1 when a feed did not answer well for three refresh intervals', [
+    'feed',
+  ]);
+  const failing = gauge('feed_failing', '1 when the last attempt on a feed failed', ['feed']);
+  for (const { name: feed, ...status } of feeds) {
+    entries.set({ feed }, status.indicators);
+    if (status.hasData) age.set({ feed }, Math.max(0, Date.now() - status.checkedAt) / 1000);
+    stale.set({ feed }, Number(status.stale));
+    failing.set({ feed }, Number(status.error !== ''));
+  }
 }

@@ -7,6 +7,7 @@ import type { Call, Client } from '../docker/call.js';
 import type { ReadLimits } from '../docker/read.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { sourcesOf } from '../policy/decide.js';
+import type { Feeds } from '../feeds/feeds.js';
 import type { Engine } from '../upstream/engine.js';
 import type { Metrics } from './metrics.js';
 import type { Outbound } from './outbound/outbound.js';
@@ -23,6 +24,8 @@ export interface GuardState {
   /** The engine is on this host (a unix socket), so that its paths are the guard's paths. */
   readonly engineIsLocal: boolean;
   readonly policy: PolicyStore;
+  /** The indicators in force: a call takes `current()` once. */
+  readonly feeds: Feeds;
   readonly audit: AuditWriter;
   readonly budget: BodyBudget;
   /** Where outbound traffic is reported on; undefined without `egress`. */

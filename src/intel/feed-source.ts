@@ -1,3 +1,4 @@
+import type { FormatName } from './formats/format.js';
 import type { IndicatorAction } from './indicator.js';
 
 /** Where the value of a request header comes from; environment and files are read anew for each request. */
@@ -13,8 +14,8 @@ export interface FeedSource {
   /** `file:///PATH`, `https://…` or `http://…`. */
   readonly url: string;
   readonly type: FeedType;
-  /** A name of a format, or `auto`. */
-  readonly format: string;
+  /** Of a list. */
+  readonly format: FormatName | 'auto';
   readonly action: IndicatorAction;
   /** Indicators below it are left out. */
   readonly minConfidence: number;

@@ -111,6 +111,7 @@ t.test('problems name pointer, finding and remedy', async (t) => {
     [{ headers: { Key: { evn: 'X' } } }, /^\/headers\/Key/],
     [{ proxy: 'proxy:3128' }, /^\/proxy: found "proxy:3128"; expected http/],
     [{ name: '../x' }, /^\/name: .*letters, digits/],
+    [{ format: 'feodo' }, /^\/format: found "feodo"; valid: "auto", .*"feodo-json"/],
     [{ formt: 'csv' }, /^\/formt: .*Did you mean "format"/],
     [{ url: 'file:///x', type: 'taxii' }, /^\/type: a TAXII collection needs https/],
   ];
@@ -119,6 +120,10 @@ t.test('problems name pointer, finding and remedy', async (t) => {
     const found = result.ok ? [] : result.problems;
     t.equal(found.length, 1, JSON.stringify([one, found]));
     t.match(`${found[0]?.pointer.replace('/feeds/sources/0', '')}: ${found[0]?.message}`, expected);
+  }
+  for (const key of ['allow', 'neverBlock']) {
+    const { result } = load(t, { [key]: ['example.com', '10.0.0.0/8', 'a b'] });
+    t.match(result, { problems: [{ pointer: `/feeds/${key}/2`, message: /"a b" is no address, prefix/ }] });
   }
   const twice = load(t, {
     sources: [
