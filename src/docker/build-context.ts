@@ -148,8 +148,10 @@ function newNode(tree: ContextTree, entry: ContextEntry): ContextNode | string {
 /** The components of a name as Go's `filepath.Clean` leaves them, or why they are not clear. */
 function cleanParts(name: string): string[] | string {
   if (name.includes('\0')) return 'a NUL byte in a name';
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  for (const part of parts) {
+  const parts: string[] = [];
+  for (const part of name.split('/')) {
+    if (part === '' || part === '.') continue;
+    parts.push(part);
     if (part === '..') return 'a name with `..`';
     if (part.length > COMPONENT_LIMIT) return 'a name that no file system takes';
     // The mark for a deleted file in image layers and in some storage drivers.

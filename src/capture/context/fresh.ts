@@ -10,8 +10,9 @@ import {
   type FileNode,
 } from '../../docker/build-context.js';
 import { Refusal } from '../../docker/refusal.js';
+import { openBatch } from './batch.js';
 import { readEntries, type EntryReader, type RawEntry } from './entries.js';
-import { renderEntry, ZEROS } from './render.js';
+import { renderEntry } from './render.js';
 
 export interface ContextLimits {
   /** Most bytes after decompression. */
@@ -35,8 +36,6 @@ export const CONTEXT_LIMITS: ContextLimits = {
 
 /** Most bytes of names and link targets together: they stay in memory until the verdict. */
 const NAMES_LIMIT = 64 * 1024 ** 2;
-/** Pieces below this are joined before they are written. */
-const SMALL = 32 * 1024;
 
 /** Looks on while the clear entries of a build context go by. Names are byte strings (latin1). */
 export interface ContextWatch {
@@ -58,8 +57,8 @@ export interface FreshOptions {
 
 export interface FreshWriter extends EntryReader {
   unclear(reason: string): void;
-  /** What there is to write since the last call. */
-  take(): Buffer[];
+  /** What there is to write since the last call; the caller's to keep. */
+  readonly take: () => Buffer[];
   reading(compression: Compression): ContextReading;
 }
 
@@ -85,7 +84,7 @@ export function writeFresh(options: FreshOptions): FreshWriter {
   const wanted = Buffer.from(options.dockerfile, 'utf8').toString('latin1');
   const tree = emptyTree();
   const reasons: string[] = [];
-  let pieces: Buffer[] = [];
+  const batch = openBatch();
   let entries = 0;
   let bytes = 0;
   let names = 0;
@@ -133,7 +132,7 @@ export function writeFresh(options: FreshOptions): FreshWriter {
     first = false;
     const { size, uid, gid, mtime, xattrs } = raw;
     const mode = raw.mode & 0o7777;
-    pieces.push(renderEntry({ kind, path, link: placed.link, size, mode, uid, gid, mtime, xattrs }, name));
+    renderEntry({ kind, path, link: placed.link, size, mode, uid, gid, mtime, xattrs }, name, batch.room);
     if (kind !== 'file' || node.kind !== 'file') return false;
     watch?.file(path, raw.size);
     bytes += raw.size;
@@ -145,12 +144,12 @@ export function writeFresh(options: FreshOptions): FreshWriter {
   const entryReader = readEntries({
     entry: onEntry,
     data(piece) {
-      pieces.push(piece);
+      batch.add(piece);
       watch?.data(piece);
       if (kept !== undefined) kept.filled += piece.copy(kept.data, kept.filled);
     },
     done() {
-      if (left > 0) pieces.push(ZEROS.subarray(0, left));
+      if (left > 0) batch.room(left);
       watch?.done();
       if (kept !== undefined) kept.node.content = kept.data;
       kept = undefined;
@@ -162,11 +161,7 @@ export function writeFresh(options: FreshOptions): FreshWriter {
     feed: (chunk) => entryReader.feed(chunk),
     end: () => entryReader.end(),
     unclear,
-    take() {
-      const out = join(pieces);
-      pieces = [];
-      return out;
-    },
+    take: batch.take,
     reading(compression) {
       const found = locateDockerfile(tree, wanted);
       let dockerfile: ContextReading['dockerfile'];
@@ -200,29 +195,6 @@ function oddEntry(
     return 'a user or group number that does not exist';
   }
   return undefined;
-}
-
-/** Few writes, no copies of what is large. */
-function join(pieces: readonly Buffer[]): Buffer[] {
-  const out: Buffer[] = [];
-  let run: Buffer[] = [];
-  let size = 0;
-  const flush = (): void => {
-    if (run.length > 0) out.push(run.length === 1 ? run[0]! : Buffer.concat(run, size));
-    run = [];
-    size = 0;
-  };
-  for (const piece of pieces) {
-    if (piece.length >= SMALL) {
-      flush();
-      out.push(piece);
-    } else {
-      run.push(piece);
-      size += piece.length;
-    }
-  }
-  flush();
-  return out;
 }
 
 export function tooLarge(what: string): Refusal {

@@ -74,15 +74,13 @@ export function parseHeader(block: Buffer): Header {
 /** Historic writers summed signed bytes; Go takes either sum. */
 function checkSum(block: Buffer): void {
   let unsigned = 8 * 0x20;
-  let high = 0;
-  for (let at = 0; at < BLOCK; at++) {
-    if (at === 148) at = 156;
-    const byte = block[at]!;
-    unsigned += byte;
-    high += byte >> 7;
-  }
+  for (let at = 0; at < 148; at++) unsigned += block[at]!;
+  for (let at = 156; at < BLOCK; at++) unsigned += block[at]!;
   const said = octal(block, 148, 8);
-  if (said !== unsigned && said !== unsigned - 256 * high) throw broken('a header has a wrong checksum');
+  if (said === unsigned) return;
+  let signed = unsigned;
+  for (let at = 0; at < BLOCK; at++) if ((at < 148 || at >= 156) && block[at]! > 0x7f) signed -= 256;
+  if (said !== signed) throw broken('a header has a wrong checksum');
 }
 
 function text(block: Buffer, at: number, length: number): string {

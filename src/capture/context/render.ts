@@ -17,6 +17,9 @@ export interface FreshEntry {
 
 const TYPES = { file: '0', hardlink: '1', symlink: '2', directory: '5' } as const;
 
+/** Bytes of a header that are not zero: it has no prefix. */
+const HEADER = 345;
+
 /** Largest numbers of the octal fields. */
 const OCTAL_7 = 0o7777777;
 const OCTAL_11 = 0o77777777777;
@@ -28,8 +31,10 @@ export const ZEROS: Buffer = Buffer.alloc(1024);
 /**
  * The blocks before an entry's data: a ustar header, after PAX records for what it cannot hold. User and group names
  * and times of access are left out: dockerd's builder never looks at them.
+ *
+ * @param room gives as many zeroed bytes as are asked for, to be filled
  */
-export function renderEntry(entry: FreshEntry, name: string): Buffer {
+export function renderEntry(entry: FreshEntry, name: string, room: (size: number) => Buffer): void {
   const records: string[] = [];
   const add = (key: string, value: string): void => void records.push(record(key, value));
   let { link, size, uid, gid, mtime } = entry;
@@ -61,14 +66,15 @@ export function renderEntry(entry: FreshEntry, name: string): Buffer {
   for (const [key, value] of entry.xattrs) add(`SCHILY.xattr.${key}`, value);
   const type = TYPES[entry.kind];
   if (records.length === 0) {
-    return writeHeader(Buffer.alloc(BLOCK), 0, plain, type, link, size, entry.mode, uid, gid, mtime);
+    writeHeader(room(BLOCK), 0, plain, type, link, size, entry.mode, uid, gid, mtime);
+    return;
   }
   const pax = records.join('');
   const blocks = Math.ceil(pax.length / BLOCK);
-  const out = Buffer.alloc((2 + blocks) * BLOCK);
+  const out = room((2 + blocks) * BLOCK);
   writeHeader(out, 0, 'PaxHeaders/entry', 'x', '', pax.length, 0o644, 0, 0, 0);
   out.write(pax, BLOCK, 'latin1');
-  return writeHeader(out, (1 + blocks) * BLOCK, plain, type, link, size, entry.mode, uid, gid, mtime);
+  writeHeader(out, (1 + blocks) * BLOCK, plain, type, link, size, entry.mode, uid, gid, mtime);
 }
 
 /** `length key=value\n`, where the length counts its own digits. */
@@ -90,7 +96,7 @@ function writeHeader(
   uid: number,
   gid: number,
   mtime: number,
-): Buffer {
+): void {
   out.write(name, at, 'latin1');
   writeOctal(out, at + 100, 7, mode);
   writeOctal(out, at + 108, 7, uid);
@@ -103,10 +109,9 @@ function writeHeader(
   writeOctal(out, at + 329, 7, 0);
   writeOctal(out, at + 337, 7, 0);
   let sum = 8 * 0x20;
-  for (let i = at; i < at + BLOCK; i++) sum += out[i]!;
+  for (let i = at; i < at + HEADER; i++) sum += out[i]!;
   writeOctal(out, at + 148, 6, sum);
   out[at + 155] = 0x20;
-  return out;
 }
 
 function writeOctal(out: Buffer, at: number, digits: number, value: number): void {
