@@ -112,6 +112,7 @@ export function buildIndex(listed: Iterable<Listed>, options: BuildOptions): Arr
     hashSlots: () => texts.hash.slots(),
     hashText: () => texts.hash.text(),
     lastLabels: () => lastLabels,
+    domainNames: () => filterOf(texts.domain.tags()),
     urlHosts: () => filterOf(urlHosts.view()),
     ...classSections(classes),
   };

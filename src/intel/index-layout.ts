@@ -38,8 +38,10 @@ export const SECTIONS = [
   'urlText',
   'hashSlots',
   'hashText',
-  // Filters of one bit a fingerprint: last labels of listed domains, hosts of listed URLs.
+  // Filters of one bit a fingerprint: last labels of listed domains, these domains, hosts of listed URLs. They save the way
+  // to the tables, which are too large for any cache.
   'lastLabels',
+  'domainNames',
   'urlHosts',
   // (feed, action, confidence; threat; port): see `class-table.ts`. Strings: offsets, one more than there are strings, and UTF-8.
   'classes',

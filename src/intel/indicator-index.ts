@@ -53,7 +53,7 @@ export function openIndex(
   options: { readonly verified?: boolean } = {},
 ): IndicatorIndex {
   const { words, views } = readLayout(buffer, options.verified !== true);
-  const { from4, to4, rank4, top4, from6, to6, rank6, lastLabels, urlHosts } = views.words;
+  const { from4, to4, rank4, top4, from6, to6, rank6, lastLabels, domainNames, urlHosts } = views.words;
   const key = hashKey([words[HEAD.seed]!, words[HEAD.seed + 1]!]);
   const classAt = classReader(views);
   const domains = { slots: views.words.domainSlots, text: views.bytes.domainText };
@@ -131,7 +131,7 @@ export function openIndex(
         if (code === 0x2e) {
           const tag = mix(b);
           if (labels++ === 0 && !hasBit(lastLabels, tag)) return undefined;
-          const found = probe(domains, mix(a), tag, name, at + 1, end);
+          const found = hasBit(domainNames, tag) ? probe(domains, mix(a), tag, name, at + 1, end) : NOT_FOUND;
           if (found === EXEMPT) return undefined;
           // The longer name comes later and wins, unless it is alerted on and a shorter one blocked.
           if (

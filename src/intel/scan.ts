@@ -239,6 +239,7 @@ function isOutspoken(text: string): boolean {
 /** Looks for listed URLs that start with the host in `run`, if any has that host at all. */
 function scanUrlAt(state: State, from: number, end: number, run: string): void {
   const { text, index, hostEnd, urlFrom } = state;
+  if (state.work < 0) return;
   const host = readHost(run);
   if (host === undefined || !index.urlHost(formatHost(host))) return;
   if (text.charCodeAt(from - 1) === 0x40 && text.charCodeAt(end) === 0x3a) {
@@ -301,7 +302,8 @@ function findScheme(state: State, from: number, colon: number): void {
   state.urlFrom = from;
   state.hostFrom = at;
   state.hostEnd = end;
-  if (odd) scanUrl(state, text.slice(from, endOfToken(text, at, from + LONGEST_URL)), from);
+  if (odd && state.work >= 0)
+    scanUrl(state, text.slice(from, endOfToken(text, at, from + LONGEST_URL)), from);
 }
 
 /**
