@@ -1,5 +1,6 @@
 import { decodeBase32, decodeBase64, decodeHex, decodePercent, toText, unescape } from './shell-decode.js';
-import { printedTexts, readShell, UNKNOWN, type TextBudget, type Variable } from './shell-words.js';
+import { printedTexts } from './shell-pipeline.js';
+import { readShell, UNKNOWN, type TextBudget, type Variable } from './shell-words.js';
 
 /** A text and all that it may turn into when shells and decoders have had it. */
 export interface Variants {

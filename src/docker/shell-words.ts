@@ -1,5 +1,8 @@
-import { unescape, filtered, printedBy } from './shell-decode.js';
+import { unescape } from './shell-decode.js';
+import { endOfAnsi, endOfBraces, endOfParens } from './shell-ends.js';
 import { operate } from './shell-parameter.js';
+import { printed } from './shell-pipeline.js';
+import { append, endCommand, endWord, substitute, valueOf, type Reader } from './shell-reader.js';
 
 /** Stands in a word for a part whose value is not known from the text. */
 export const UNKNOWN = '\uffff';
@@ -28,27 +31,6 @@ export interface SimpleCommand {
 
 /** Deeper `$( $( …` than this is not followed. */
 const DEEPEST = 6;
-
-interface Reader {
-  readonly text: string;
-  readonly variable: Variable;
-  readonly locals: Map<string, string>;
-  readonly budget: TextBudget;
-  readonly depth: number;
-  /** Commands in the order they were met, those of substitutions before the one they stand in. */
-  readonly out: SimpleCommand[];
-  at: number;
-  /** The command being read. */
-  words: string[];
-  targets: string[];
-  word: string;
-  /** There is a word, if an empty one: `''`. */
-  started: boolean;
-  redirects: boolean;
-  target: boolean;
-  piped: boolean;
-  captured: boolean;
-}
 
 /**
  * Reads the text of a shell (POSIX sh and what bash and busybox add) into its simple commands, those inside `$( )`,
@@ -168,70 +150,6 @@ function step(reader: Reader): void {
   }
 }
 
-function append(reader: Reader, text: string, length: number): void {
-  reader.word += text;
-  reader.started = true;
-  reader.at += length;
-}
-
-function endWord(reader: Reader): void {
-  if (!reader.started) return;
-  if (reader.target) reader.targets.push(reader.word);
-  else reader.words.push(reader.word);
-  reader.word = '';
-  reader.started = false;
-  reader.target = false;
-}
-
-function endCommand(reader: Reader, pipes: boolean): void {
-  endWord(reader);
-  const { words, targets } = reader;
-  if (words.length > 0 || targets.length > 0) {
-    let first = 0;
-    while (first < words.length && isAssignment(words[first] ?? '')) first++;
-    const kept = words.slice(first);
-    const declares = first === words.length || DECLARES.has(kept[0] ?? '');
-    for (const word of declares ? words : words.slice(0, first)) {
-      if (isAssignment(word)) assign(reader, word);
-    }
-    // `set -- c2 example; wget $1.$2`
-    if (kept[0] === 'set' && kept[1] === '--') {
-      kept.slice(2).forEach((word, index) => reader.locals.set(String(index + 1), word));
-    }
-    reader.out.push({
-      assignments: words.slice(0, first),
-      words: kept,
-      targets,
-      captured: pipes || reader.captured || reader.redirects,
-      piped: reader.piped,
-    });
-    reader.words = [];
-    reader.targets = [];
-    reader.redirects = false;
-    reader.piped = pipes;
-  } else {
-    // `{ …; } | sh`, `( … ) | sh`: what stands before the pipe has ended already.
-    reader.piped = pipes;
-  }
-  reader.target = false;
-}
-
-const DECLARES = new Set(['export', 'local', 'readonly', 'declare', 'typeset']);
-
-function isAssignment(word: string): boolean {
-  return /^[A-Za-z_][A-Za-z0-9_]*\+?=/.test(word);
-}
-
-function assign({ locals, variable }: Reader, word: string): void {
-  const equals = word.indexOf('=');
-  const value = word.slice(equals + 1);
-  if (word.charAt(equals - 1) !== '+') locals.set(word.slice(0, equals), value);
-  else {
-    const name = word.slice(0, equals - 1);
-    locals.set(name, (locals.get(name) ?? variable(name) ?? '') + value);
-  }
-}
-
 function readRedirection(reader: Reader, character: string): void {
   // `2>file`: the digit is part of the redirection.
   if (/^[0-9]$/.test(reader.word)) {
@@ -301,15 +219,6 @@ function readDollar(reader: Reader, quoted: boolean): void {
   }
 }
 
-function substitute(reader: Reader, value: string): void {
-  reader.budget.left -= value.length;
-  append(reader, value, 0);
-}
-
-function valueOf({ locals, variable }: Reader, name: string): string | undefined {
-  return locals.get(name) ?? variable(name);
-}
-
 /** `${NAME}`, `${NAME:-word}`, `${NAME%word}`, `${NAME/word/word}`; `${IFS%?}` and the like are blanks. */
 function readBraces(reader: Reader, quoted: boolean): void {
   const { text, at } = reader;
@@ -365,76 +274,4 @@ function readBackquoted(reader: Reader): void {
   while (end < text.length && text.charAt(end) !== '`') end += text.charAt(end) === '\\' ? 2 : 1;
   reader.at = Math.min(end + 1, text.length);
   substitute(reader, runNested(reader, text.slice(at + 1, end).replace(/\\([\\`$])/g, '$1')));
-}
-
-function endOfAnsi(text: string, from: number): number {
-  let at = from;
-  while (at < text.length && text.charAt(at) !== "'") at += text.charAt(at) === '\\' ? 2 : 1;
-  return Math.min(at, text.length);
-}
-
-/** The place after the parenthesis that closes the one at `from`, quotes respected; the end when none does. */
-function endOfParens(text: string, from: number): number {
-  let depth = 0;
-  for (let at = from; at < text.length; at++) {
-    const character = text.charAt(at);
-    if (character === '\\') at++;
-    else if (character === "'") {
-      const end = text.indexOf("'", at + 1);
-      if (end < 0) return text.length;
-      at = end;
-    } else if (character === '(') depth++;
-    else if (character === ')' && --depth === 0) return at + 1;
-  }
-  return text.length;
-}
-
-function endOfBraces(text: string, from: number): number {
-  let depth = 1;
-  for (let at = from; at < text.length; at++) {
-    const character = text.charAt(at);
-    if (character === '\\') at++;
-    else if (character === '{' && text.charAt(at - 1) === '$') depth++;
-    else if (character === '}' && --depth === 0) return at;
-  }
-  return text.length;
-}
-
-/** The last part of a path: `/usr/bin/wget` is `wget`. */
-export function baseName(word: string): string {
-  return word.slice(word.lastIndexOf('/') + 1);
-}
-
-/**
- * What pipelines that begin with echo or printf print, up to the first command that does more than decode. Each step is
- * charged: thousands of `| cat` behind a long text would be quadratic.
- */
-export function printedTexts(commands: readonly SimpleCommand[], budget: TextBudget): string[] {
-  const texts: string[] = [];
-  let text: string | undefined;
-  for (const { words, piped } of commands) {
-    const next = piped ? pass(words, text, budget) : printedBy(baseName(words[0] ?? ''), words.slice(1));
-    if (text !== undefined && (!piped || next === undefined)) texts.push(text);
-    text = next;
-  }
-  if (text !== undefined) texts.push(text);
-  return texts;
-}
-
-/** What a filter makes of a text. */
-function pass(words: readonly string[], text: string | undefined, budget: TextBudget): string | undefined {
-  if (text === undefined || budget.left < 0) return undefined;
-  budget.left -= text.length;
-  return filtered(baseName(words[0] ?? ''), words.slice(1), text);
-}
-
-/** What a short pipeline prints: echo or printf, then filters that only decode. */
-function printed(commands: readonly SimpleCommand[], budget: TextBudget): string | undefined {
-  let text: string | undefined;
-  for (const [index, { words, piped }] of commands.entries()) {
-    if (piped !== index > 0) return undefined;
-    text = index === 0 ? printedBy(baseName(words[0] ?? ''), words.slice(1)) : pass(words, text, budget);
-    if (text === undefined) return undefined;
-  }
-  return text?.replace(/\n+$/, '');
 }

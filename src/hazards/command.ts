@@ -1,7 +1,7 @@
 import { printedBy, unescape } from '../docker/shell-decode.js';
 import { decodeVariants } from '../docker/shell-text.js';
+import { baseName } from '../docker/shell-pipeline.js';
 import {
-  baseName,
   readShell,
   UNKNOWN,
   type SimpleCommand,
