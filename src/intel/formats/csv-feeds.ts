@@ -46,6 +46,7 @@ function* readTable(text: string, shape: Shape, run: Run): Generator<Indicator> 
   let columns: Columns | undefined;
   let width = 0;
   for (const row of csvRows(text)) {
+    if (run.failure !== undefined) return;
     if (row.kind === 'end') {
       fail(run, row.line, row.reason);
     } else if (row.kind === 'bad') {

@@ -58,6 +58,7 @@ export interface Run {
 export type Where = number | string;
 
 const PROBLEMS = 20;
+const MAX_REJECTED = 50_000;
 const SHOWN = 80;
 
 export function startRun(now: number): Run {
@@ -69,10 +70,12 @@ export function note(run: Run, where: Where, reason: string): void {
   if (run.problems.length < PROBLEMS) run.problems.push(`${place(where)}: ${reason}`);
 }
 
-/** Counts an entry that could not be read, and notes why. */
+/** Counts an entry that could not be read, and notes why. So many of them are no feed, and reading on would only cost time. */
 export function reject(run: Run, where: Where, reason: string): void {
   run.rejected++;
   note(run, where, reason);
+  if (run.rejected > MAX_REJECTED)
+    fail(run, where, `over ${MAX_REJECTED} entries cannot be read; the last one: ${reason}`);
 }
 
 /** Gives up the whole text; the first reason stays. */

@@ -23,7 +23,7 @@ function recordFormat(shape: Shape, ways: readonly JsonWay[]): Format {
     detect: ({ json, head }) => {
       const [record] = json ? firstRecords(head, ways, 1) : [];
       return record !== undefined && missingFrom(shape, (name) => Object.hasOwn(record, name)).length === 0
-        ? 2
+        ? 3
         : 0;
     },
     parse: function* (text, run) {

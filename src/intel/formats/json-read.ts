@@ -10,6 +10,7 @@ export function* jsonValues(
 ): Generator<{ pointer: string; way: JsonWay; value: unknown }> {
   let any = false;
   for (const item of walkJson(text, ways)) {
+    if (run.failure !== undefined) return;
     if (item.kind === 'end') {
       fail(run, item.pointer, item.reason);
     } else if (item.kind === 'bad') {

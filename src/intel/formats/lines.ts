@@ -8,10 +8,10 @@ export interface Line {
   readonly text: string;
 }
 
-/** The lines of a text that hold anything but white space, trimmed. One that is too long is rejected. */
+/** The lines of a text that hold anything but white space, trimmed. One that is too long is rejected; a failure ends them. */
 export function* linesOf(text: string, run: Run): Generator<Line> {
   let number = 0;
-  for (let at = 0; at < text.length;) {
+  for (let at = 0; at < text.length && run.failure === undefined;) {
     const newline = text.indexOf('\n', at);
     const end = newline < 0 ? text.length : newline;
     number++;

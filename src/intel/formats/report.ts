@@ -1,4 +1,6 @@
+import { readExceptions } from '../exceptions.js';
 import type { Indicator } from '../indicator.js';
+import { admit } from '../reserved.js';
 import { fail, type Fit, type Format, type Run } from './format.js';
 import { isHtml, textOfHtml } from './html.js';
 import { MARK, markFanged } from './refang.js';
@@ -50,6 +52,11 @@ interface Word {
   readonly version: boolean;
 }
 
+/** Whether an address or hash may stand here that was not defanged. Most words of a report are done with by this. */
+function maybeBare(word: string): boolean {
+  return /\d/.test(word) && (/[.:]/.test(word) || /[\da-f]{32}/i.test(word));
+}
+
 /** What stands between blanks, quotes, angle brackets and table lines; brackets and full stops around it left out. */
 function* wordsOf(text: string): Generator<Word> {
   if (text.length > MAX_REPORT) return;
@@ -58,7 +65,7 @@ function* wordsOf(text: string): Generator<Word> {
   const marked = markFanged(plain.replace(/\\([[\](){}._:-])/g, '$1'));
   let version = false;
   for (const [piece] of marked.matchAll(/[^\s<>"'`|\u201c\u201d\u2018\u2019\u00ab\u00bb]+/g)) {
-    if (piece.length <= MAX_WORD) {
+    if (piece.length <= MAX_WORD && (piece.includes(MARK) || maybeBare(piece))) {
       for (const part of partsOf(piece)) {
         yield { text: part.replaceAll(MARK, ''), marked: part.includes(MARK), version };
       }
@@ -95,21 +102,28 @@ const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\da-f:.]+\]|[\da-f]*:[\da-f:.]+)
 /** As it stands in prose, IPv6 has to look like a public address: `12:30::` and `add::bad` do not. */
 const BARE_ADDRESS = /^(?:\d{1,3}\.|\[?[23][\da-f]{3}:)/i;
 const MAX_ADDRESS = 64;
+const NONE = readExceptions([]).exceptions;
 const URL_HOST = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i;
 
 function valuesOf({ text, marked, version }: Word): readonly Value[] {
   if (text.length < 4) return [];
   if (HASH.test(text)) return readValue('hash', text);
   const whole = addressOf(text);
-  if (whole.length > 0) return marked || (!version && BARE_ADDRESS.test(text)) ? whole : [];
+  if (whole.length > 0)
+    return marked ? whole : version || !BARE_ADDRESS.test(text) ? [] : whole.filter(isPublic);
   const host = URL_HOST.exec(text)?.[1];
   const address = addressOf(host ?? text.split('/', 1)[0] ?? '');
-  if (!marked) return BARE_ADDRESS.test(host ?? text) ? address : [];
+  if (!marked) return BARE_ADDRESS.test(host ?? text) ? address.filter(isPublic) : [];
   // A mail address says nothing about the domain of its provider.
   if (host === undefined && text.includes('@')) return [];
   // On a server without a name, whatever it serves is the attacker's: the address is meant as well as the URL.
   if (host !== undefined || text.includes('/')) return [...readValue('url', text), ...address];
   return readValue('any', text);
+}
+
+/** Reports tell of the victim's own network, too. */
+function isPublic(value: Value): boolean {
+  return admit(value, { allow: NONE, neverBlock: NONE, allowReserved: false }) === undefined;
 }
 
 function addressOf(text: string): readonly Value[] {

@@ -56,10 +56,9 @@ const TOKEN =
 
 function tokenize(pattern: string): Token[] | string {
   const tokens: Token[] = [];
-  const scan = new RegExp(TOKEN.source, TOKEN.flags);
-  for (let at = 0; at < pattern.length; at = scan.lastIndex) {
-    scan.lastIndex = at;
-    const [text] = scan.exec(pattern) ?? [];
+  for (let at = 0; at < pattern.length; at = TOKEN.lastIndex) {
+    TOKEN.lastIndex = at;
+    const [text] = TOKEN.exec(pattern) ?? [];
     if (text === undefined) return `character ${at + 1} of the pattern is not part of any word or string`;
     const first = text.charAt(0);
     if (/\s/.test(first)) continue;

@@ -26,6 +26,7 @@ export interface Context {
 
 const MAX_VALUE = 4096;
 const MAX_THREAT = 64;
+const SHORTEST_HASH = 32;
 
 /**
  * The canonical values that a text stands for: one, or the prefixes of a range `a-b`; none when it is no value of that
@@ -100,10 +101,12 @@ const READERS: Readonly<Record<ValueKind, (text: string) => readonly Value[]>> =
   hash: readHash,
   any: (text) => {
     if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return one('url', text);
-    for (const read of [readHash, readAddress, readName]) {
-      const values = read(text);
-      if (values.length > 0) return values;
-    }
+    const hash = text.length >= SHORTEST_HASH ? readHash(text) : [];
+    if (hash.length > 0) return hash;
+    const address = /^[\d[]|:/.test(text) ? readAddress(text) : [];
+    if (address.length > 0) return address;
+    const name = readName(text);
+    if (name.length > 0) return name;
     return text.includes('/') ? one('url', text) : [];
   },
 };
