@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
-import { embeddedIpv4 } from '../intel/canonical-address.js';
 import { canonicalUrl } from '../intel/canonical-url.js';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin, wordsOf } from './addresses.js';
+import { isWithin } from './addresses.js';
+import { hitOfAddress, plainAddress } from './hits.js';
 import { isNameAllowed, type Allow } from './networks.js';
-import { hitOfIpv6, type Finding } from './resolver.js';
+import type { Finding } from './resolver.js';
 
 /** Where a request to the gateway wants to go. */
 export interface Target {
@@ -132,7 +132,7 @@ export function makeJudge(options: JudgeOptions): Judge {
         // INVARIANT: a name never leads into the host or its private networks: metadata services, the engine, this gateway.
         if (
           !trusted &&
-          isWithin(plainly(address), options.closed()) &&
+          isWithin(plainAddress(address), options.closed()) &&
           !isWithin(address, options.allow.networks)
         ) {
           reason = `${host} leads to ${text}, which is not public (egress.gateway.allow)`;
@@ -167,17 +167,4 @@ export function makeJudge(options: JudgeOptions): Judge {
         true,
       ),
   };
-}
-
-type Address = NonNullable<ReturnType<typeof parseAddress>>;
-
-/** The hit of an address as parseAddress reads it. */
-export function hitOfAddress(address: Address, index: IndicatorIndex): Hit | undefined {
-  return address.family === 4 ? index.ipv4(address.value) : hitOfIpv6(address.value, index);
-}
-
-/** An IPv6 address that stands for an IPv4 one leads where that one does. */
-function plainly(address: Address): Address {
-  const embedded = address.family === 6 ? embeddedIpv4(wordsOf(address.value)) : undefined;
-  return embedded === undefined ? address : { family: 4, value: embedded };
 }

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../policy/cidr.js';
 import type { Attempts } from './attempts.js';
-import { hitOfAddress } from './gateway-target.js';
+import { hitOfAddress } from './hits.js';
 import type { Flow } from './packet-filter.js';
 
 /** What names were resolved for whom: for the look back when an indicator comes too late. */

@@ -21,23 +21,27 @@ export interface NetworkFinder {
   of(client: string): number | undefined;
 }
 
-const FRESH = 2_000;
+/** Milliseconds for which the interfaces are not looked at again. */
+const FRESH = 500;
 
 /** A bridge has the networks of its own addresses; they may come and go with the engine's networks. */
 export function findNetworks(networks: readonly DenyNetwork[]): NetworkFinder {
   let at = Number.NEGATIVE_INFINITY;
-  let bridges = new Map<string, Network[]>();
+  let interfaces = new Map<string, Network[]>();
+  const look = (): void => {
+    interfaces = interfaceNetworks();
+    at = performance.now();
+  };
   return {
     of(client) {
       if (networks.length === 0) return undefined;
       const address = parseAddress(client);
       if (address === undefined) return undefined;
-      if (performance.now() - at > FRESH) {
-        bridges = interfaceNetworks();
-        at = performance.now();
-      }
+      const isKnown = (): boolean => [...interfaces.values()].some((own) => isWithin(address, own));
+      // A bridge shows up with its first container, whose first packet must not find it unknown.
+      if (performance.now() - at > FRESH || !isKnown()) look();
       const index = networks.findIndex(({ bridge, subnet }) =>
-        isWithin(address, bridge === undefined ? [subnet!] : (bridges.get(bridge) ?? [])),
+        isWithin(address, bridge === undefined ? [subnet!] : (interfaces.get(bridge) ?? [])),
       );
       return index < 0 ? undefined : index;
     },

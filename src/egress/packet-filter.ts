@@ -103,7 +103,10 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
   /** @returns undefined when there is no such set. */
   const read = async (set: string): Promise<Flow[] | undefined> => {
     const result = await runNft(['-j', 'list', 'set', 'inet', table, set]);
-    return result.ok ? parseFlows(result.stdout, options.history.keep / 1000) : undefined;
+    if (result.ok) return parseFlows(result.stdout, options.history.keep / 1000);
+    // Anything else says nothing about the table.
+    if (!result.message.includes('No such file or directory')) throw new Error(result.message);
+    return undefined;
   };
 
   const collect = async (): Promise<Flow[] | undefined> => {

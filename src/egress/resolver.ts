@@ -1,7 +1,8 @@
-import { embeddedIpv4, formatIpv4 } from '../intel/canonical-address.js';
+import { formatIpv4 } from '../intel/canonical-address.js';
 import { LRUCache } from 'lru-cache';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
-import { formatIpv6, wordsOf } from './addresses.js';
+import { formatIpv6 } from './addresses.js';
+import { hitOfAddress } from './hits.js';
 import { makeQuery, RCODE, writeRefusal, writeResponse, type Query, type Response } from './dns-message.js';
 import { TYPE } from './dns-record.js';
 import { askUpstream, type Upstream } from './dns-upstream.js';
@@ -143,21 +144,14 @@ function findingsIn(response: Response, asked: string, index: IndicatorIndex): F
     if (hit !== undefined) findings.push({ hit, name, address: '' });
   }
   for (const value of response.ipv4) {
-    const hit = index.ipv4(value);
+    const hit = hitOfAddress({ family: 4, value }, index);
     if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv4(value) });
   }
   for (const value of response.ipv6) {
-    const hit = hitOfIpv6(value, index);
+    const hit = hitOfAddress({ family: 6, value }, index);
     if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv6(value) });
   }
   return findings;
-}
-
-/** An IPv6 address that stands for an IPv4 one is that one. */
-export function hitOfIpv6(value: bigint, index: IndicatorIndex): Hit | undefined {
-  const words = wordsOf(value);
-  const embedded = embeddedIpv4(words);
-  return embedded === undefined ? index.ipv6(...words) : index.ipv4(embedded);
 }
 
 function addressesOf({ ipv4, ipv6 }: Response): string[] {

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../policy/cidr.js';
-import { hitOfAddress } from './gateway-target.js';
+import { hitOfAddress } from './hits.js';
 import type { Finding, Resolver } from './resolver.js';
 
 /** Resolver.lookUp for a gateway without `egress.dns`: the host's own way to resolve names. */

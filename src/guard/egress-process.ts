@@ -3,7 +3,7 @@ import type { EgressConfig } from '../config/egress-config.js';
 import { formatNetwork } from '../egress/addresses.js';
 import { formatNotice, openAttempts } from '../egress/attempts.js';
 import { collectElements, type Elements } from '../egress/elements.js';
-import { hitOfAddress } from '../egress/gateway-target.js';
+import { hitOfAddress } from '../egress/hits.js';
 import { openAnswerHistory, sweepFlows } from '../egress/history.js';
 import { openIndexFile } from '../egress/index-file.js';
 import { ownAddresses } from '../egress/networks.js';
