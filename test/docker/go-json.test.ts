@@ -7,6 +7,7 @@ import type { JsonValue } from '../../src/docker/json-value.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { renderJson } from '../../src/docker/render-json.js';
 import type { Schema } from '../../src/docker/schema.js';
+import { hold } from '../support/fuzz.js';
 
 const string: Schema = { type: 'string' };
 const nested: Schema = {
@@ -254,14 +255,16 @@ t.test('properties', async () => {
       fc.dictionary(fc.string({ unit: 'grapheme' }), tie('value'), { maxKeys: 4, noNullPrototype: false }),
     ),
   })).value;
-  fc.assert(
+  await hold(
+    'json: what is written is read again',
     fc.property(deep, (value) => {
       const text = renderJson(value as JsonValue);
       return renderJson(parseStrictJson(text)) === text;
     }),
-    { numRuns: 300 },
+    300,
   );
-  fc.assert(
+  await hold(
+    'json: decoded, written and decoded, it is the same',
     fc.property(deep, (value) => {
       const text = renderJson(value as JsonValue);
       let bytes: Uint8Array;
@@ -275,7 +278,7 @@ t.test('properties', async () => {
         new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
       );
     }),
-    { numRuns: 300 },
+    300,
   );
   const pieces = fc.constantFrom(
     '{',
@@ -305,7 +308,8 @@ t.test('properties', async () => {
     fc.uint8Array({ maxLength: 64 }),
     fc.array(pieces, { maxLength: 24 }).map((list) => encode(list.join(''))),
   );
-  fc.assert(
+  await hold(
+    'json: noise is read or refused',
     fc.property(noise, (bytes) => {
       try {
         decodeJson(bytes, schema, limits);
@@ -314,7 +318,7 @@ t.test('properties', async () => {
         return error instanceof Refusal;
       }
     }),
-    { numRuns: 2000 },
+    2000,
   );
 });
 
@@ -438,7 +442,8 @@ t.test('the short way gives what the long way gives, or nothing', async (t) => {
     found === null ||
     ((Array.isArray(found) || !('constructor' in found) || Object.hasOwn(found, 'constructor')) &&
       Object.values(found).every(bare));
-  fc.assert(
+  await hold(
+    'json: the short way gives what the long way gives',
     fc.property(body, fc.constantFrom(schema, shared), fc.constantFrom(1, 2, 3, 32), (text, type, depth) => {
       const plain = decodePlain(text, type, depth);
       if (plain === undefined) return true;
@@ -446,9 +451,10 @@ t.test('the short way gives what the long way gives, or nothing', async (t) => {
       const scanned = decodeScanned(text, type, depth);
       return renderJson(plain) === renderJson(scanned.value) && scanned.unknown.length === 0 && bare(plain);
     }),
-    { numRuns: 8_000 },
+    8_000,
   );
-  fc.assert(
+  await hold(
+    'json: what the long way refuses, the short way never takes',
     fc.property(body, (text) => {
       try {
         decodeScanned(text, schema, 32);
@@ -459,7 +465,7 @@ t.test('the short way gives what the long way gives, or nothing', async (t) => {
       }
       return true;
     }),
-    { numRuns: 4_000 },
+    4_000,
   );
   t.ok(short > 500, `${short} bodies went the short way`);
   t.ok(refused > 500, `${refused} bodies were refused`);
@@ -473,10 +479,11 @@ t.test('the short way gives what the long way gives, or nothing', async (t) => {
 t.test('written the short way or the long way, the text is the same', async (t) => {
   const any = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<JsonValue>;
   const big = 10n ** 20n;
-  fc.assert(
+  await hold(
+    'json: written the short way or the long way',
     // A bigint anywhere takes the whole value the long way.
     fc.property(any, (value) => renderJson([value, big]) === `[${renderJson(value)},${big}]`),
-    { numRuns: 1_000 },
+    1_000,
   );
   t.equal(renderJson({ a: 'null', b: [1n, null], c: -0 }), '{"a":"null","b":[1,null],"c":0}');
   for (const number of [Number.NaN, Infinity, -Infinity]) {

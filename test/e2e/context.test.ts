@@ -5,9 +5,14 @@ import { Readable } from 'node:stream';
 import { relayContext } from '../../src/capture/context/context.js';
 import { CONTEXT_LIMITS } from '../../src/capture/context/fresh.js';
 import { CASES, type ContextCase } from '../support/context-cases.js';
+import { randomContexts } from '../support/random-contexts.js';
 import { missing, send, startEngine } from '../support/engine.js';
 
 // Sends each context to a real dockerd as it is and as the guard writes it, and looks which Dockerfile won.
+
+/** Seed of the random ones; their number is bounded by what an engine does in some seconds. */
+const SEED = Number(process.env['BREAKWATER_FUZZ_SEED'] ?? 2026);
+const RANDOM = 150;
 
 const skip = missing();
 if (skip !== undefined) {
@@ -40,7 +45,8 @@ async function main(t: Test, dockerd?: string): Promise<void> {
   const engine = await startEngine(dockerd);
   t.teardown(() => engine.stop());
   let differ = 0;
-  for (const c of CASES) {
+  const cases = [...CASES, ...randomContexts(SEED, RANDOM)];
+  for (const c of cases) {
     const ours = await read(c);
     const original = c.hangs === true ? 'hangs' : await build(engine.socket, c, c.body);
     if (original !== ours.winner) differ += 1;
@@ -56,7 +62,7 @@ async function main(t: Test, dockerd?: string): Promise<void> {
   }
   t.ok(differ > 0, 'some unclear ones do differ');
   t.comment(
-    `${CASES.length} contexts on dockerd ${engine.version}, ${differ} unclear or refused ones are built otherwise`,
+    `${cases.length} contexts (random ones: seed ${SEED}) on dockerd ${engine.version}, ${differ} unclear or refused ones are built otherwise`,
   );
 }
 
