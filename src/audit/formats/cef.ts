@@ -1,0 +1,131 @@
+import { text, type Summary } from './summary.js';
+
+/*
+ * CEF (ArcSight Common Event Format, version 0) and LEEF 2.0 (QRadar): one line each. Their separators are what an
+ * attacker would put into a value to forge a field, so each is escaped where it means something, and control characters
+ * are gone everywhere.
+ */
+
+type Fields = readonly (readonly [string, string | number])[];
+
+/** `CEF:0|vendor|product|version|signature|name|severity|extension` */
+export function toCef(summary: Summary, version: string): string {
+  const header = [
+    'Breakwater',
+    'Breakwater',
+    version,
+    signature(summary),
+    summary.name,
+    String(summary.severity),
+  ];
+  const labelled: Fields = [
+    ['cs1Label', 'hazards'],
+    ['cs1', summary.hazards.join(' ')],
+    ['cs2Label', 'rule'],
+    ['cs2', summary.rule],
+    ['cs3Label', 'sources'],
+    ['cs3', summary.sources.join(' ')],
+    ['cs4Label', 'technique'],
+    ['cs4', summary.techniques.map(({ id }) => id).join(' ')],
+    ['cs5Label', 'indicator'],
+    ['cs5', summary.indicators.map(({ indicator }) => indicator).join(' ')],
+    ['cs6Label', 'container'],
+    ['cs6', summary.container.name || summary.image],
+  ];
+  const extension = [
+    ...common(summary),
+    // A label without its value would only cost room.
+    ...labelled.filter((_, index) => labelled[index - (index % 2) + 1]![1] !== ''),
+  ]
+    .filter(([, value]) => value !== '')
+    .map(([key, value]) => `${key}=${cefValue(String(value))}`)
+    .join(' ');
+  return `CEF:0|${header.map(cefHeader).join('|')}|${extension}`;
+}
+
+const cefHeader = (value: string): string => plain(value).replace(/[\\|]/g, '\\$&');
+const cefValue = (value: string): string =>
+  value
+    .replace(/[\\=]/g, '\\$&')
+    .replace(/\r\n|[\r\n]/g, '\\n')
+    .replace(CONTROL, '?');
+
+/** CEF's own names for what most records have. */
+function common(summary: Summary): Fields {
+  const { destination, event } = summary;
+  return [
+    ['rt', summary.time],
+    ['externalId', summary.id],
+    ['act', summary.verdict || text(event['action'])],
+    ['outcome', text(event['end']) || summary.code],
+    ['requestMethod', summary.method],
+    ['request', summary.operation],
+    ['src', summary.address],
+    ['spt', summary.port === 0 ? '' : summary.port],
+    ['suser', summary.user],
+    ['dst', destination.address],
+    ['dhost', destination.name],
+    ['dpt', destination.port === 0 ? '' : destination.port],
+    ['proto', destination.protocol],
+    ['cnt', summary.count],
+    ['reason', summary.code],
+    ['msg', summary.message],
+  ];
+}
+
+/** `LEEF:2.0|vendor|product|version|event id|^|key=value^key=value` */
+export function toLeef(summary: Summary, version: string): string {
+  const { destination, event } = summary;
+  const fields: Fields = [
+    ['devTime', new Date(summary.time).toISOString()],
+    ['devTimeFormat', "yyyy-MM-dd'T'HH:mm:ss.SSSX"],
+    ['cat', summary.kind],
+    ['sev', summary.severity],
+    ['src', summary.address],
+    ['srcPort', summary.port === 0 ? '' : summary.port],
+    ['usrName', summary.user],
+    ['dst', destination.address],
+    ['dstPort', destination.port === 0 ? '' : destination.port],
+    ['proto', destination.protocol],
+    ['identHostName', destination.name],
+    ['eventUid', summary.id],
+    ['action', summary.verdict || text(event['action'])],
+    ['operation', summary.operation],
+    ['sources', summary.sources.join(' ')],
+    ['hazards', summary.hazards.join(' ')],
+    ['rule', summary.rule],
+    ['technique', summary.techniques.map(({ id }) => id).join(' ')],
+    ['indicator', summary.indicators.map(({ indicator }) => indicator).join(' ')],
+    ['container', summary.container.name || summary.image],
+    ['count', summary.count],
+    ['msg', summary.message],
+  ];
+  const header = ['Breakwater', 'Breakwater', version, signature(summary)].map(leefHeader).join('|');
+  const attributes = fields
+    .filter(([, value]) => value !== '')
+    .map(([key, value]) => `${key}=${leefValue(String(value))}`)
+    .join('^');
+  return `LEEF:2.0|${header}|^|${attributes}`;
+}
+
+const leefHeader = (value: string): string => plain(value).replaceAll('|', '/');
+/** LEEF has no escape for its delimiter: the character itself is given up. */
+const leefValue = (value: string): string => plain(value).replaceAll('^', "'");
+
+/** What kind of record it is, for rules that count: `decision.deny.hazard`, `egress.attempt`. */
+function signature({ kind, verdict, code, event }: Summary): string {
+  const detail = text(event['kind']) || text(event['end']);
+  return [
+    kind === 'other' ? text(event['event']) || 'record' : kind,
+    verdict,
+    verdict === 'deny' ? code : detail,
+  ]
+    .filter((part) => part !== '')
+    .join('.');
+}
+
+/** Controls, separators that pass for line ends, and marks that turn the direction of text. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** On one line: line ends become blanks, other controls question marks. */
+export const plain = (value: string): string => value.replace(/[\r\n]+/g, ' ').replace(CONTROL, '?');

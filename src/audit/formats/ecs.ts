@@ -1,0 +1,113 @@
+import { number, text, type Summary } from './summary.js';
+
+/** Elastic Common Schema 8.17: one document for each record; what ECS has no field for stands below `breakwater`. */
+const VERSION = '8.17.0';
+
+const CATEGORIES: Readonly<Record<Summary['kind'], readonly string[]>> = {
+  decision: ['api'],
+  outcome: ['api'],
+  egress: ['network', 'intrusion_detection'],
+  alert: ['intrusion_detection'],
+  other: ['configuration'],
+};
+
+export function toEcs(summary: Summary, version: string): object {
+  const { kind, event, destination, container, indicators } = summary;
+  const denied = (summary.verdict === 'deny' && event['enforced'] !== false) || event['action'] === 'blocked';
+  const status = number(event['status']);
+  const failed = denied || (kind === 'outcome' && (status === 0 || status >= 400));
+  return prune({
+    '@timestamp': new Date(summary.time).toISOString(),
+    ecs: { version: VERSION },
+    message: summary.message,
+    tags: summary.hazards.map((hazard) => hazard.split(':', 1)[0]),
+    event: {
+      id: summary.id,
+      sequence: summary.seq,
+      kind: kind === 'alert' || indicators.length > 0 ? 'alert' : 'event',
+      category: CATEGORIES[kind],
+      type: [typeOf(summary, denied)],
+      outcome: failed ? 'failure' : 'success',
+      action: summary.operation || text(event['event']),
+      code: summary.code,
+      reason: summary.reason,
+      severity: summary.severity,
+      dataset: 'breakwater.audit',
+      module: 'breakwater',
+      ...(kind === 'outcome' ? { duration: Math.round(number(event['duration']) * 1e6) } : {}),
+    },
+    observer: { vendor: 'Breakwater', product: 'Breakwater', type: 'proxy', version },
+    rule: { id: summary.rule, ruleset: text(event['policy']) },
+    source: {
+      ip: summary.address,
+      port: summary.port,
+      ...(kind === 'outcome' ? { bytes: number(event['bytesIn']) } : {}),
+    },
+    destination: {
+      ip: destination.address,
+      domain: destination.name,
+      port: destination.port,
+      ...(kind === 'outcome' ? { bytes: number(event['bytesOut']) } : {}),
+    },
+    network: { transport: destination.protocol },
+    user: { name: summary.user, roles: summary.sources },
+    http: {
+      request: { id: summary.call, method: summary.method },
+      ...(kind === 'outcome' ? { response: { status_code: status } } : {}),
+    },
+    container: { id: container.id, name: container.name, image: { name: container.image || summary.image } },
+    threat: {
+      technique: {
+        id: summary.techniques.map(({ id }) => id),
+        name: summary.techniques.map(({ name }) => name),
+      },
+      ...(indicators[0] === undefined
+        ? {}
+        : {
+            framework: 'MITRE ATT&CK',
+            indicator: {
+              type: INDICATOR_TYPES[indicators[0].type] ?? 'unknown',
+              name: indicators[0].indicator,
+              provider: indicators[0].feed,
+              confidence: level(indicators[0].confidence),
+              description: indicators[0].threat,
+            },
+          }),
+    },
+    breakwater: event,
+  });
+}
+
+function typeOf({ kind, event, verdict }: Summary, denied: boolean): string {
+  if (denied) return 'denied';
+  if (kind === 'decision') return verdict === 'deny' ? 'info' : 'allowed';
+  if (kind === 'egress') return event['kind'] === 'attempt' ? 'connection' : 'info';
+  return kind === 'outcome' ? 'end' : 'info';
+}
+
+/** Names of STIX cyber observables, as ECS has them. */
+const INDICATOR_TYPES: Readonly<Record<string, string>> = {
+  ipv4: 'ipv4-addr',
+  ipv6: 'ipv6-addr',
+  domain: 'domain-name',
+  url: 'url',
+  hash: 'file',
+};
+
+const level = (confidence: number): string =>
+  confidence >= 70 ? 'High' : confidence >= 40 ? 'Medium' : confidence > 0 ? 'Low' : 'Not Specified';
+
+type Value = unknown;
+
+/** Without what is empty: an address field that holds "" is refused by the mapping. */
+function prune(value: Value): object {
+  const kept = Object.entries(value as Record<string, Value>).flatMap(([key, one]): [string, Value][] => {
+    if (key === 'breakwater') return [[key, one]];
+    if (one === '' || one === undefined || (key === 'port' && one === 0)) return [];
+    if (Array.isArray(one)) return one.length === 0 ? [] : [[key, one]];
+    if (typeof one !== 'object' || one === null) return [[key, one]];
+    const inner = prune(one);
+    return Object.keys(inner).length === 0 ? [] : [[key, inner]];
+  });
+  return Object.fromEntries(kept);
+}

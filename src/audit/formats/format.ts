@@ -1,0 +1,53 @@
+import { toCef, toLeef } from './cef.js';
+import { toEcs } from './ecs.js';
+import { toGelf } from './gelf.js';
+import { toOcsf } from './ocsf.js';
+import { summarize, type Summary, type TrailEvent } from './summary.js';
+
+/** Who sends: what formats say of the sender. */
+export interface Sender {
+  /** Version of Breakwater. */
+  readonly version: string;
+  readonly host: string;
+}
+
+/** A record in a format of a SIEM. */
+export interface Message {
+  /** Stable: the same whenever the same record is sent. */
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  /** 0 to 10. */
+  readonly severity: number;
+  /** One line: JSON, or the format's own. */
+  readonly text: string;
+}
+
+type Formatter = (summary: Summary, sender: Sender) => readonly string[];
+
+/** The formats by name. */
+const FORMATTERS = {
+  breakwater: ({ event }) => [JSON.stringify(event)],
+  ocsf: (summary, { version }) => toOcsf(summary, version).map((one) => JSON.stringify(one)),
+  ecs: (summary, { version }) => [JSON.stringify(toEcs(summary, version))],
+  cef: (summary, { version }) => [toCef(summary, version)],
+  leef: (summary, { version }) => [toLeef(summary, version)],
+  gelf: (summary, { host }) => [JSON.stringify(toGelf(summary, host))],
+} as const satisfies Readonly<Record<string, Formatter>>;
+
+export type FormatName = keyof typeof FORMATTERS;
+
+export const FORMATS = Object.keys(FORMATTERS) as FormatName[];
+
+/** A record as messages of a format: mostly one; OCSF has a finding for each indicator besides. */
+export function formatRecord(format: FormatName, event: TrailEvent, sender: Sender): Message[] {
+  const summary = summarize(event);
+  const { id, time, severity } = summary;
+  const formatter: Formatter = FORMATTERS[format];
+  return formatter(summary, sender).map((text, index) => ({
+    id: index === 0 ? id : `${id}.f${index}`,
+    time,
+    severity,
+    text,
+  }));
+}

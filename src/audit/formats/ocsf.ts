@@ -1,0 +1,170 @@
+import { number, text, type Summary, type SummaryIndicator } from './summary.js';
+
+/*
+ * OCSF 1.8 (schema.ocsf.io): API Activity 6003 for what was decided and how it ended, Network Activity 4001 for what
+ * was blocked on the wire, Detection Finding 2004 for indicators and alerts, Base Event 0 for the trail's own records.
+ */
+
+const VERSION = '1.8.0';
+
+interface OcsfClass {
+  readonly category_uid: number;
+  readonly class_uid: number;
+  readonly activity_id: number;
+}
+
+/** API Activity: Create 1, Read 2, Update 3, Delete 4, Other 99; by what Docker's methods do. */
+const ACTIVITIES: Readonly<Record<string, number>> = { GET: 2, HEAD: 2, POST: 99, PUT: 3, DELETE: 4 };
+
+export function toOcsf(summary: Summary, version: string): object[] {
+  switch (summary.kind) {
+    case 'decision':
+    case 'outcome':
+      return [apiActivity(summary, version), ...findings(summary, version)];
+    case 'egress':
+      return text(summary.event['kind']) === 'attempt'
+        ? [networkActivity(summary, version), ...findings(summary, version)]
+        : [finding(summary, version, summary.id, summary.indicators[0])];
+    case 'alert':
+      return [finding(summary, version, summary.id, undefined)];
+    case 'other':
+      return [base(summary, version, { category_uid: 0, class_uid: 0, activity_id: 99 }, summary.id)];
+  }
+}
+
+function base(summary: Summary, version: string, type: OcsfClass, uid: string): object {
+  return {
+    ...type,
+    type_uid: type.class_uid * 100 + type.activity_id,
+    time: summary.time,
+    severity_id: SEVERITIES[summary.severity] ?? 1,
+    message: summary.message,
+    metadata: {
+      version: VERSION,
+      uid,
+      sequence: summary.seq,
+      correlation_uid: summary.call,
+      event_code: text(summary.event['event']),
+      product: { name: 'Breakwater', vendor_name: 'Breakwater', version },
+      profiles: ['security_control', 'osint', 'container'],
+    },
+    unmapped: summary.event,
+  };
+}
+
+/** Severity 0 to 10 as Informational 1, Low 2, Medium 3, High 4, Critical 5. */
+const SEVERITIES = [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5];
+
+function apiActivity(summary: Summary, version: string): object {
+  const activity_id = /^(Container|Image|Volume|Network|Service|Secret|Config|Plugin)Create$/.test(
+    summary.operation,
+  )
+    ? 1
+    : (ACTIVITIES[summary.method] ?? 99);
+  const denied = summary.verdict === 'deny' && summary.event['enforced'] !== false;
+  const status = number(summary.event['status']);
+  return {
+    ...base(summary, version, { category_uid: 6, class_uid: 6003, activity_id }, summary.id),
+    status_id: summary.kind === 'outcome' ? (status > 0 && status < 400 ? 1 : 2) : denied ? 2 : 1,
+    status_code: summary.kind === 'outcome' ? String(status) : summary.code,
+    // security_control: Allowed 1, Denied 2, Observed 3; dispositions Allowed 1, Blocked 2, Logged 17.
+    ...(summary.kind === 'outcome'
+      ? {}
+      : {
+          action_id: denied ? 2 : summary.verdict === 'deny' ? 3 : 1,
+          disposition_id: denied ? 2 : summary.verdict === 'deny' ? 17 : 1,
+          firewall_rule: { uid: summary.rule, version: text(summary.event['policy']) },
+        }),
+    actor: {
+      user: { name: summary.user, groups: summary.sources.map((name) => ({ name })) },
+      session: { uid: summary.call },
+    },
+    api: {
+      operation: summary.operation || 'unknown',
+      version: text(summary.event['apiVersion']),
+      request: { uid: summary.call },
+      service: { name: 'Docker Engine API' },
+    },
+    http_request: { http_method: summary.method, uid: summary.call },
+    src_endpoint: { ip: summary.address, port: summary.port, name: summary.listener },
+    container: { image: { name: summary.image } },
+    attacks: attacks(summary),
+  };
+}
+
+function networkActivity(summary: Summary, version: string): object {
+  const blocked = summary.event['action'] === 'blocked';
+  // Refuse 5, Traffic 6.
+  const type = { category_uid: 4, class_uid: 4001, activity_id: blocked ? 5 : 6 };
+  const { container, destination } = summary;
+  return {
+    ...base(summary, version, type, summary.id),
+    action_id: blocked ? 2 : 3,
+    disposition_id: blocked ? 2 : 17,
+    count: summary.count,
+    start_time: Date.parse(text(summary.event['first'])) || summary.time,
+    end_time: Date.parse(text(summary.event['last'])) || summary.time,
+    src_endpoint: { ip: summary.address, container: containerOf(summary), name: container.name },
+    dst_endpoint: { ip: destination.address, hostname: destination.name, port: destination.port },
+    connection_info: { protocol_name: destination.protocol, direction_id: 2 },
+    container: containerOf(summary),
+    osint: summary.indicators.map(osint),
+    attacks: attacks(summary),
+  };
+}
+
+/** One finding for each indicator; their ids follow from the record's. */
+function findings(summary: Summary, version: string): object[] {
+  return summary.indicators.map((indicator, index) =>
+    finding(summary, version, `${summary.id}.f${index + 1}`, indicator),
+  );
+}
+
+function finding(
+  summary: Summary,
+  version: string,
+  uid: string,
+  indicator: SummaryIndicator | undefined,
+): object {
+  const denied = summary.verdict === 'deny' || summary.event['action'] === 'blocked';
+  return {
+    ...base(summary, version, { category_uid: 2, class_uid: 2004, activity_id: 1 }, uid),
+    finding_info: {
+      uid,
+      title:
+        indicator === undefined
+          ? summary.name
+          : `${summary.name}: listed ${indicator.type} ${indicator.indicator}`,
+      desc: summary.message,
+      created_time: summary.time,
+      attacks: attacks(summary),
+    },
+    status_id: 1,
+    action_id: denied ? 2 : 3,
+    disposition_id: denied ? 2 : 17,
+    is_alert: true,
+    resources: [{ name: summary.container.name || summary.image, type: 'container' }],
+    container: containerOf(summary),
+    osint: indicator === undefined ? [] : [osint(indicator)],
+  };
+}
+
+const containerOf = ({ container, image }: Summary): object => ({
+  uid: container.id,
+  name: container.name,
+  image: { name: container.image || image },
+});
+
+/** Types of the osint object: IP Address 1, Domain 2, Hash 4, URL 5, Other 99. */
+const OSINT: Readonly<Record<string, number>> = { ipv4: 1, ipv6: 1, domain: 2, hash: 4, url: 5 };
+
+const osint = (indicator: SummaryIndicator): object => ({
+  type_id: OSINT[indicator.type] ?? 99,
+  value: indicator.indicator,
+  vendor_name: indicator.feed,
+  confidence_id: indicator.confidence >= 67 ? 3 : indicator.confidence >= 34 ? 2 : 1,
+  desc: indicator.threat,
+});
+
+const attacks = ({ techniques }: Summary): object[] =>
+  techniques.map(({ id, name }) => ({ version: '16', technique: { uid: id, name } }));

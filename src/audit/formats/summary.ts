@@ -1,0 +1,197 @@
+import { HAZARDS, type HazardKind } from '../../hazards/catalogue.js';
+import { TECHNIQUES } from './techniques.js';
+
+/** One record of the audit trail, decoded. What it holds is not to be trusted: it may come from a file. */
+export type TrailEvent = Readonly<Record<string, unknown>>;
+
+/** An indicator that a record speaks of. */
+export interface SummaryIndicator {
+  readonly indicator: string;
+  readonly type: string;
+  readonly feed: string;
+  readonly confidence: number;
+  readonly threat: string;
+  readonly where: string;
+  readonly value: string;
+}
+
+export interface Technique {
+  /** `T1610` */
+  readonly id: string;
+  readonly name: string;
+}
+
+/** What is common to all formats: one reading of a record, which each of them puts into its own words. */
+export interface Summary {
+  readonly event: TrailEvent;
+  /** Stable: the same record has the same id whenever it is sent. */
+  readonly id: string;
+  readonly seq: number;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly kind: 'decision' | 'outcome' | 'egress' | 'alert' | 'other';
+  /** Short and the same for all records of one sort: `ContainerCreate denied`. */
+  readonly name: string;
+  /** A sentence for people. */
+  readonly message: string;
+  /** 0 (nothing) to 10 (act now). */
+  readonly severity: number;
+  readonly verdict: 'allow' | 'deny' | '';
+  readonly call: string;
+  readonly operation: string;
+  readonly method: string;
+  readonly sources: readonly string[];
+  readonly address: string;
+  readonly port: number;
+  readonly listener: string;
+  /** First name of the client's certificate. */
+  readonly user: string;
+  readonly hazards: readonly string[];
+  readonly techniques: readonly Technique[];
+  readonly indicators: readonly SummaryIndicator[];
+  readonly rule: string;
+  readonly code: string;
+  readonly reason: string;
+  readonly image: string;
+  readonly container: { readonly id: string; readonly name: string; readonly image: string };
+  readonly destination: {
+    readonly address: string;
+    readonly name: string;
+    readonly port: number;
+    readonly protocol: string;
+  };
+  readonly count: number;
+}
+
+const KINDS: ReadonlyMap<string, HazardKind> = new Map(HAZARDS.map((hazard) => [hazard.kind, hazard]));
+
+/** Reads a record; what is missing or of another type is empty. */
+export function summarize(event: TrailEvent): Summary {
+  const client = object(event['client']);
+  const container = object(event['container']);
+  const facts = object(event['facts']);
+  const hazards = texts(event['hazards']);
+  const base: Omit<Summary, 'name' | 'message' | 'severity' | 'techniques'> = {
+    event,
+    id: text(event['id']),
+    seq: number(event['seq']),
+    time: time(event['time']),
+    kind: KNOWN.find((kind) => kind === event['event']) ?? 'other',
+    verdict: event['verdict'] === 'allow' || event['verdict'] === 'deny' ? event['verdict'] : '',
+    call: text(event['call']),
+    operation: text(event['operation']),
+    method: text(event['method']),
+    sources: texts(event['sources']),
+    address: text(client['address']) || text(event['address']),
+    port: number(client['port']),
+    listener: text(client['listener']),
+    user: texts(client['certificate'])[0] ?? '',
+    hazards,
+    indicators: indicatorsOf(event),
+    rule: text(event['rule']),
+    code: text(event['code']),
+    reason: text(event['reason']),
+    image: text(facts['image']) || text(container['image']),
+    container: { id: text(container['id']), name: text(container['name']), image: text(container['image']) },
+    destination: {
+      address: text(event['destination']),
+      name: text(event['name']),
+      port: number(event['port']),
+      protocol: text(event['protocol']),
+    },
+    count: Math.max(1, number(event['count'])),
+  };
+  return { ...base, ...WORDS[base.kind](base), techniques: techniquesOf(base) };
+}
+
+const KNOWN = ['decision', 'outcome', 'egress', 'alert'] as const;
+
+type Base = Omit<Summary, 'name' | 'message' | 'severity' | 'techniques'>;
+type Words = Pick<Summary, 'name' | 'message' | 'severity'>;
+
+const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
+  decision(base) {
+    const what = base.operation || 'unreadable request';
+    const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
+    if (base.verdict === 'allow') {
+      const severity = base.indicators.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
+      return { name: `${what} allowed`, message: `${what} by ${by} allowed by rule ${base.rule}`, severity };
+    }
+    const severity = base.indicators.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
+    return { name: `${what} denied`, message: `${what} by ${by} denied: ${base.reason}`, severity };
+  },
+  outcome(base) {
+    const status = number(base.event['status']);
+    const end = text(base.event['end']);
+    const message = `${base.operation || 'request'} ended: ${end}, status ${status}`;
+    return { name: `${base.operation || 'request'} ended`, message, severity: status >= 500 ? 4 : 1 };
+  },
+  egress(base) {
+    const { destination, container, address, count, event } = base;
+    const to = `${destination.name || destination.address} port ${destination.port}`;
+    const from = container.name === '' ? address || 'the host' : `container ${container.name}`;
+    const kind = text(event['kind']);
+    const message = text(event['message']);
+    if (kind === 'notice') return { name: 'Outbound notice', message, severity: 4 };
+    if (kind === 'response') {
+      return {
+        name: 'Container dealt with',
+        message: `${text(event['action'])} of ${from}: ${message}`,
+        severity: 8,
+      };
+    }
+    if (kind === 'sweep') {
+      return {
+        name: 'Earlier contact to a listed host',
+        message: `${from} was in contact with ${to}`,
+        severity: 9,
+      };
+    }
+    const blocked = event['action'] === 'blocked';
+    const name = blocked ? 'Outbound connection blocked' : 'Outbound connection to a listed host';
+    return { name, message: `${from} tried to reach ${to}, ${count} times`, severity: blocked ? 8 : 9 };
+  },
+  alert: (base) => ({ name: 'Alert', message: text(base.event['message']), severity: 7 }),
+  other(base) {
+    const name = `Audit ${text(base.event['event']) || 'record'}`;
+    const kind = text(base.event['kind']);
+    return { name, message: kind === '' ? name : `${name}: ${kind}`, severity: kind === '' ? 0 : 5 };
+  },
+};
+
+/** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
+function techniquesOf({ hazards, indicators, kind }: Base): Technique[] {
+  const ids = new Set<string>();
+  for (const hazard of hazards) {
+    for (const id of KINDS.get(hazard.split(':', 1)[0]!)?.attack?.split(' ') ?? []) ids.add(id);
+  }
+  if (kind === 'egress' && indicators.length > 0) ids.add('T1071');
+  return [...ids].map((id) => ({ id, name: TECHNIQUES[id] ?? id }));
+}
+
+function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
+  const list = Array.isArray(event['indicators']) ? (event['indicators'] as unknown[]).map(object) : [];
+  const own = text(event['indicator']) === '' ? [] : [event];
+  return [...list, ...own].map((one) => ({
+    indicator: text(one['indicator']),
+    type: text(one['type']),
+    feed: text(one['feed']),
+    confidence: number(one['confidence']),
+    threat: text(one['threat']),
+    where: text(one['where']),
+    value: text(one['value']),
+  }));
+}
+
+const object = (value: unknown): TrailEvent =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as TrailEvent) : {};
+export const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const texts = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+export const number = (value: unknown): number =>
+  typeof value === 'number' && Number.isFinite(value) ? value : 0;
+
+function time(value: unknown): number {
+  const ms = Date.parse(text(value));
+  return Number.isNaN(ms) ? 0 : ms;
+}
