@@ -1,4 +1,5 @@
 import { CONTEXT_LIMITS, relayContext } from '../capture/context/context.js';
+import type { ContextWatch } from '../capture/context/fresh.js';
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
@@ -35,6 +36,7 @@ export function uploadContext(
   guard: GuardState,
   exchange: Exchange,
   call: Call,
+  watch: ContextWatch | undefined,
   onRefused: (status: number) => void,
   onCut: (end: End) => void,
 ): ContextUpload {
@@ -43,6 +45,7 @@ export function uploadContext(
     dockerfile: dockerfile?.type === 'string' ? dockerfile.value : '',
     limits: { ...CONTEXT_LIMITS, inflated: guard.limits.context },
     idle: guard.limits.bodyIdle,
+    watch,
   });
   Object.defineProperty(relay.output, 'bytes', { get: () => relay.bytesIn });
   let released = false;

@@ -1,12 +1,14 @@
 import type { DecisionEvent } from '../audit/event.js';
+import { watchIndicators } from '../capture/context/watch.js';
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
 import { Refusal } from '../docker/refusal.js';
 import { inspect } from '../hazards/inspect.js';
-import { formatHazard, type Inspection } from '../hazards/inspection.js';
-import type { PolicySnapshot } from '../config/policy-store.js';
+import { formatHazard, type Inspection, type Seen } from '../hazards/inspection.js';
+import type { IndicatorIndex } from '../intel/indicator.js';
+import type { CompiledPolicy } from '../policy/compiled.js';
 import { decide } from '../policy/decide.js';
 import type { Verdict } from '../policy/verdict.js';
 import { captureBody } from './body.js';
@@ -55,16 +57,17 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   const client =
     reading.bearerToken === '' ? exchange.client : withToken(exchange.client, reading.bearerToken);
   const call = readCall(reading, body, exchange.id, client, guard.limits);
-  // One snapshot for the whole call: a reload in between must not mix two policies.
-  const snapshot = guard.policy.current();
+  // One snapshot for the whole call: a reload in between must not mix two policies, or two states of the feeds.
+  const { policy, revision } = guard.policy.current();
+  const grounds: Grounds = { policy, revision, index: guard.feeds.current().index };
   if (carriesContext(call)) {
-    judgeBuild(guard, exchange, call, snapshot);
+    judgeBuild(guard, exchange, call, grounds);
     return;
   }
-  const judgement = consider(call, snapshot);
+  const judgement = consider(call, grounds);
   const binds = hostPathsOf(judgement.inspection);
   if (binds.length > 0 && judgement.passes && guard.engineIsLocal) {
-    void judgeResolved(guard, exchange, call, binds, snapshot);
+    void judgeResolved(guard, exchange, call, binds, grounds);
   } else {
     record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
   }
@@ -76,11 +79,11 @@ async function judgeResolved(
   exchange: Exchange,
   call: Call,
   binds: readonly string[],
-  snapshot: PolicySnapshot,
+  grounds: Grounds,
 ): Promise<void> {
   try {
     const resolved = { ...call, hostPaths: await resolveHostPaths(binds) };
-    record(guard, exchange, consider(resolved, snapshot), (sent) => send(guard, exchange, sent));
+    record(guard, exchange, consider(resolved, grounds), (sent) => send(guard, exchange, sent));
   } catch (error) {
     deny(guard, exchange, error);
   }
@@ -90,6 +93,13 @@ function hostPathsOf({ hazards }: Inspection): string[] {
   return hazards
     .filter(({ kind, argument }) => kind === 'bind' && argument.startsWith('/'))
     .map(({ argument }) => argument);
+}
+
+/** What a call is judged by. */
+interface Grounds {
+  readonly policy: CompiledPolicy;
+  readonly revision: string;
+  readonly index: IndicatorIndex;
 }
 
 /** A call with what was found out about it and what policy says. */
@@ -104,11 +114,12 @@ interface Judgement {
   readonly passes: boolean;
 }
 
-/** inspect → decide → rewrite. */
-function consider(call: Call, { policy, revision }: PolicySnapshot): Judgement {
+/** inspect → decide → rewrite. A rewritten call is inspected in the same way. */
+function consider(call: Call, { policy, revision, index }: Grounds, seen?: Seen): Judgement {
   const sources = sourcesFor(policy, call.client);
-  const inspection = inspect(call);
-  const verdict = decide(policy, call, sources, inspection);
+  const look = (one: Call): Inspection => inspect(one, index, seen);
+  const inspection = look(call);
+  const verdict = decide(policy, call, sources, inspection, look);
   const passes = verdict.effect === 'allow' || verdict.observe;
   return { call, sources, inspection, verdict, revision, sent: verdict.call ?? call, passes };
 }
@@ -181,9 +192,9 @@ function carriesContext({ operation, body, query }: Call): boolean {
  * is read. Then the context goes to the engine as it is understood, in constant memory, without its end; the engine
  * builds nothing before that. The verdict on the whole releases the end, or destroys the engine's connection.
  */
-function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot: PolicySnapshot): void {
+function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, grounds: Grounds): void {
   const body = call.body as Extract<Call['body'], { kind: 'stream' }>;
-  const first = consider({ ...call, body: { ...body, context: 'pending' } }, snapshot);
+  const first = consider({ ...call, body: { ...body, context: 'pending' } }, grounds);
   if (!first.passes || tooMany(guard)) {
     record(guard, exchange, first, () => refuse(guard, exchange, TOO_MANY));
     return;
@@ -204,20 +215,21 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, snapshot:
     deny(guard, exchange, error);
   };
   const onCut = (end: End): void => refuseUnread(end === 'shutdown' ? STOPPING : CUT);
-  const upload = uploadContext(guard, exchange, first.sent, onRefused, onCut);
+  const watch = watchIndicators(grounds.index);
+  const upload = uploadContext(guard, exchange, first.sent, watch, onRefused, onCut);
   const stop = (refusal: Refusal): void => {
     upload.destroy();
     refuse(guard, exchange, refusal);
   };
   const judgeWhole = (context: ContextReading): void => {
     if (decided) return;
-    let whole = consider({ ...call, body: { ...body, context } }, snapshot);
+    let whole = consider({ ...call, body: { ...body, context } }, grounds, watch);
     // The head of the request is with the engine already: another rule's rewrite would come too late.
     const same = sameHead(whole.sent, first.sent);
-    if (!same && snapshot.policy.observe) whole = sentAs(first, whole);
+    if (!same && grounds.policy.observe) whole = sentAs(first, whole);
     decided = true;
     const pass = (): void => {
-      if (same || snapshot.policy.observe) upload.release();
+      if (same || grounds.policy.observe) upload.release();
       else stop(OTHER_REWRITE);
     };
     record(guard, exchange, whole, pass, stop);
@@ -304,6 +316,7 @@ function decisionEvent({ call, sources, inspection, verdict, revision }: Judgeme
     params: call.path,
     facts: inspection.facts,
     hazards: inspection.hazards.map(formatHazard),
+    ...(inspection.sightings !== undefined && { indicators: inspection.sightings }),
     verdict: verdict.effect,
     enforced: !verdict.observe,
     rule: verdict.rule,

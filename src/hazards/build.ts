@@ -65,6 +65,8 @@ function inspectContext({ body, query }: Call, found: Findings): void {
   stateSize(context, body.kind === 'stream' && body.present, found);
   if (context === undefined || context.unclear.length > 0) {
     stateUnreadDockerfile(found);
+    const content = context?.dockerfile?.content;
+    if (content !== undefined) found.dockerfile = { content, reading: { clear: false, reason: '' } };
     if (context !== undefined) state(found, 'build.unclear', context.unclear);
     if (context !== undefined || body.kind !== 'stream' || body.present) raise(found, 'opaque', 'context');
     return;
@@ -79,6 +81,7 @@ function inspectContext({ body, query }: Call, found: Findings): void {
     target: query['target']?.type === 'string' ? query['target'].value : '',
     platform: query['platform']?.type === 'string' ? query['platform'].value : '',
   });
+  found.dockerfile = { content: context.dockerfile.content, reading };
   inspectDockerfile(reading, found);
 }
 

@@ -42,7 +42,7 @@ export const HAZARDS = [
     kind: 'opaque',
     argument: 'text',
     title: 'Content that was not inspected',
-    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `dockerfile` (does not parse, or engines read it differently), `command` (a command too deep or too large to decode), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`, `rollback` (a service’s earlier specification).',
+    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `dockerfile` (does not parse, or engines read it differently), `command` (a command too deep or too large to decode), `text` (texts too deep, too large or too many to be searched for the indicators of threat feeds), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`, `rollback` (a service’s earlier specification).',
     attack: 'T1610 T1612',
     permit: 'opaque:context',
   },
@@ -60,6 +60,14 @@ export const HAZARDS = [
     lets: 'A legacy link registers the name `own/peer` for the container `peer`: a rule that looks at `own` then acts on another container. The argument is the name as given.',
     attack: 'T1609',
     permit: 'link-alias:ci-app/db',
+  },
+  {
+    kind: 'indicator',
+    argument: 'text',
+    title: 'An address, domain, URL or hash that a threat feed lists',
+    lets: 'Somewhere in the call (an image, a command, a variable, a label, the Dockerfile, a file of the build context …) stands an indicator of compromise: a server that attackers use, or malware itself. The container or the daemon would be led there. The argument is the listed value: `c2.example` also where the call says `a.c2.example`, a prefix where an address of it was found. Feeds and their actions are in the section `feeds` of the configuration; an indicator that only alerts is no hazard, it is on record in the audit trail.',
+    attack: 'T1105 T1071 T1496',
+    permit: 'indicator:pool.miner.example',
   },
   {
     kind: 'registry-credentials',

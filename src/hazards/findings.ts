@@ -1,3 +1,4 @@
+import type { DockerfileReading } from '../docker/dockerfile/model.js';
 import type { FACTS, FactName, Kind, PlainKind } from './catalogue.js';
 import type { FactValue, Hazard, Inspection } from './inspection.js';
 
@@ -17,6 +18,8 @@ export interface Findings {
   readonly seen: Set<string>;
   /** See Call. */
   hostPaths?: Readonly<Record<string, string>>;
+  /** The Dockerfile of the build's context, for indicators. */
+  dockerfile?: { readonly content: Uint8Array; readonly reading: DockerfileReading };
   /** See Inspection. */
   pending?: readonly FactName[];
 }

@@ -1,6 +1,8 @@
 import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../docker/json-value.js';
 import { credentialHosts } from '../docker/registry-auth.js';
+import type { IndicatorIndex } from '../intel/indicator.js';
+import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
@@ -18,7 +20,8 @@ import {
   inspectSearch,
   inspectTag,
 } from './images.js';
-import type { Inspection } from './inspection.js';
+import { inspectIndicators, isEmptyIndex } from './indicators.js';
+import type { Inspection, Seen } from './inspection.js';
 import { asObject, asString } from './judge.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
@@ -126,6 +129,8 @@ const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
 /** Credentials in them are sent to a registry by the daemon: words of the caller's choice, from the host. */
 const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
 
+const NOTHING_SEEN: Seen = Object.freeze({ sightings: Object.freeze([]), blown: false });
+
 /** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
 function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
@@ -135,12 +140,21 @@ function isLinkAlias(call: Call, name: string): boolean {
  * Turns a call into its facts and hazards. Pure: no state, no I/O. It does not throw on a Call that the reader
  * made, and values of a wrong type are read as absent where Go refuses them.
  * INVARIANT: every unknown field of the call is a hazard.
+ *
+ * @param index what is listed; with an empty one nothing is looked for.
+ * @param seen what was seen of the build context of the call while it went by.
  */
-export function inspect(call: Call): Inspection {
+export function inspect(
+  call: Call,
+  index: IndicatorIndex = EMPTY_INDEX,
+  seen: Seen = NOTHING_SEEN,
+): Inspection {
   const inspector = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
   const hijack = call.operation.response === 'hijack';
+  const looks = !isEmptyIndex(index);
   if (
+    !looks &&
     inspector === undefined &&
     call.unknown.length === 0 &&
     !hijack &&
@@ -163,6 +177,13 @@ export function inspect(call: Call): Inspection {
     }
   }
   inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
+  const sightings = looks ? inspectIndicators(call, found, index, seen) : NOTHING_SEEN.sightings;
   const { facts, hazards, pending } = found;
-  return pending === undefined ? { facts, hazards } : { facts, hazards, pending };
+  if (pending === undefined && sightings.length === 0) return { facts, hazards };
+  return {
+    facts,
+    hazards,
+    ...(pending !== undefined && { pending }),
+    ...(sightings.length > 0 && { sightings }),
+  };
 }

@@ -1,3 +1,5 @@
+import type { Sighting } from '../intel/indicator.js';
+
 /**
  * A hazard: something a call would do that an allow does not imply. `kind` is one of the closed list in
  * `catalogue.ts`; `argument` is `""` for kinds without one. Written `kind` or `kind:argument`.
@@ -19,6 +21,15 @@ export interface Inspection {
    * only whether it is worth reading on; it lets nothing take effect.
    */
   readonly pending?: readonly string[];
+  /** Listed indicators that the call names, those that only alert too; absent when there are none. */
+  readonly sightings?: readonly Sighting[];
+}
+
+/** What was seen of a build context while it went by. */
+export interface Seen {
+  readonly sightings: readonly Sighting[];
+  /** Not all of it was searched that should have been. */
+  readonly blown: boolean;
 }
 
 /** `kind` or `kind:argument`. */

@@ -89,6 +89,7 @@ export const HAZARD_CASES: readonly HazardCase[] = [
   build('opaque', 'opaque:context', 't=x', { body: twice }),
   step('opaque', 'opaque:dockerfile', 'FROM alpine\nNOVEL x\n', { otherExample: true }),
   step('opaque', 'opaque:command', `FROM alpine\nRUN echo ${'$('.repeat(9)}true${')'.repeat(9)}\n`, {
+    beside: ['opaque:text'],
     otherExample: true,
   }),
   build('opaque', 'opaque:buildkit', 'version=2&session=s1', {
@@ -137,6 +138,7 @@ export const HAZARD_CASES: readonly HazardCase[] = [
   call('link-alias', 'link-alias:ci-app/db', 'ContainerExec', 'POST /v1.41/containers/ci-app/db/exec', {
     body: { Cmd: ['id'] },
   }),
+  create('indicator', 'indicator:pool.miner.example', {}, { Env: ['POOL=eu.pool.miner.example:3333'] }),
   call(
     'registry-credentials',
     'registry-credentials:registry.example.com',

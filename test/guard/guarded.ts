@@ -18,6 +18,8 @@ export interface AuditLine {
   readonly hazards: readonly string[];
   readonly client: { readonly address: string; readonly listener: string };
   readonly sources: readonly string[];
+  readonly indicators?: readonly Readonly<Record<string, unknown>>[];
+  readonly indicatorCount?: number;
   readonly status: number;
   readonly end: string;
 }
@@ -31,6 +33,8 @@ export interface Guarded {
   audit(): AuditLine[];
   /** All audit lines as they are in the file. */
   auditText(): string;
+  /** Writes the feed anew; resolves when it is in force. */
+  list(feed: readonly string[]): Promise<void>;
   /** The value of one sample of `/metrics`, by its name and labels as printed; 0 when it is not there. */
   metric(sample: string): Promise<number>;
   /** Stops the guard alone; what it wrote stays. */
@@ -47,8 +51,16 @@ export interface GuardedOptions {
   readonly upstreamOn?: 'unix' | 'tcp';
   /** Instead of the recording one. */
   readonly upstreamUrl?: string;
+  /** What the feed `c2` lists; default: there is no feed. */
+  readonly feed?: readonly string[];
+  readonly feedAction?: 'block' | 'alert';
   /** More of the config file: sections that stand above the usual ones. */
   readonly config?: Readonly<Record<string, unknown>>;
+}
+
+function feedsOf({ feedAction = 'block' }: GuardedOptions): unknown {
+  const feed = { name: 'c2', url: 'file:feed.txt', action: feedAction, confidence: 90, allowReserved: true };
+  return { state: 'feeds', sources: [feed] };
 }
 
 /** Starts a guard on a free TCP port and a unix socket. */
@@ -57,6 +69,8 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
   const file = (name: string): string => join(directory, name);
   const upstream = await startRecordingUpstream(options.upstreamOn);
   writeFileSync(file('policy.json'), JSON.stringify(options.policy));
+  const writeFeed = (feed: readonly string[]): void => writeFileSync(file('feed.txt'), feed.join('\n'));
+  writeFeed(options.feed ?? []);
   writeFileSync(
     file('config.json'),
     JSON.stringify({
@@ -69,6 +83,7 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
       admin: { url: 'tcp://127.0.0.1:0' },
       audit: { file: file('audit.jsonl') },
       limits: options.limits ?? {},
+      ...(options.feed !== undefined && { feeds: feedsOf(options) }),
       ...options.config,
     }),
   );
@@ -84,6 +99,10 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
     unix: { path: file('docker.sock') },
     upstream,
     auditText,
+    async list(feed) {
+      writeFeed(feed);
+      await guard.reload();
+    },
     audit() {
       const text = auditText();
       const fresh = text.slice(read);

@@ -43,6 +43,7 @@ const grants = HAZARD_CASES.flatMap((one, index) =>
   Object.entries(permits(one)).map(([grant, permit]) => ({ id: `c${index}-${grant}`, index, grant, permit })),
 );
 const guarded = await startGuarded({
+  feed: ['pool.miner.example'],
   policy: {
     sources: Object.fromEntries(
       grants.map(({ id, index, grant }) => [id, { token: [sha256(tokenOf(index, grant))] }]),

@@ -3,9 +3,11 @@ import type { Call } from '../../src/docker/call.js';
 import { HAZARDS, type Kind } from '../../src/hazards/catalogue.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
+import { indexOf } from '../support/indicators.js';
 import { create, makeCall, service, type Parts } from './make-call.js';
 
-const raised = (call: Call): string[] => inspect(call).hazards.map(formatHazard);
+const listed = indexOf([['domain', 'pool.miner.example']]);
+const raised = (call: Call): string[] => inspect(call, listed).hazards.map(formatHazard);
 
 interface Row {
   readonly kind: Kind;
@@ -46,6 +48,12 @@ const ROWS: readonly Row[] = [
     attack: makeCall('ContainerExec', { path: { id: 'own/peer' }, body: { Cmd: ['id'] } }),
     raises: ['link-alias:own/peer'],
     control: makeCall('ContainerExec', { path: { id: '/own' }, body: { Cmd: ['id'] } }),
+  },
+  {
+    kind: 'indicator',
+    attack: create({}, { Cmd: ['xmrig', '-o', 'stratum+tcp://eu.pool.miner.example:3333'] }),
+    raises: ['indicator:pool.miner.example'],
+    control: create({}, { Cmd: ['xmrig', '-o', 'stratum+tcp://eu.carpool.miner.example:3333'] }),
   },
   {
     kind: 'registry-credentials',

@@ -1,0 +1,272 @@
+import { decodeVariants } from '../docker/shell-text.js';
+import type { TextBudget, Variable } from '../docker/shell-words.js';
+import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
+import { scanHost, scanText } from '../intel/scan.js';
+import { FETCHERS } from './command.js';
+
+/** More sightings than this in one call are not listed: the rest is `opaque:text`. */
+export const MOST_SIGHTINGS = 256;
+
+/** The steps of a pointer, or a place in words. The array may change afterwards; it is read at once. */
+export type Place = string | readonly (string | number)[];
+
+/** A search through the texts of one call. */
+export interface Search {
+  readonly index: IndicatorIndex;
+  readonly sightings: Sighting[];
+  /** Indicator and place of each. */
+  readonly seen: Set<string>;
+  /** What may still be written to decode the texts of the call. */
+  readonly budget: TextBudget;
+  /** Characters that may still be given to the decoders. */
+  decodable: number;
+  /** What pointers are below, such as `?labels`; empty for those into the body. */
+  prefix: string;
+  /** Not everything was looked at. */
+  blown: boolean;
+  /** The environment of the commands of the call, as far as the call states it. */
+  variable: Variable;
+}
+
+/** Most characters of one call that are decoded: decoding is slow, and nobody has been let in yet. */
+const MOST_DECODED = 256 * 1024;
+/** Longer words no kernel passes to a program (MAX_ARG_STRLEN): they are data. */
+export const LONGEST_WORD = 128 * 1024;
+
+/** Decoding may write this much in any call, and four times what it has of texts that hide something. */
+const FLOOR = 256 * 1024;
+const GROWTH = 4;
+
+export function startSearch(index: IndicatorIndex): Search {
+  return {
+    index,
+    sightings: [],
+    seen: new Set(),
+    budget: { left: FLOOR },
+    decodable: MOST_DECODED,
+    prefix: '',
+    blown: false,
+    variable: () => undefined,
+  };
+}
+
+const HEX = 1;
+const BLOB = 2;
+const DIGIT = 4;
+const LIST = 8;
+/** Flags of a text, see `look`. */
+const DIRECT = 16;
+const HIDDEN = 32;
+const NUMERIC = 64;
+const CODED = 128;
+
+const DOT = 0x2e;
+const COLON = 0x3a;
+
+/** What each ASCII character says about the text that it stands in. */
+const CLASSES = new Uint8Array(128);
+for (let code = 0; code < 128; code++) {
+  const character = String.fromCharCode(code);
+  let flags = 0;
+  if (/[0-9a-fA-F]/.test(character)) flags |= HEX;
+  if (/[A-Za-z0-9+/_-]/.test(character)) flags |= BLOB;
+  if (/[0-9]/.test(character)) flags |= DIGIT;
+  if (/[\s,;:]/.test(character)) flags |= LIST;
+  if (code === DOT) flags |= DIRECT;
+  if (/[\\%$'"`{|]/.test(character)) flags |= HIDDEN;
+  CLASSES[code] = flags;
+}
+
+/** Nothing that is listed is shorter. */
+export const SHORTEST = 4;
+
+/** Names of images and containers: hexadecimal of nothing else. */
+const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
+
+/** Shorter runs of base64 hide no address. */
+const SHORTEST_BLOB = 16;
+
+/**
+ * What a text may hold, in one pass: DIRECT: an address, a domain, a URL or a hash as it stands; HIDDEN: quotes,
+ * escapes or variables that change what it says; CODED: base64, hexadecimal or a list of character codes; NUMERIC: an
+ * IPv4 address without dots. Most texts of a call hold none of it, and cost no more than this.
+ */
+export function look(text: string): number {
+  let flags = 0;
+  let blob = 0;
+  let hex = 0;
+  let digits = 0;
+  let list = 0;
+  let before = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code >= 128) {
+      // Full-width digits and dots, other scripts.
+      flags |= DIRECT;
+      blob = hex = digits = before = 0;
+      continue;
+    }
+    const of = CLASSES[code]!;
+    flags |= of & (DIRECT | HIDDEN);
+    if ((of & BLOB) === 0) {
+      blob = 0;
+      if ((of & LIST) !== 0) {
+        // IPv6 has two colons in a row, or seven of them.
+        if (code === COLON && before === COLON) flags |= DIRECT;
+        if (++list === 7) flags |= CODED | DIRECT;
+      }
+    } else if (++blob === SHORTEST_BLOB) flags |= CODED;
+    if ((of & HEX) === 0) {
+      // 0x7f000042
+      if ((code | 32) === 0x78 && digits === 1) flags |= NUMERIC;
+      hex = digits = 0;
+    } else {
+      if (++hex === 32) flags |= DIRECT;
+      if ((of & DIGIT) === 0) digits = 0;
+      else if (++digits === 8) flags |= NUMERIC;
+    }
+    before = code;
+  }
+  return flags;
+}
+
+/** How a text is meant, where that decides what in it is an address. */
+export type Meaning =
+  /** Only what looks like one. */
+  | 'text'
+  /** A host, or options that name hosts: `addr=3325256770` is one too. */
+  | 'host'
+  /** A command: behind `curl` or `ping` a bare number is one too. */
+  | 'command'
+  /** A name: those of fields and of containers are too long to be taken for base64. */
+  | 'key';
+
+/**
+ * Looks for indicators in a text and in all that shells and decoders may make of it.
+ * INVARIANT: what cannot be decoded to its end sets `blown`.
+ */
+export function searchText(
+  search: Search,
+  text: string,
+  place: Place,
+  meaning: Meaning = 'text',
+  variable: Variable = search.variable,
+): void {
+  if (text.length < SHORTEST) return;
+  const flags = look(text);
+  if (flags !== 0) searchLooked(search, text, flags, place, meaning, variable);
+}
+
+/** The same, of a text that was looked at. */
+export function searchLooked(
+  search: Search,
+  text: string,
+  flags: number,
+  place: Place,
+  meaning: Meaning,
+  variable: Variable,
+): void {
+  if (search.blown) return;
+  scanAs(search, text, flags, place, meaning);
+  if ((flags & HIDDEN) === 0 && ((flags & CODED) === 0 || meaning === 'key' || DIGEST.test(text))) return;
+  if (text.length > LONGEST_WORD) {
+    searchData(search, text, place);
+    return;
+  }
+  search.decodable -= text.length;
+  if (search.decodable < 0) {
+    search.blown = true;
+    return;
+  }
+  search.budget.left += GROWTH * text.length;
+  const { variants, blown } = decodeVariants(text, variable, search.budget);
+  for (const variant of variants) {
+    if (variant !== text) scanAs(search, variant, look(variant), place, meaning);
+  }
+  if (blown) search.blown = true;
+}
+
+/** Contents of configs and the like: base64 as a whole, or nothing that is decoded. */
+function searchData(search: Search, text: string, place: Place): void {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.length % 4 !== 0) return;
+  scan(search, atob(text), place);
+}
+
+function scanAs(search: Search, text: string, flags: number, place: Place, meaning: Meaning): void {
+  if ((flags & (DIRECT | NUMERIC)) !== 0) scan(search, text, place);
+  if ((flags & NUMERIC) !== 0) searchNumbers(search, text, place, meaning);
+}
+
+/** Looks for indicators in a text as it stands. */
+export function scan(search: Search, text: string, place: Place): void {
+  const { sightings, blown } = scanText(text, search.index, '');
+  for (const sighting of sightings) note(search, sighting, place);
+  if (blown) search.blown = true;
+  // `.nip.io` and the like are rare, and so are names with so many digits.
+  if (text.length > 14 && EMBEDS.test(text)) searchEmbedded(search, text, place);
+}
+
+const EMBEDS = /[0-9a-f]\.(?:[nx]ip|sslip|traefik)\./i;
+const EMBEDDED =
+  /(?:^|[^0-9a-z])([0-9]{1,3}(?:[.-][0-9]{1,3}){3}|[0-9a-f]{8})\.(?:(?:nip|sslip|xip)\.io|traefik\.me)(?![a-z0-9])/gi;
+
+/** Name services that answer with the address in the question: `198.51.100.7.nip.io`, `c6336407.nip.io`. */
+function searchEmbedded(search: Search, text: string, place: Place): void {
+  for (const [, address = ''] of text.matchAll(EMBEDDED)) {
+    const host = /^[0-9a-f]{8}$/i.test(address) ? `0x${address}` : address.replaceAll('-', '.');
+    const sighting = scanHost(host, search.index, '');
+    if (sighting !== undefined) note(search, { ...sighting, value: address }, place);
+  }
+}
+
+function note(search: Search, sighting: Sighting, place: Place): void {
+  const where = typeof place === 'string' ? place : search.prefix + place.map(escapeStep).join('');
+  const key = `${sighting.hit.indicator} ${where}`;
+  if (search.seen.has(key)) return;
+  search.seen.add(key);
+  if (search.sightings.length < MOST_SIGHTINGS) search.sightings.push({ ...sighting, where });
+  else search.blown = true;
+}
+
+function escapeStep(step: string | number): string {
+  return `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
+const NUMBER = '(0[xX][0-9a-fA-F]{1,8}|0[0-7]{8,11}|[0-9]{8,10})';
+const BEFORE = '(?<![0-9A-Za-z._%-])';
+/** The registry of an image, or `host:port`. */
+const WITH_PORT = new RegExp(`${BEFORE}${NUMBER}:[0-9]{1,5}(?![0-9A-Za-z.:-])`, 'g');
+const ALONE = new RegExp(`${BEFORE}${NUMBER}(?![0-9A-Za-z._-])`, 'g');
+
+/** Programs that talk to what their arguments name, beside those that fetch. */
+const TALKERS = new Set([
+  ...FETCHERS,
+  ...['ping', 'ping6', 'fping', 'hping3', 'dig', 'nslookup', 'host', 'drill', 'getent', 'traceroute', 'mtr'],
+  ...[
+    'nmap',
+    'masscan',
+    'git',
+    'mount',
+    'route',
+    'ip',
+    'iptables',
+    'openssl',
+    'xmrig',
+    'autossh',
+    'proxychains',
+  ],
+]);
+
+/**
+ * IPv4 addresses written as one number, where they can only be hosts: numbers are everywhere. Those behind `//` are
+ * part of a URL, and found there.
+ */
+function searchNumbers(search: Search, text: string, place: Place, meaning: Meaning): void {
+  const talks =
+    meaning === 'host' ||
+    (meaning === 'command' && text.split(/[\s;|&()/"'`[\],]+/).some((word) => TALKERS.has(word)));
+  for (const [, host = ''] of text.matchAll(talks ? ALONE : WITH_PORT)) {
+    const sighting = scanHost(host, search.index, '');
+    if (sighting !== undefined) note(search, sighting, place);
+  }
+}

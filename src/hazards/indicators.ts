@@ -1,0 +1,222 @@
+import type { Call, QueryValue } from '../docker/call.js';
+import { readDockerfile } from '../docker/dockerfile/read.js';
+import { isRecord } from '../docker/json-any.js';
+import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import { authHosts } from '../docker/registry-auth.js';
+import type { Variable } from '../docker/shell-words.js';
+import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
+import { raise, type Findings } from './findings.js';
+import { searchDockerfile } from './indicator-dockerfile.js';
+import {
+  LONGEST_WORD,
+  look,
+  searchLooked,
+  searchText,
+  SHORTEST,
+  startSearch,
+  type Meaning,
+  type Search,
+} from './indicator-search.js';
+import type { Seen } from './inspection.js';
+import { asObject, asStrings } from './judge.js';
+
+/** Is nothing listed? Then nothing is looked for. */
+export function isEmptyIndex({ counts }: IndicatorIndex): boolean {
+  return counts.ipv4 + counts.ipv6 + counts.domain + counts.url + counts.hash === 0;
+}
+
+/**
+ * Looks for indicators in every string of a call: path, parameters, headers, body, the Dockerfile of its context; no
+ * field can be forgotten, because none is named. Those that are to be blocked become hazards, all are returned.
+ *
+ * @param seen what was seen of the build context while it went by.
+ */
+export function inspectIndicators(
+  call: Call,
+  found: Findings,
+  index: IndicatorIndex,
+  seen: Seen,
+): readonly Sighting[] {
+  const search = startSearch(index);
+  searchCall(search, call);
+  if (found.dockerfile !== undefined) {
+    searchDockerfile(search, found.dockerfile.content, found.dockerfile.reading);
+  }
+  const sightings = seen.sightings.length === 0 ? search.sightings : [...search.sightings, ...seen.sightings];
+  for (const { hit } of sightings) if (hit.action === 'block') raise(found, 'indicator', hit.indicator);
+  if (search.blown || seen.blown) raise(found, 'opaque', 'text');
+  return sightings;
+}
+
+function searchCall(search: Search, call: Call): void {
+  for (const name in call.path) searchText(search, call.path[name]!, `path ${name}`, 'key');
+  for (const name in call.query) searchParameter(search, name, call.query[name]!);
+  for (const name in call.headers) searchHeader(search, name, call.headers[name]!);
+  if (call.body.kind === 'json') {
+    const body = call.body.value;
+    search.variable = environmentOf(body);
+    searchCommand(search, asObject(body));
+    searchValue(search, body, []);
+  }
+  for (const { where, value } of call.unknown) within(search, where, value);
+}
+
+function searchParameter(search: Search, name: string, given: QueryValue): void {
+  switch (given.type) {
+    case 'string':
+      searchText(search, given.value, `?${name}`, HOSTS.has(name) ? 'host' : 'text');
+      return;
+    case 'strings':
+      for (const text of given.value) {
+        searchText(search, text, `?${name}`, HOSTS.has(name) ? 'host' : 'text');
+      }
+      if (name === 'changes') searchChanges(search, given.value, `?${name}`);
+      return;
+    case 'json':
+      within(search, `?${name}`, given.value);
+      return;
+    default:
+      return;
+  }
+}
+
+/** Credentials are nobody's business here: of those headers only the hosts are looked at. */
+function searchHeader(search: Search, name: string, value: string): void {
+  if (name === 'x-registry-auth' || name === 'x-registry-config') {
+    for (const host of authHosts(name, value)) searchText(search, host, `header ${name}`, 'host');
+  } else {
+    searchText(search, value, `header ${name}`);
+  }
+}
+
+/** Instructions that are given apart from a Dockerfile: `ENV A=c2.`, then `CMD wget ${A}example`. */
+function searchChanges(search: Search, changes: readonly string[], where: string): void {
+  const text = `FROM scratch\n${changes.join('\n')}\n`;
+  const reading = readDockerfile(new TextEncoder().encode(text), {
+    buildArgs: {},
+    target: '',
+    platform: '',
+  });
+  if (!reading.clear) return;
+  for (const step of reading.steps) searchText(search, step.text, where, 'command', step.variable);
+}
+
+/** Fields and parameters whose values are hosts, or maps whose values may name some: a bare number is an address there. */
+const HOSTS = new Set([
+  ...['Dns', 'DNS', 'DnsSearch', 'ExtraHosts', 'Hosts', 'Nameservers', 'Search', 'extrahosts', 'remote'],
+  ...['RemoteAddrs', 'ListenAddr', 'AdvertiseAddr', 'DataPathAddr', 'HostIp', 'serveraddress', 'URL'],
+  ...['Options', 'DriverOpts', 'Config', 'fromSrc', 'ExternalIPs', 'AuxiliaryAddresses', 'Gateway'],
+]);
+/** Lists and texts that are commands, or parts of one. */
+const COMMANDS = new Set(['Cmd', 'Entrypoint', 'Command', 'Args', 'Test', 'Shell', 'OnBuild']);
+/** Lists whose elements have nothing to do with one another. */
+const APART = new Set<string | number>(['Env', 'ExtraHosts', 'Hosts', 'Binds', 'PortSpecs']);
+
+const MEANINGS: ReadonlyMap<string | number, Meaning> = new Map([
+  ...Array.from(HOSTS, (name) => [name, 'host'] as const),
+  ...Array.from(COMMANDS, (name) => [name, 'command'] as const),
+]);
+
+function within(search: Search, prefix: string, value: JsonValue): void {
+  search.prefix = prefix;
+  searchValue(search, value, []);
+  search.prefix = '';
+}
+
+/**
+ * Every string below a value, keys too but for those that a schema names. `at` is the pointer of the value; it is as
+ * before when this returns.
+ */
+function searchValue(search: Search, value: JsonValue, at: (string | number)[]): void {
+  if (typeof value === 'string') {
+    const flags = look(value);
+    if (flags !== 0) searchLooked(search, value, flags, at, meaningAt(at), search.variable);
+  } else if (Array.isArray(value)) {
+    let strings = value.length > 1;
+    for (let n = 0; n < value.length; n++) {
+      const item = value[n]!;
+      if (typeof item !== 'string') strings = false;
+      at.push(n);
+      searchValue(search, item, at);
+      at.pop();
+    }
+    if (strings && !APART.has(at.at(-1) ?? '')) searchJoined(search, value as string[], at);
+  } else if (typeof value === 'object' && value !== null) {
+    const known = isRecord(value);
+    for (const key of Object.keys(value)) {
+      const item = value[key]!;
+      // Most of a call: numbers and flags in fields that the API has.
+      if (known && (typeof item === 'string' ? item.length < SHORTEST : typeof item !== 'object')) continue;
+      at.push(key);
+      if (!known) searchText(search, key, at, 'key');
+      searchValue(search, item, at);
+      at.pop();
+    }
+  }
+}
+
+/** By the nearest field around a value that says something about it. */
+function meaningAt(at: readonly (string | number)[]): Meaning {
+  for (let n = at.length - 1; n >= 0; n--) {
+    const meaning = MEANINGS.get(at[n]!);
+    if (meaning !== undefined) return meaning;
+  }
+  return 'text';
+}
+
+/** The elements of a list as one text: an address may begin in one and end in another. */
+function searchJoined(search: Search, words: readonly string[], at: readonly (string | number)[]): void {
+  const meaning = meaningAt(at);
+  const text = words.join(' ');
+  // As it stands it says no more than its elements.
+  if (text.length > LONGEST_WORD) return;
+  const variable = meaning === 'command' ? positional(words, search.variable) : search.variable;
+  searchText(search, text, at, meaning, variable);
+}
+
+/** The command of a container is its entrypoint and its arguments together. */
+function searchCommand(search: Search, body: JsonObject): void {
+  const { Entrypoint, Cmd, TaskTemplate } = body;
+  searchArguments(search, Entrypoint, Cmd, '/Cmd');
+  if (TaskTemplate === undefined) return;
+  const { Command, Args } = asObject(asObject(TaskTemplate)['ContainerSpec']);
+  searchArguments(search, Command, Args, '/TaskTemplate/ContainerSpec/Args');
+}
+
+function searchArguments(
+  search: Search,
+  program: JsonValue | undefined,
+  args: JsonValue | undefined,
+  where: string,
+): void {
+  if (program === undefined || args === undefined) return;
+  const words = [...asStrings(program), ...asStrings(args)];
+  searchText(search, words.join(' '), where, 'command', positional(words, search.variable));
+}
+
+/** `sh -c 'wget $1.$2' x c2 example` */
+function positional(words: readonly string[], outer: Variable): Variable {
+  const at = words.findIndex((word) => /^-[a-z]{0,8}c$/.test(word));
+  if (at < 0) return outer;
+  const given = words.slice(at + 2);
+  return (name) => {
+    if (/^[0-9]{1,2}$/.test(name)) return given[Number(name)];
+    return name === '@' || name === '*' ? given.slice(1).join(' ') : outer(name);
+  };
+}
+
+/** Variables by the `Env` of a container, an exec or a task; the last of a name counts. */
+function environmentOf(body: JsonValue): Variable {
+  let values: Map<string, string> | undefined;
+  return (name) => {
+    if (values === undefined) {
+      values = new Map();
+      const task = asObject(asObject(asObject(body)['TaskTemplate'])['ContainerSpec']);
+      for (const entry of [...asStrings(asObject(body)['Env']), ...asStrings(task['Env'])]) {
+        const equals = entry.indexOf('=');
+        if (equals > 0) values.set(entry.slice(0, equals), entry.slice(equals + 1));
+      }
+    }
+    return values.get(name);
+  };
+}
