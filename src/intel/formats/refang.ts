@@ -11,7 +11,7 @@ export const MARK = '\ue000';
 const BRACKETED = /[[({] {0,2}(dot|at|:\/\/|\/\/|[.:/@]) {0,2}[\])}]/gi;
 const HALF = /(?<=[a-z0-9])(?:\[\.|\.\])(?=[a-z0-9])/gi;
 const SCHEME = /\b(?:h[x*]{2}p|htxp|hxtp|meow)(s?)(?=\ue000?:\ue000?[/\\]\ue000?[/\\])/gi;
-const MAY_BE_FANGED = /[[({]|\.\]|^(?:h(?!ttps?:)|meow)/i;
+const MAY_BE_FANGED = /[[({]|\.\]|^(?:h[x*]{2}p|htxp|hxtp|meow)s?:/i;
 
 /** The text with every mark undone and MARK in front of what it stood for. Linear: no pattern spans over 16 characters. */
 export function markFanged(text: string): string {
