@@ -1,23 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { loadConfig } from '../../src/config/load.js';
 import { applyEgress } from '../../src/guard/egress-status.js';
 import { buildIndex, type Listed } from '../../src/intel/index-build.js';
 import { run, until, type Outcome } from '../support/command.js';
-import { missing, required, startEngine, type Engine } from '../support/engine.js';
+import { missing, startEngine, type Engine } from '../support/engine.js';
+import { fetch, importTools, missingNft, ownBridge, refused } from '../support/internet.js';
 import { must, startHost } from '../support/namespace.js';
 
 const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const TABLE = 'breakwater_e2e';
-
-/** A command that a container runs. */
-const fetch = (url: string): string => `/usr/bin/curl -sS -m 20 http://${url}`;
-/** What it says when it was refused, and at once: in less than a second. */
-const refused = (address: string): RegExp =>
-  new RegExp(`Failed to connect to ${address} port 8080 after \\d{1,3} ms`);
 
 type Line = Readonly<Record<string, string | number>>;
 
@@ -38,16 +33,6 @@ export async function scenes(): Promise<void> {
     await importTools(docker);
     await play(test, docker);
   });
-}
-
-async function missingNft(): Promise<string | undefined> {
-  const works = await run('nft', ['list', 'tables']).then(
-    ({ code }) => code === 0,
-    () => false,
-  );
-  if (works) return undefined;
-  if (required) throw new Error('BREAKWATER_E2E=required, but nft does not work here');
-  return 'SKIPPED, NOT TESTED: nft does not work here (set BREAKWATER_E2E=required to make this a failure)';
 }
 
 /** What is listed in most scenes. */
@@ -429,26 +414,4 @@ async function play(t: Test, docker: Engine): Promise<void> {
     test.match(await cli('remove'), { code: 0, stdout: /^there was no table/ });
     test.match(await inside(get('198.51.100.66')), /hello/);
   });
-}
-
-/** The engine's alpine with the machine's curl: the static busybox cannot open connections by name. */
-async function importTools({ host, dir }: Engine): Promise<void> {
-  const root = join(dir, 'tools');
-  const { stdout } = await run('sh', ['-c', 'ldd "$(command -v curl)"; command -v curl']);
-  const files = stdout.split('\n').flatMap((line) => /(?:^|\s)(\/\S+)/.exec(line)?.[1] ?? []);
-  for (const file of files) {
-    const to = join(root, file);
-    mkdirSync(dirname(to), { recursive: true });
-    copyFileSync(file, to);
-  }
-  writeFileSync(join(root, 'Dockerfile'), 'FROM alpine\nCOPY . /\nENV PATH=/bin:/usr/bin\n');
-  await must('docker', ['-H', host, 'build', '-t', 'tools', root]);
-}
-
-/** The bridge that the engine was started with. */
-async function ownBridge(): Promise<{ readonly name: string; readonly prefix: string }> {
-  const { stdout } = await run('ip', ['-o', '-4', 'address']);
-  const match = /\s(bw\d+)\s+inet (10\.\d+\.0)\.1\//.exec(stdout);
-  if (match === null) throw new Error(`no bridge: ${stdout}`);
-  return { name: match[1]!, prefix: match[2]! };
 }
