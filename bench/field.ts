@@ -47,14 +47,15 @@ export async function startProxy(
   const port = await freePort();
   const config = join(places.short, `${name}-${port}.cfg`);
   const lines = join(places.disk, `${name}-${port}.log`);
-  writeFileSync(config, proxyConfig(port, engine, log));
+  const socket = join(places.short, `${name}-${port}.sock`);
+  writeFileSync(config, proxyConfig(port, socket, engine, log));
   const proxy = start('haproxy', ['-db', '-f', config], {
     core: cores.tested,
     env: proxyEnv,
     ...(log && { stdout: lines }),
   });
   await listening(port, proxy, name);
-  return { name, port, pid: proxy.pid, ...(log && { after: () => truncateSync(lines) }) };
+  return { name, port, socket, pid: proxy.pid, ...(log && { after: () => truncateSync(lines) }) };
 }
 
 /** The guard as anyone would run it: policy, audit file, metrics counted; only the admin listener is off. */
@@ -71,7 +72,7 @@ export async function startGuard(
   writeFileSync(
     `${files}.json`,
     JSON.stringify({
-      listen: [{ url: `tcp://127.0.0.1:${port}` }],
+      listen: [{ url: `tcp://127.0.0.1:${port}` }, { url: `unix://${files}.sock` }],
       upstream: { url: `unix://${engine}` },
       policy: [`${files}-policy.json`],
       admin: null,
@@ -81,6 +82,7 @@ export async function startGuard(
   const args = [...(build.nodeFlags ?? []), build.main, 'run', '--config', `${files}.json`];
   const started = start(process.execPath, args, { core: cores.tested });
   await listening(port, started, 'the guard');
-  const target: Target = { name: 'guard', port, pid: started.pid, after: () => truncateSync(audit) };
+  const socket = `${files}.sock`;
+  const target: Target = { name: 'guard', port, socket, pid: started.pid, after: () => truncateSync(audit) };
   return { target, process: started };
 }

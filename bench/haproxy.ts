@@ -49,7 +49,7 @@ export const proxyEnv = {
 };
 
 /** `log`: as the image does it, a log line per request (to stdout) and a new upstream connection for each. */
-export function proxyConfig(port: number, engine: string, log: boolean): string {
+export function proxyConfig(port: number, socket: string, engine: string, log: boolean): string {
   const rules = SECTIONS.map(
     ([path, flag]) =>
       `  http-request allow if { path,url_dec -m reg -i ^(/v[\\d\\.]+)?/${path} } { env(${flag}) -m bool }`,
@@ -57,6 +57,7 @@ export function proxyConfig(port: number, engine: string, log: boolean): string 
   return `${COMMON}${log ? '  option httplog\n  option http-server-close\n  log stdout format raw daemon info\n' : '  option http-keep-alive\n'}
 frontend api
   bind 127.0.0.1:${port}
+  bind unix@${socket}
   http-request deny unless METH_GET || { env(POST) -m bool }
 ${rules.join('\n')}
   http-request deny

@@ -4,6 +4,8 @@ import { coreTime, cpuTime, type Cores, Malfunction, memory, run } from './proce
 export interface Target {
   readonly name: 'direct' | 'haproxy' | 'haproxy-log' | 'guard';
   readonly port: number;
+  /** The same on a unix socket. */
+  readonly socket?: string;
   readonly pid: number;
   /** Called after each measurement: logs must not fill the disk. */
   readonly after?: () => void;

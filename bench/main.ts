@@ -26,7 +26,7 @@ type Part = (typeof PARTS)[number];
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
 
   --only PART    one of ${PARTS.join(', ')}; may be given several times (default: all)
-  --seconds N    length of one measurement (default 3); bulk transfers are N x 192 MiB, contexts 1 GiB, twice
+  --seconds N    length of one measurement (default 3); bulk transfers are N x 192 MiB, contexts 1 GiB and 250 MiB, twice
   --rounds N     measurements of each kind, all targets in turn; the median counts (default 3)
   --guard F      main.js of another build of the guard, to compare two builds
   --node-flag F  a flag for the guard's node, such as --max-semi-space-size=4; may be given several times
@@ -97,6 +97,7 @@ async function measureParts(
   const highest = new Map<Target['name'], { load: number; life: number }>();
   const guardMemory = new Map<string, number>();
   let now = '';
+  const left: string[] = [];
   const remember = (target: Target, rss: number): void => {
     const before = highest.get(target.name) ?? { load: 0, life: 0 };
     const life = memory(target.pid).peak;
@@ -155,10 +156,12 @@ async function measureParts(
     results.context = await measureContext(places, cores, options.build, {
       rounds: Math.min(rounds, 2),
       remember,
+      note: (what) => left.push(what),
     });
   }
   results.memory = highest;
   results.guardMemory = guardMemory;
+  results.left = left;
   return results;
 }
 

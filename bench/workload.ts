@@ -118,7 +118,7 @@ export const policy = {
     },
     {
       id: 'ops-images',
-      sources: ['ops'],
+      sources: ['ops', 'local'],
       operations: ['ImageLoad', 'ImageGet', 'ImageGetAll', 'ImageBuild'],
       permit: ['opaque:image-archive'],
     },

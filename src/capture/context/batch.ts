@@ -1,17 +1,17 @@
 /** Bytes to be written on, gathered into few large buffers. */
 export interface Batch {
   /** Room for `size` bytes, zeroed, to be filled before anything else is added. */
-  room(size: number): Buffer;
+  readonly room: (size: number) => Buffer;
   /** Small pieces are copied, one after the other; large ones are kept as they are. */
-  add(piece: Buffer): void;
+  readonly add: (piece: Buffer) => void;
   /** What was gathered since the last call. The buffers are the caller's: they are never written to again. */
-  take(): Buffer[];
+  readonly take: () => Buffer[];
 }
 
 /** Pieces from this size on cost less as a write of their own than as a copy. */
 const LARGE = 32 * 1024;
 /** Bytes allocated at once. */
-const SLAB = 128 * 1024;
+const SLAB = 64 * 1024;
 
 export function openBatch(): Batch {
   let out: Buffer[] = [];
