@@ -1,7 +1,7 @@
 import type { Call } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { append, raise, state, stateAll, type Findings } from './findings.js';
+import { append, raise, stateAll, type Findings } from './findings.js';
 import { imageFacts } from './image-name.js';
 import {
   asFlag,
@@ -22,7 +22,7 @@ import {
 } from './judge.js';
 import { logConfig } from './logging.js';
 import { binds, mountHostPath, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
-import { impliedIpcMode, namespaceMode, networkMode } from './namespaces.js';
+import { impliedIpcMode, isolation, namespaceMode, networkMode } from './namespaces.js';
 import {
   dnsOptions,
   dnsSearch,
@@ -111,9 +111,7 @@ const HOST_CONFIG: Readonly<Record<string, Judge>> = {
   Runtime: text((runtime, found) => {
     if (runtime !== 'runc') raise(found, 'runtime', runtime);
   }),
-  Isolation: text((isolation, found) => {
-    if (isolation !== 'default') raise(found, 'isolation', isolation);
-  }),
+  Isolation: isolation,
   Mounts: mounts,
   MaskedPaths: maskedPaths,
   ReadonlyPaths: readonlyPaths,
@@ -166,6 +164,7 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
     cpus,
     pids,
     restart,
+    // Judges add to these; stated even when nothing is added, so that a condition always has a value to look at.
     mounts: [],
     networks: [],
     'network.aliases': [],
@@ -175,16 +174,6 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
   });
   impliedIpcMode(call.apiVersion, asString(host['IpcMode']), found);
   judgeObject(CREATE, body, found, '');
-}
-
-/** Facts that judges add to; stated even when nothing is added, so that a condition always has a value to look at. */
-export function stateEmptyLists(found: Findings): void {
-  state(found, 'mounts', []);
-  state(found, 'networks', []);
-  state(found, 'network.aliases', []);
-  state(found, 'publish', []);
-  state(found, 'capabilities.add', []);
-  state(found, 'capabilities.drop', []);
 }
 
 export function inspectContainerUpdate(body: JsonValue, found: Findings): void {

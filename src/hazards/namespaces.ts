@@ -27,6 +27,11 @@ export function namespaceMode(namespace: Namespace): Judge {
   });
 }
 
+/** The technology that keeps a container apart; on Linux there is only the default. */
+export const isolation: Judge = text((mode, found) => {
+  if (mode !== 'default') raise(found, 'isolation', mode);
+});
+
 /** Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate). */
 export function impliedIpcMode(apiVersion: string, mode: string, found: Findings): void {
   if (apiVersion === '' || mode !== '') return;

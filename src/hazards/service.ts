@@ -1,7 +1,6 @@
 import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../docker/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { stateEmptyLists } from './container.js';
 import { raise, state, type Findings } from './findings.js';
 import { stateImage } from './images.js';
 import {
@@ -24,6 +23,7 @@ import {
 } from './judge.js';
 import { serviceLogDriver } from './logging.js';
 import { mounts } from './mounts.js';
+import { isolation } from './namespaces.js';
 import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from './network.js';
 import { judgePluginPrivileges } from './plugins.js';
 import { servicePorts } from './publish.js';
@@ -62,9 +62,7 @@ const CONTAINER = fields({
   DNSConfig: object(fields({ Nameservers: dnsServers, Search: dnsSearch, Options: dnsOptions })),
   Secrets: uses('uses-secret', 'SecretID', 'SecretName'),
   Configs: uses('uses-config', 'ConfigID', 'ConfigName'),
-  Isolation: text((isolation, found) => {
-    if (isolation !== 'default') raise(found, 'isolation', isolation);
-  }),
+  Isolation: isolation,
   Init: harmless,
   Sysctls: sysctls,
   CapabilityAdd: addedCapabilities,
@@ -136,6 +134,16 @@ const SERVICE = fields({
   Networks: serviceNetworks,
   EndpointSpec: object(fields({ Mode: harmless, Ports: servicePorts })),
 });
+
+/** Facts that judges add to; stated even when nothing is added, so that a condition always has a value to look at. */
+function stateEmptyLists(found: Findings): void {
+  state(found, 'mounts', []);
+  state(found, 'networks', []);
+  state(found, 'network.aliases', []);
+  state(found, 'publish', []);
+  state(found, 'capabilities.add', []);
+  state(found, 'capabilities.drop', []);
+}
 
 /** ServiceCreate and ServiceUpdate: what a service would start, in the same words as for a container. */
 export function inspectService(body: JsonValue, found: Findings, call: Call): void {
