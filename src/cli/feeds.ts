@@ -114,7 +114,7 @@ async function pull({ config, words, json, force, acceptShrink }: Request, io: I
     onDone: () => line.clear(),
   });
   const failed =
-    build.buffer === undefined ||
+    build.revision === '' ||
     [...outcomes.values()].some(({ kind }) => kind === 'failed') ||
     build.feeds.some(({ error }) => error !== '');
   if (json) {
@@ -127,7 +127,7 @@ async function pull({ config, words, json, force, acceptShrink }: Request, io: I
   for (const problem of build.problems) io.stderr.write(`breakwater feeds: ${problem}\n`);
   if (!json) {
     io.stdout.write(
-      build.buffer === undefined
+      build.revision === ''
         ? 'the index was not built: a last good copy is damaged; the index of before stays\n'
         : `index ${build.revision}: ${build.feeds.reduce((sum, { listed }) => sum + listed, 0)} indicators\n`,
     );

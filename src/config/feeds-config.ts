@@ -81,7 +81,7 @@ export const feedsSchema = z.strictObject({
   limits: z
     .strictObject({
       indicators: count(50_000_000).default(5_000_000),
-      memory: size(64 * 2 ** 20).default(4 * 2 ** 30),
+      memory: size(64 * 2 ** 20).default(2 ** 30),
       time: duration().default(600_000),
     })
     .prefault({}),

@@ -12,6 +12,8 @@ export async function writeWhole(path: string, data: string | Uint8Array, mode =
   try {
     const file = await open(temporary, 'wx', mode);
     try {
+      // Whatever the umask says.
+      await file.chmod(mode);
       await file.writeFile(data);
       await file.sync();
     } finally {

@@ -20,7 +20,7 @@ export interface AttemptOptions {
   readonly onBytes?: (bytes: number) => void;
 }
 
-/** Refreshes one feed in a worker, and keeps on disk how that went. Throws only when the state cannot be written. */
+/** Refreshes one feed in a process of its own, and keeps on disk how that went. Throws only when the state cannot be written. */
 export async function attemptRefresh(
   config: FeedsConfig,
   source: FeedSource,

@@ -18,8 +18,7 @@ export interface BuildJob {
 }
 
 export interface BuildOutcome {
-  /** Undefined when the copy of a feed was damaged that is in the index in force. */
-  readonly buffer: ArrayBuffer | undefined;
+  /** Of the index that was written; empty when none was, because the copy of a feed was damaged that is in force. */
   readonly revision: string;
   readonly feeds: readonly FeedBuild[];
   /** What is wrong with a list that the config names. */
@@ -62,8 +61,7 @@ export async function buildIndexFile({ input, absent }: BuildJob): Promise<Build
     neverBlock: readExceptions(input.neverBlock).exceptions,
   };
   const expiry = { next: 0 };
-  const outcome = (buffer: ArrayBuffer | undefined, revision: string): BuildOutcome => ({
-    buffer,
+  const outcome = (revision: string): BuildOutcome => ({
     revision,
     feeds: readings.map(({ tally }) => tally),
     problems: warned.problems,
@@ -71,7 +69,7 @@ export async function buildIndexFile({ input, absent }: BuildJob): Promise<Build
   });
   const lost = (): boolean =>
     readings.some(({ tally }) => tally.error !== '' && !absent.includes(tally.name));
-  if (lost()) return outcome(undefined, '');
+  if (lost()) return outcome('');
 
   const listed = function* (): Generator<Listed> {
     for (const reading of readings) yield* listedOf(reading, exceptions, now, expiry, warned);
@@ -84,8 +82,8 @@ export async function buildIndexFile({ input, absent }: BuildJob): Promise<Build
     exempt: [...exceptions.allow.values, ...exceptions.neverBlock.values],
   });
   for (const { copy, tally } of readings) tally.error ||= copy?.report().failure ?? '';
-  if (lost()) return outcome(undefined, '');
-  return outcome(buffer, await writeIndexFile(input, metas, buffer, expiry.next * 1000));
+  if (lost()) return outcome('');
+  return outcome(await writeIndexFile(input, metas, buffer, expiry.next * 1000));
 }
 
 /** A feed that is being built in; without `copy` when it has none. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, constants, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { access, chmod, constants, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FeedSource } from '../intel/feed-source.js';
 import { writeWhole } from './atomic-file.js';
@@ -68,7 +68,8 @@ export function copyDirectory(state: string, name: string): string {
 export async function makeStateDirectory(state: string): Promise<void> {
   try {
     // Who may read the index may not read copies: they can hold what a feed sells.
-    await mkdir(state, { recursive: true, mode: 0o750 });
+    const made = await mkdir(state, { recursive: true });
+    if (made !== undefined) await chmod(state, 0o750);
     await access(state, constants.W_OK);
   } catch (error) {
     throw new Error(`feeds.state ${state} cannot be written: ${(error as Error).message}`, { cause: error });

@@ -4,7 +4,14 @@ import type { FeedsConfig, FeedSource } from '../intel/feed-source.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { attemptRefresh, type AttemptOutcome } from './attempt.js';
 import { fileVersion } from './collect-file.js';
-import { makeStateDirectory, readAttempts, readMeta, type Attempts, type CopyMeta } from './copy.js';
+import {
+  makeStateDirectory,
+  originOf,
+  readAttempts,
+  readMeta,
+  type Attempts,
+  type CopyMeta,
+} from './copy.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
 import { openIndexKeeper, type IndexKeeper } from './index-keeper.js';
 import type { IntelSnapshot } from './index-file.js';
@@ -25,7 +32,7 @@ export interface Feeds {
 const TICK = 500;
 const FILES_EVERY = 4;
 /** Feeds that are asked at the same time: mostly they wait for a server. */
-const AT_ONCE = 3;
+const AT_ONCE = 2;
 
 interface Running {
   readonly source: FeedSource;
@@ -94,10 +101,13 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
   };
 
   // What stands on this host costs no waiting for a server: the first call meets it already.
-  await Promise.all(feeds.filter(isFile).map(refreshOne));
+  await Promise.all(
+    feeds.map(async (feed) => {
+      if (isFile(feed) && (await isNew(feed))) await refreshOne(feed);
+      else feed.nextAt = nextAttempt(feed.source, feed.attempts, Math.random());
+    }),
+  );
   await keeper.settle();
-  for (const feed of feeds)
-    if (!isFile(feed)) feed.nextAt = nextAttempt(feed.source, feed.attempts, Math.random());
 
   let ticks = 0;
   const tick = async (): Promise<void> => {
@@ -150,6 +160,12 @@ const NO_FEEDS: Feeds = {
 const NOTHING: IntelSnapshot = { index: EMPTY_INDEX, revision: '' };
 
 const isFile = ({ source }: Running): boolean => source.url.startsWith('file:');
+
+/** Is the file another one than that of the last good copy? */
+async function isNew(feed: Running): Promise<boolean> {
+  feed.version = await versionOf(feed);
+  return feed.meta?.etag !== feed.version || feed.meta.origin !== originOf(feed.source);
+}
 
 async function versionOf({ source }: Running): Promise<string> {
   const found = await stat(fileURLToPath(source.url), { bigint: true }).catch(() => undefined);

@@ -7,7 +7,7 @@ import type { FeedHooks, FeedLog } from './hooks.js';
 import { runJob } from './jobs.js';
 import { buildInput } from './never-block.js';
 
-/** Holds the index that is in force, and has it built and loaded by workers. */
+/** Holds the index that is in force, and has it built and loaded. */
 export interface IndexKeeper {
   current(): IntelSnapshot;
   /** What the last build in this process made of each feed. */
@@ -56,34 +56,30 @@ export async function openIndexKeeper(
   const swap = (buffer: ArrayBuffer, revision: string, nextExpiry: number): void => {
     rebuildAt = nextExpiry === 0 ? Number.POSITIVE_INFINITY : Math.max(nextExpiry, Date.now() + PAUSE);
     if (revision === snapshot.revision) return;
-    // The worker has verified it: nothing of its size is done in this thread.
+    // It was verified when it was loaded: nothing of its size is done in this thread.
     snapshot = { index: openIndex(buffer, { verified: true }), revision };
     log.info({ revision, ...snapshot.index.counts }, 'indicators in force');
     hooks.swapped?.(snapshot);
   };
 
+  const load = async (): Promise<boolean> => {
+    version = await fileVersion();
+    const input = await buildInput(config, hooks.neverBlock);
+    const outcome = await runJob<'load'>({ kind: 'load', input }, limits);
+    if (outcome.buffer !== undefined) swap(outcome.buffer, outcome.revision, outcome.nextExpiry);
+    return outcome.current;
+  };
   const build = async (): Promise<void> => {
     const input = await buildInput(config, hooks.neverBlock);
     const outcome = await runJob<'build'>({ kind: 'build', input, absent }, limits);
     tellBuild(log, outcome);
     built = outcome.feeds;
-    if (outcome.buffer === undefined) {
+    if (outcome.revision === '') {
       rebuildAt = Date.now() + PAUSE;
       return;
     }
+    await load();
     absent = outcome.feeds.filter(({ error }) => error !== '').map(({ name }) => name);
-    version = await fileVersion();
-    swap(outcome.buffer, outcome.revision, outcome.nextExpiry);
-  };
-  const load = async (): Promise<boolean> => {
-    version = await fileVersion();
-    const input = await buildInput(config, hooks.neverBlock);
-    const outcome = await runJob<'load'>({ kind: 'load', input }, limits);
-    if (outcome.buffer !== undefined) {
-      absent = [];
-      swap(outcome.buffer, outcome.revision, outcome.nextExpiry);
-    }
-    return outcome.current;
   };
   const fail = (error: Error): void => {
     if (signal.aborted) return;
@@ -108,6 +104,7 @@ export async function openIndexKeeper(
     );
     return undefined;
   });
+  if (snapshot.revision !== '') absent = [];
   // Nothing in force although there are copies: the first call waits. Something older in force: it is made current meanwhile.
   if (snapshot.revision === '') await (copies ? build() : undefined);
   else if (loaded === false) void rebuild();

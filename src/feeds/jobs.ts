@@ -1,10 +1,12 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { BuildJob, BuildOutcome } from './build.js';
-import type { LoadJob, LoadOutcome } from './index-file.js';
 import { FeedError } from './feed-error.js';
+import type { LoadJob, LoadOutcome } from './index-file.js';
 import type { RefreshJob, RefreshOutcome } from './refresh.js';
 
-/** What a worker can be asked to do, and what it answers. */
+/** What can be asked for, and what comes of it. */
 export interface Jobs {
   refresh: { job: RefreshJob; outcome: RefreshOutcome };
   build: { job: BuildJob; outcome: BuildOutcome };
@@ -13,8 +15,8 @@ export interface Jobs {
 
 export type Job = Jobs[keyof Jobs]['job'];
 
-/** What a worker says. */
-export type WorkerMessage =
+/** What is said by whoever does a job. */
+export type JobMessage =
   | { readonly kind: 'progress'; readonly bytes: number }
   | { readonly kind: 'done'; readonly outcome: unknown }
   | { readonly kind: 'failed'; readonly message: string; readonly retryAfter: number };
@@ -30,9 +32,22 @@ export interface JobLimits {
   readonly onBytes?: (bytes: number) => void;
 }
 
+/** Somebody who does one job. */
+interface Doer {
+  onMessage(listener: (message: JobMessage) => void): void;
+  /** Told when it ends without having been stopped, with the reason. */
+  onEnd(listener: (reason: string) => void): void;
+  stop(): void;
+}
+
+const PROGRAM = new URL('./job.js', import.meta.url);
+const TOO_LARGE = 'needs more memory than feeds.limits.memory';
+
 /**
- * Runs one job in a worker thread of its own, which ends with it: its memory goes back, and a feed that needs too much
- * of it, or too long, hurts nobody but itself.
+ * Runs one job outside of this thread; nothing of it costs the guard a turn of its event loop. What reads feeds has a
+ * process of its own: V8 ends the whole process where a worker thread runs out of memory within one call, of JSON.parse
+ * for instance, and a feed must not be able to do that to the guard. Loading the index is done by a thread, which hands
+ * it over without a copy.
  *
  * @throws FeedError with one readable line.
  */
@@ -40,39 +55,76 @@ export function runJob<K extends keyof Jobs>(
   job: Jobs[K]['job'],
   limits: JobLimits,
 ): Promise<Jobs[K]['outcome']> {
+  if (limits.signal?.aborted === true) return Promise.reject(new FeedError('stopped'));
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: job,
-      // Standard streams of its own would keep the process alive; it prints nothing.
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(limits.memory / 2 ** 20) },
-    });
-    const timer = setTimeout(() => stop(`took longer than ${limits.time} ms`), limits.time);
-    const onAbort = (): void => stop('stopped');
+    const doer = job.kind === 'load' ? startThread(job) : startProcess(job, limits.memory);
     const settle = (): void => {
       clearTimeout(timer);
       limits.signal?.removeEventListener('abort', onAbort);
-      worker.removeAllListeners('message').removeAllListeners('exit');
-      void worker.terminate();
+      doer.stop();
     };
-    const stop = (message: string, retryAfter = 0): void => {
+    const fail = (message: string, retryAfter = 0): void => {
       settle();
       reject(new FeedError(message, retryAfter));
     };
-    limits.signal?.addEventListener('abort', onAbort, { once: true });
-    if (limits.signal?.aborted === true) onAbort();
-    worker.on('message', (message: WorkerMessage) => {
+    const timer = setTimeout(() => fail(`took longer than ${limits.time} ms`), limits.time);
+    const onAbort = (): void => fail('stopped');
+    limits.signal?.addEventListener('abort', onAbort);
+    doer.onEnd(fail);
+    doer.onMessage((message) => {
       if (message.kind === 'progress') limits.onBytes?.(message.bytes);
-      else if (message.kind === 'failed') stop(message.message, message.retryAfter);
+      else if (message.kind === 'failed') fail(message.message, message.retryAfter);
       else {
         settle();
         resolve(message.outcome as Jobs[K]['outcome']);
       }
     });
-    worker.on('error', (error: NodeJS.ErrnoException) => {
-      const full = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-      stop(full ? 'needs more memory than feeds.limits.memory' : error.message.split('\n', 1)[0]!);
-    });
-    worker.on('exit', () => stop('the worker ended without a result'));
   });
+}
+
+function startProcess(job: Job, memory: number): Doer {
+  const child: ChildProcess = fork(fileURLToPath(PROGRAM), {
+    execArgv: [`--max-old-space-size=${Math.ceil(memory / 2 ** 20)}`],
+    serialization: 'advanced',
+    // What V8 prints when memory is out is no line of the guard's log.
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+  });
+  // The job has keys in it: it goes through the pipe, not into arguments that everybody on the host can read.
+  child.send(job, () => undefined);
+  let stopped = false;
+  return {
+    onMessage: (listener) =>
+      void child.on('message', (message) => stopped || listener(message as JobMessage)),
+    onEnd(listener) {
+      child.on('error', (error) => stopped || listener(error.message));
+      child.on('exit', (code, signal) => {
+        if (stopped) return;
+        listener(
+          signal === 'SIGABRT' || code === 134
+            ? TOO_LARGE
+            : `its process ended: ${signal ?? `exit code ${code}`}`,
+        );
+      });
+    },
+    stop() {
+      stopped = true;
+      child.kill('SIGKILL');
+    },
+  };
+}
+
+function startThread(job: Job): Doer {
+  const worker = new Worker(PROGRAM, { workerData: job, execArgv: [] });
+  let stopped = false;
+  return {
+    onMessage: (listener) => void worker.on('message', (message: JobMessage) => stopped || listener(message)),
+    onEnd(listener) {
+      worker.on('error', (error) => stopped || listener(error.message.split('\n', 1)[0]!));
+      worker.on('exit', () => stopped || listener('its thread ended without a result'));
+    },
+    stop() {
+      stopped = true;
+      void worker.terminate();
+    },
+  };
 }

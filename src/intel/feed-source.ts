@@ -59,7 +59,7 @@ export interface FeedsConfig {
   readonly limits: {
     /** Indicators of one feed. */
     readonly indicators: number;
-    /** Heap of the worker that reads feeds and builds the index, in bytes. */
+    /** Heap of the process that reads feeds and builds the index, in bytes. */
     readonly memory: number;
     /** Longest time for reading one feed, or building the index (ms). */
     readonly time: number;

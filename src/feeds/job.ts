@@ -1,0 +1,64 @@
+import { writeFile } from 'node:fs/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { FeedError } from './feed-error.js';
+import type { Job, JobMessage } from './jobs.js';
+
+/** Progress is told in steps of so many bytes. */
+const STEP = 2 ** 20;
+
+// Where feeds are fetched, read and made into an index: the program of a process or a thread that does one job and
+// is then stopped by whoever asked; see jobs.ts.
+
+let bytes = 0;
+const onBytes = (more: number): void => {
+  bytes += more;
+  if (bytes < STEP) return;
+  say({ kind: 'progress', bytes });
+  bytes = 0;
+};
+
+function say(message: JobMessage, transfer: ArrayBuffer[] = []): void {
+  if (parentPort === null) process.send?.(message);
+  else parentPort.postMessage(message, transfer);
+}
+
+async function perform(job: Job): Promise<void> {
+  // Each part is loaded when it is needed: who reads a file does not wait for the HTTP client.
+  switch (job.kind) {
+    case 'refresh': {
+      const { refreshFeed } = await import('./refresh.js');
+      const outcome = await refreshFeed(job, onBytes);
+      say({ kind: 'progress', bytes });
+      say({ kind: 'done', outcome });
+      return;
+    }
+    case 'build': {
+      const { buildIndexFile } = await import('./build.js');
+      say({ kind: 'done', outcome: await buildIndexFile(job) });
+      return;
+    }
+    case 'load': {
+      const { loadIndexFile } = await import('./index-file.js');
+      const outcome = await loadIndexFile(job);
+      say({ kind: 'done', outcome }, outcome.buffer === undefined ? [] : [outcome.buffer]);
+    }
+  }
+}
+
+async function run(job: Job): Promise<void> {
+  try {
+    await perform(job);
+  } catch (error) {
+    const message = error instanceof Error ? error.message.split('\n', 1)[0]! : String(error);
+    say({ kind: 'failed', message, retryAfter: error instanceof FeedError ? error.retryAfter : 0 });
+  }
+}
+
+if (parentPort !== null) await run(workerData as Job);
+else {
+  // The guard is gone, however that came: nobody waits for this any more.
+  process.once('disconnect', () => process.exit(0));
+  process.once('message', (job) => void run(job as Job));
+  // Where the memory of the host or of the unit is out, this goes first, not the guard (proc(5)).
+  await writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
+}
