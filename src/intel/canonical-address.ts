@@ -97,8 +97,9 @@ export function parseIpv6(text: string): Words | undefined {
       value = value * 16 + digit;
     }
     if (at < end && text.charCodeAt(at) === 0x2e) {
-      const quad = parseIpv4(text.slice(from, end));
-      if (quad === undefined || count > 6) return undefined;
+      const written = text.slice(from, end);
+      const quad = parseIpv4(written);
+      if (quad === undefined || count > 6 || /(?:^|\.)0\d/.test(written)) return undefined;
       groups[count++] = quad >>> 16;
       groups[count++] = quad & 0xffff;
       at = end;

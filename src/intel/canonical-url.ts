@@ -1,4 +1,4 @@
-import { formatHost, readHost, type Host } from './canonical-host.js';
+import { formatHost, parseUrl, readHost, type Host } from './canonical-host.js';
 
 /** Longest URL that is read: what browsers, proxies and the feeds themselves keep to. */
 export const LONGEST_URL = 2048;
@@ -59,7 +59,7 @@ const SIMPLE = /^\/[A-Za-z0-9\-_~/]*(?:\.[A-Za-z0-9\-_~]+)*$/;
 /** Path and query as in indicator.ts: dot segments resolved, plain percent-encoding, no fragment, no empty query. */
 export function canonicalRest(rest: string): string | undefined {
   if (SIMPLE.test(rest)) return rest;
-  const url = URL.canParse(`http://h${rest}`) ? new URL(`http://h${rest}`) : undefined;
+  const url = parseUrl(`http://h${rest}`);
   if (url === undefined) return undefined;
   return decodePlain(url.pathname) + (url.search === '?' ? '' : decodePlain(url.search));
 }

@@ -1,5 +1,5 @@
 import { formatPrefix, parsePrefix } from './canonical-address.js';
-import { readHost } from './canonical-host.js';
+import { PLAIN, readHost } from './canonical-host.js';
 import { canonicalUrl } from './canonical-url.js';
 import { refang } from './formats/refang.js';
 import type { IndicatorType } from './indicator.js';
@@ -26,7 +26,7 @@ export function canonicalIndicator(type: IndicatorType, text: string): string | 
     }
     case 'domain': {
       const host = readHost(value.replace(/^(?:\*?\.)+/, ''));
-      return host?.kind === 'domain' ? host.name : undefined;
+      return host?.kind === 'domain' && PLAIN.test(host.name) ? host.name : undefined;
     }
     case 'url':
       return canonicalUrl(value);
