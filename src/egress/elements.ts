@@ -35,8 +35,9 @@ export const RESERVED_NETWORKS: readonly Network[] = [
   // parseNetwork reads mapped addresses as the IPv4 ones they stand for.
   .concat({ family: 6, value: 0xffffn << 32n, bits: 96 });
 
-/** More of IPv4 than this (addresses) is no list of indicators: it is an attempt to cut the host off. */
-const MOST_COVERED = 2 ** 29;
+/** More addresses than this (an eighth of IPv4, a /14 of IPv6) are no list of indicators: they cut the host off. */
+const MOST_COVERED4 = 2 ** 29;
+const MOST_COVERED6 = 2 ** 114;
 
 interface Range {
   readonly from: bigint;
@@ -62,30 +63,34 @@ export function collectElements(
   const block6 = collector6();
   const alert6 = collector6();
   let spared = 0;
-  let covered = 0;
+  let covered4 = 0;
+  let covered6 = 0;
   for (const { from, to, hit } of index.ranges4()) {
     const target = mode === 'block' && hit.action === 'block' ? block4 : alert4;
     if (!meetsHole4(from, to, holes4)) {
-      covered += to - from + 1;
+      covered4 += to - from + 1;
       target.add(from, to);
       continue;
     }
     spared++;
     for (const rest of without({ from: BigInt(from), to: BigInt(to) }, holes4.list)) {
-      covered += Number(rest.to - rest.from) + 1;
+      covered4 += Number(rest.to - rest.from) + 1;
       target.add(Number(rest.from), Number(rest.to));
     }
-  }
-  if (covered > MOST_COVERED) {
-    throw new Error(
-      `the index lists ${covered} IPv4 addresses, more than ${MOST_COVERED}: that would cut the host off`,
-    );
   }
   for (const { from, to, hit } of index.ranges6()) {
     const target = mode === 'block' && hit.action === 'block' ? block6 : alert6;
     const rests = without({ from, to }, holes6.list);
     if (rests.length !== 1 || rests[0]!.from !== from || rests[0]!.to !== to) spared++;
-    for (const rest of rests) target.add(rest.from, rest.to);
+    for (const rest of rests) {
+      covered6 += Number(rest.to - rest.from) + 1;
+      target.add(rest.from, rest.to);
+    }
+  }
+  if (covered4 > MOST_COVERED4 || covered6 > MOST_COVERED6) {
+    throw new Error(
+      `so much is listed that it would cut the host off: ${covered4} IPv4 and ${covered6} IPv6 addresses`,
+    );
   }
   return {
     block4: block4.done(),
@@ -130,6 +135,9 @@ function without(range: Range, list: readonly Range[]): Range[] {
   return rests;
 }
 
+/** Neighbours up to this many stay single: the index joins them, but a hash set is cheaper to change. */
+const FEW = 8;
+
 /** Single addresses go into a hash set, ranges into an interval set: a million in one interval set takes minutes. */
 function collector4() {
   let singles = new Uint32Array(1024);
@@ -137,18 +145,20 @@ function collector4() {
   const ranges: number[] = [];
   return {
     add(from: number, to: number): void {
-      if (from !== to) {
+      if (to - from >= FEW) {
         // Neighbours become one: an interval set takes them, but is smaller without.
         if (ranges.at(-1) === from - 1) ranges[ranges.length - 1] = to;
         else ranges.push(from, to);
         return;
       }
-      if (count === singles.length) {
-        const larger = new Uint32Array(count * 2);
-        larger.set(singles);
-        singles = larger;
+      for (let address = from; address <= to; address++) {
+        if (count === singles.length) {
+          const larger = new Uint32Array(count * 2);
+          larger.set(singles);
+          singles = larger;
+        }
+        singles[count++] = address;
       }
-      singles[count++] = from;
     },
     done: (): Elements4 => ({ singles: singles.slice(0, count), ranges: Uint32Array.from(ranges) }),
   };
@@ -159,7 +169,7 @@ function collector6() {
   const ranges: bigint[] = [];
   return {
     add(from: bigint, to: bigint): void {
-      if (from === to) singles.push(from);
+      if (to - from < BigInt(FEW)) for (let address = from; address <= to; address++) singles.push(address);
       else if (ranges.at(-1) === from - 1n) ranges[ranges.length - 1] = to;
       else ranges.push(from, to);
     },

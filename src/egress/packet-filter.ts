@@ -206,7 +206,7 @@ interface SetListing {
 }
 interface Element {
   readonly elem?: {
-    readonly val?: { readonly concat?: readonly (string | number)[] };
+    readonly val?: { readonly concat?: unknown };
     readonly expires?: number;
     readonly counter?: { readonly packets?: number };
   };
@@ -217,8 +217,11 @@ export function parseFlows(json: string, keep: number): Flow[] {
   const set = (JSON.parse(json) as SetListing).nftables?.find((one) => one.set !== undefined)?.set;
   return (set?.elem ?? []).flatMap((one) => {
     const { val, expires = 0, counter } = (one as Element).elem ?? {};
-    const [source, destination, protocol, port] = val?.concat ?? [];
-    if (typeof source !== 'string' || typeof destination !== 'string' || protocol === undefined) return [];
+    const concat = val?.concat;
+    if (!Array.isArray(concat)) return [];
+    const [source, destination, protocol, port] = concat as unknown[];
+    if (typeof source !== 'string' || typeof destination !== 'string') return [];
+    if (typeof protocol !== 'string' && typeof protocol !== 'number') return [];
     return [
       {
         source,
