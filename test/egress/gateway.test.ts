@@ -1,0 +1,331 @@
+import { once } from 'node:events';
+import { createServer as createHttp, request } from 'node:http';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { readHello } from '../../src/egress/client-hello.js';
+import { listenGateway } from '../../src/egress/gateway.js';
+import { makeJudge, readTarget } from '../../src/egress/gateway-target.js';
+import { RESERVED_NETWORKS } from '../../src/egress/elements.js';
+import type { Allow } from '../../src/egress/networks.js';
+import { buildIndex } from '../../src/intel/index-build.js';
+import { openIndex } from '../../src/intel/indicator-index.js';
+import type { IndicatorType } from '../../src/intel/indicator.js';
+import { parseNetwork } from '../../src/policy/cidr.js';
+
+const INDEX = openIndex(
+  buildIndex(
+    (
+      [
+        ['domain', 'c2.example'],
+        ['ipv4', '198.51.100.66'],
+        ['url', 'shared.example/bad/main.sh'],
+      ] as [IndicatorType, string][]
+    ).map(([type, value]) => ({
+      type,
+      value,
+      action: 'block',
+      feed: 'f',
+      confidence: 1,
+      threat: '',
+      port: 0,
+    })),
+    { seed: [3, 4] },
+  ),
+);
+
+/** What a real TLS client sends first. */
+async function helloOf(servername: string): Promise<Buffer> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = connectTls({ host: '127.0.0.1', port, servername, rejectUnauthorized: false });
+  client.on('error', () => undefined);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [bytes] = (await once(socket, 'data')) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  server.close();
+  return bytes;
+}
+
+t.test('ClientHello: the server name, however the bytes come', async (t) => {
+  const hello = await helloOf('www.Example.test');
+  t.strictSame(readHello(hello), { state: 'complete', name: 'www.example.test' });
+  t.strictSame(readHello(await helloOf('')), { state: 'complete', name: undefined });
+  for (let end = 0; end < hello.length; end++) {
+    if (readHello(hello.subarray(0, end)).state !== 'partial') t.fail(`complete after ${end} bytes`);
+  }
+  // Cut into records of 40 bytes.
+  const body = hello.subarray(5);
+  const records: Buffer[] = [];
+  for (let at = 0; at < body.length; at += 40) {
+    const part = body.subarray(at, at + 40);
+    records.push(Buffer.from([22, 3, 1, 0, part.length]), part);
+  }
+  t.strictSame(readHello(Buffer.concat(records)), { state: 'complete', name: 'www.example.test' });
+  t.strictSame(
+    readHello(Buffer.concat([hello, Buffer.from([23, 3, 3, 0, 1, 0])])).state,
+    'complete',
+    'what follows',
+  );
+  t.match(readHello(Buffer.from('GET / HTTP/1.1\r\n')), { state: 'bad', reason: 'that is no TLS' });
+  t.match(readHello(Buffer.from([22, 3, 1, 0xff, 0xff])), { state: 'bad' });
+  t.match(readHello(Buffer.from([22, 3, 1, 0, 4, 2, 0, 0, 0])), { state: 'bad', reason: /no ClientHello/ });
+  t.match(readHello(Buffer.from([22, 3, 1, 0, 4, 1, 1, 0, 0])), { state: 'bad', reason: /too long/ });
+  // The extension twice: one name for us, one for the server.
+  const extension = (name: string): Buffer => {
+    const text = Buffer.from(name);
+    const length = text.length;
+    return Buffer.concat([Buffer.from([0, 0, 0, length + 5, 0, length + 3, 0, 0, length]), text]);
+  };
+  const made = (extensions: Buffer): Buffer => {
+    const inner = Buffer.concat([
+      Buffer.alloc(34),
+      Buffer.from([0, 0, 2, 0, 1, 1, 0, 0, extensions.length]),
+      extensions,
+    ]);
+    return Buffer.concat([Buffer.from([22, 3, 1, 0, inner.length + 4, 1, 0, 0, inner.length]), inner]);
+  };
+  t.strictSame(readHello(made(extension('a.test'))), { state: 'complete', name: 'a.test' });
+  t.match(readHello(made(Buffer.concat([extension('a.test'), extension('b.test')]))), {
+    state: 'bad',
+    reason: /twice/,
+  });
+  t.match(readHello(made(extension('a\0.test'))), { state: 'bad', reason: /damaged/ });
+  const flips = fc.array(fc.tuple(fc.nat(hello.length - 1), fc.nat(255)), { maxLength: 8 });
+  fc.assert(
+    fc.property(flips, fc.uint8Array({ maxLength: 300 }), (changes, noise) => {
+      const bytes = Buffer.from(hello);
+      for (const [at, value] of changes) bytes[at] = value;
+      const states = [readHello(bytes).state, readHello(Buffer.from(noise)).state];
+      return states.every((state) => ['partial', 'complete', 'bad'].includes(state));
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+t.test('targets: one reading, or none', async (t) => {
+  const cases: [string, string, object | RegExp][] = [
+    [
+      'GET',
+      'http://Shared.Example/bad/%6dain.sh',
+      { host: 'shared.example', port: 80, url: 'shared.example/bad/main.sh' },
+    ],
+    ['GET', 'http://0xc6336442:8080/x?y', { host: '198.51.100.66', port: 8080, path: '/x?y' }],
+    ['GET', 'http://c2.example./', { host: 'c2.example', authority: 'c2.example.' }],
+    ['GET', 'http://[::ffff:198.51.100.66]/', { host: '::ffff:c633:6442' }],
+    ['CONNECT', 'c2.example:443', { host: 'c2.example', port: 443, url: '' }],
+    ['CONNECT', '[2001:db8::1]:443', { host: '2001:db8::1', port: 443 }],
+    ['GET', '/path', /this is a proxy/],
+    ['GET', 'https://a.example/', /this is a proxy/],
+    ['GET', 'http://user@a.example/', /two readings/],
+    ['CONNECT', 'a.example', /HOST:PORT/],
+    ['CONNECT', 'a.example:443/x', /HOST:PORT/],
+    ['CONNECT', 'a@b.example:443', /HOST:PORT/],
+    ['CONNECT', 'a.example:0', /no port/],
+    ['CONNECT', 'a.example:99999', /no URL/],
+  ];
+  for (const [method, text, wanted] of cases) t.match(readTarget(method, text), wanted, text);
+});
+
+/** A gateway for names that lead to loopback, where the test's servers are. */
+async function gatewayOf(
+  t: Test,
+  names: Record<string, string[]>,
+  ports: number[],
+  extra: { allow?: Allow; network?: Allow; mode?: 'alert' } = {},
+) {
+  const attempts: string[] = [];
+  const judge = makeJudge({
+    mode: extra.mode ?? 'block',
+    ports,
+    allow: extra.allow ?? { networks: [parseNetwork('127.0.0.0/8')!], names: [] },
+    closed: () => RESERVED_NETWORKS,
+    index: () => INDEX,
+    allowOf: () => extra.network,
+    lookUp: async (name) => {
+      const hit = INDEX.domain(name);
+      return {
+        addresses: names[name] ?? [],
+        findings: hit === undefined ? [] : [{ hit, name, address: '' }],
+      };
+    },
+    onAttempt: (_client, target, hit, address, refused) =>
+      void attempts.push(
+        `${target.url || target.host} ${hit?.indicator ?? '-'} ${address} ${refused ? 'refused' : 'told'}`,
+      ),
+  });
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  const gateway = await listenGateway({ listen: { host: '127.0.0.1', port }, judge });
+  t.teardown(() => gateway.close());
+  return { port, attempts };
+}
+
+async function listening(t: Test, server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+function get(
+  port: number,
+  path: string,
+  options: { method?: string; body?: string; headers?: Record<string, string> } = {},
+) {
+  return new Promise<{ status: number; body: string; headers: NodeJS.Dict<string | string[]> }>(
+    (resolve, reject) => {
+      const outgoing = request(
+        {
+          host: '127.0.0.1',
+          port,
+          path,
+          method: options.method ?? 'GET',
+          headers: { host: 'x', ...options.headers },
+          agent: false,
+        },
+        (incoming) => {
+          let body = '';
+          incoming.on('data', (piece: Buffer) => (body += piece.toString()));
+          incoming.on('end', () =>
+            resolve({ status: incoming.statusCode ?? 0, body, headers: incoming.headers }),
+          );
+          incoming.on('error', reject);
+        },
+      );
+      outgoing.on('error', reject);
+      outgoing.end(options.body);
+    },
+  );
+}
+
+t.test('plain HTTP: written anew, to the checked address', async (t) => {
+  const seen: string[] = [];
+  const origin = await listening(
+    t,
+    createHttp((incoming, answer) => {
+      let body = '';
+      incoming.on('data', (piece: Buffer) => (body += piece.toString()));
+      incoming.on('end', () => {
+        seen.push(`${incoming.method} ${incoming.url} ${body} ${JSON.stringify(incoming.headers)}`);
+        answer.setHeader('Connection', 'keep-alive, x-hop');
+        answer.setHeader('X-Hop', '1');
+        answer.end('origin');
+      });
+    }),
+  );
+  const names = {
+    'good.example': ['127.0.0.1'],
+    'shared.example': ['127.0.0.1'],
+    'meta.example': ['169.254.169.254'],
+  };
+  const { port, attempts } = await gatewayOf(t, names, [origin, 80]);
+  const good = `http://good.example:${origin}`;
+  t.match(
+    await get(port, `${good}/a?b`, {
+      headers: { 'proxy-authorization': 'secret', connection: 'x-mine', 'x-mine': '1' },
+    }),
+    {
+      status: 200,
+      body: 'origin',
+    },
+  );
+  t.match(seen[0], /^GET \/a\?b  /);
+  t.match(seen[0], `"host":"good.example:${origin}"`);
+  t.notMatch(seen[0], /proxy-authorization|x-mine/);
+  t.equal((await get(port, good)).headers['x-hop'], undefined);
+  await get(port, `${good}/p`, { method: 'POST', body: 'hello' });
+  t.match(seen[2], /^POST \/p hello /);
+  await get(port, `${good}/g`, { method: 'GET', body: 'body', headers: { 'transfer-encoding': 'chunked' } });
+  t.match(seen[3], /^GET \/g body .*"transfer-encoding":"chunked"/, 'the body of a GET stays framed');
+  t.match(await get(port, 'http://shared.example/bad/main.sh'), {
+    status: 403,
+    body: /shared.example\/bad\/main.sh is listed by f/,
+  });
+  t.match(await get(port, 'http://x.c2.example/'), { status: 403, body: /c2.example is listed/ });
+  t.match(await get(port, 'http://198.51.100.66/'), { status: 403, body: /198.51.100.66 is listed/ });
+  t.match(await get(port, 'http://[::ffff:c633:6442]/'), { status: 403, body: /198.51.100.66 is listed/ });
+  t.match(await get(port, 'http://meta.example/latest/'), {
+    status: 403,
+    body: /169.254.169.254, which is not public/,
+  });
+  t.match(await get(port, 'http://[64:ff9b::a9fe:a9fe]/'), { status: 403, body: /not public/ });
+  t.match(await get(port, 'http://good.example:81/'), { status: 403, body: /port 81 is not open/ });
+  t.match(await get(port, 'http://nowhere.example/'), { status: 502 });
+  t.match(await get(port, '/admin'), { status: 400 });
+  t.match(await get(port, good, { headers: { 'transfer-encoding': 'gzip, chunked' }, body: 'x' }), {
+    status: 400,
+  });
+  t.equal(seen.length, 4, 'nothing else got through');
+  t.ok(attempts.includes('shared.example/bad/main.sh shared.example/bad/main.sh  refused'));
+  const denied = await gatewayOf(t, names, [origin], { network: { networks: [], names: ['other.example'] } });
+  t.match(await get(denied.port, good), { status: 403, body: /not allowed from this network/ });
+  const alert = await gatewayOf(t, { 'c2.example': ['127.0.0.1'] }, [origin], { mode: 'alert' });
+  t.match(await get(alert.port, `http://c2.example:${origin}/`), { status: 200 });
+  t.match(alert.attempts, [/c2.example .* told/]);
+});
+
+t.test('CONNECT: nothing passes before the server name is checked', async (t) => {
+  const got: Buffer[] = [];
+  const sockets: Socket[] = [];
+  const origin = await listening(
+    t,
+    createServer((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => undefined);
+      socket.on('data', (piece: Buffer) => {
+        got.push(piece);
+        socket.write('pong');
+      });
+    }),
+  );
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()));
+  const { port, attempts } = await gatewayOf(t, { 'good.example': ['127.0.0.1'] }, [origin]);
+  const through = async (target: string, first: Buffer): Promise<{ head: string; rest: string }> => {
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    socket.on('error', () => undefined);
+    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
+    let text = '';
+    const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    const answered = new Promise<void>((resolve) =>
+      socket.on('data', (piece: Buffer) => {
+        const before = text;
+        text += piece.toString('latin1');
+        if (before === '' && text.startsWith('HTTP/1.1 200')) socket.write(first);
+        if (text.endsWith('pong')) resolve();
+      }),
+    );
+    await Promise.race([ended, answered]);
+    const end = text.indexOf('\r\n\r\n');
+    return { head: text.slice(0, end), rest: text.slice(end + 4) };
+  };
+  const good = await helloOf('good.example');
+  t.match(await through(`good.example:${origin}`, good), { head: /^HTTP\/1.1 200/, rest: 'pong' });
+  t.ok(Buffer.concat(got).equals(good), 'the hello arrives as it was');
+  got.length = 0;
+  const refusals: [string, Buffer][] = [
+    ['another name', await helloOf('c2.example')],
+    ['no name', await helloOf('')],
+    ['no TLS', Buffer.from('GET / HTTP/1.1\r\nHost: c2.example\r\n\r\n')],
+    ['a damaged hello', Buffer.concat([good.subarray(0, 60), Buffer.alloc(good.length - 60, 0xff)])],
+  ];
+  for (const [what, first] of refusals)
+    t.match(await through(`good.example:${origin}`, first), { rest: '' }, what);
+  t.equal(got.length, 0, 'not a byte of them got through');
+  t.ok(
+    attempts.some((one) => one.startsWith('c2.example - ')),
+    'the other name is told',
+  );
+  t.match(await through(`c2.example:${origin}`, good), {
+    head: /^HTTP\/1.1 403/,
+    rest: /c2.example is listed/,
+  });
+  t.match(await through('good.example:22', good), { head: /^HTTP\/1.1 403/ });
+  t.match(await through('nonsense', good), { head: /^HTTP\/1.1 400/ });
+});
