@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { loadConfig } from '../../src/config/load.js';
+import { parseFeed } from '../../src/intel/formats/parse.js';
 
 // dist/test/config → the project's root.
 const deploy = fileURLToPath(new URL('../../../deploy/', import.meta.url));
@@ -45,4 +46,26 @@ await t.test('what must not get lost in the deployment files', async (t) => {
   const image = await readFile(`${deploy}Dockerfile`, 'utf8');
   t.match(image, /^USER 10001:10001$/m);
   t.notMatch(image, /^(ARG|ENV) .*(TOKEN|SECRET|PASSWORD|KEY)/im, 'no secrets');
+});
+
+await t.test('the example of feeds loads, and its report is one', async (t) => {
+  const loaded = loadConfig(`${deploy}feeds/breakwater.json`, { listen: [], policy: [] });
+  t.same(loaded.ok ? [] : loaded.problems, []);
+  if (!loaded.ok) return;
+  t.same(
+    loaded.config.feeds.sources.map(({ name, action }) => `${name} ${action}`),
+    ['report block', 'c2 block', 'scanners alert'],
+  );
+  const feed = parseFeed(
+    await readFile(new URL(loaded.config.feeds.sources[0]?.url ?? ''), 'utf8'),
+    'auto',
+    0,
+  );
+  t.same([...feed.indicators].map(({ type, value }) => `${type} ${value}`).sort(), [
+    'domain panel.evil.example',
+    'hash 5f0c8e6b1d2a4937be8c0f1a6d7e9b3c4d5e6f708192a3b4c5d6e7f8091a2b3c',
+    'ipv4 198.51.100.66',
+    'url c2.evil.example/dock/main.sh',
+  ]);
+  t.equal(feed.format, 'report');
 });
