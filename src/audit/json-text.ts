@@ -37,7 +37,7 @@ export function list(values: readonly string[]): string {
 
 /** A JSON object of facts. */
 export function record(values: Readonly<Record<string, FactValue>>): string {
-  if (isSmall(values)) {
+  if (isWhole(values)) {
     const whole = JSON.stringify(values);
     if (PLAIN_JSON.test(whole)) return whole;
   }
@@ -51,18 +51,20 @@ export function record(values: Readonly<Record<string, FactValue>>): string {
   return `{${shown}}`;
 }
 
-/** Is nothing in it to be cut? */
-function isSmall(values: Readonly<Record<string, FactValue>>): boolean {
+/** Are they worth writing as a whole: several, and nothing in them to be cut? */
+function isWhole(values: Readonly<Record<string, FactValue>>): boolean {
   let size = 0;
+  let count = 0;
   for (const name in values) {
     const value = values[name]!;
+    count += 1;
     if (typeof value === 'string') size += value.length;
     else if (typeof value === 'object') {
       if (value.length > LIST_LIMIT) return false;
       for (const item of value) size += item.length;
     }
   }
-  return size <= TEXT_LIMIT;
+  return count > 2 && size <= TEXT_LIMIT;
 }
 
 /** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */
