@@ -69,3 +69,22 @@ await t.test('the example of feeds loads, and its report is one', async (t) => {
   ]);
   t.equal(feed.format, 'report');
 });
+
+await t.test('the outbound side has the packet filter, and no engine', async (t) => {
+  const unit = await readFile(`${deploy}breakwater-egress.service`, 'utf8');
+  for (const line of [
+    'NoNewPrivileges=yes',
+    'ProtectSystem=strict',
+    'CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE',
+    'User=breakwater-egress',
+    'InaccessiblePaths=-/run/docker.sock -/var/run/docker.sock',
+  ]) {
+    t.ok(unit.includes(`\n${line}\n`), line);
+  }
+  t.match(unit, /^RestrictAddressFamilies=.*AF_NETLINK/m, 'nft speaks netlink');
+  const compose = await readFile(`${deploy}compose.egress.yaml`, 'utf8');
+  for (const line of ['cap_drop: [ALL]', 'cap_add: [NET_ADMIN]', 'network_mode: host', 'read_only: true']) {
+    t.match(compose, line);
+  }
+  t.notMatch(compose, /docker\.sock/);
+});

@@ -1,6 +1,6 @@
 import { createSocket, type Socket as Udp } from 'node:dgram';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { Resolver as NodeResolver } from 'node:dns/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -377,7 +377,7 @@ t.test('the server: UDP and TCP, sizes, strangers, floods and nonsense', async (
   const many = Array.from({ length: 60 }, (_, index) => A(`198.51.100.${index}`));
   const probe = createSocket('udp4').bind(0, '127.0.0.1');
   await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
+  const { port } = probe.address();
   probe.close();
   const options = { listen: { host: '127.0.0.1', port }, clients: [parseNetwork('127.0.0.0/8')!], rate: 50 };
   let server = await listenDns({
