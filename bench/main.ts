@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { measureBulk } from './bulk.js';
 import { measureContext } from './context.js';
 import { ownGuard, startEngine, startGuard, startProxy, type GuardBuild, type Places } from './field.js';
+import { measureIntel } from './intel.js';
 import { interleave, measure, type Sample, type Target } from './load.js';
 import {
   chooseCores,
@@ -20,7 +21,7 @@ import { profile } from './profile.js';
 import { report, type Results } from './report.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'bulk', 'context'] as const;
+const PARTS = ['requests', 'latency', 'create', 'bulk', 'context', 'intel'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -158,6 +159,10 @@ async function measureParts(
       remember,
       note: (what) => left.push(what),
     });
+  }
+  if (has('intel')) {
+    progress('intel');
+    results.intel = await measureIntel();
   }
   results.memory = highest;
   results.guardMemory = guardMemory;

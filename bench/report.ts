@@ -1,5 +1,6 @@
 import type { BulkResult } from './bulk.js';
 import { CONTEXTS, ENGINES, type ContextResult } from './context.js';
+import type { IntelFigures } from './intel.js';
 import { median, type Sample, type Target } from './load.js';
 
 type Name = Target['name'];
@@ -12,6 +13,7 @@ export interface Results {
   create?: { ping: Samples; create: Samples };
   bulk?: BulkResult;
   context?: ContextResult;
+  intel?: IntelFigures;
   /** MB: the highest seen while measuring, and the highest of the process's whole life. */
   memory?: ReadonlyMap<Name, { load: number; life: number }>;
   /** MB: the guard's highest in each part of the run. */
@@ -51,6 +53,7 @@ const shareAtLeast = (least: number): Goal => ({
   text: `of direct ≥ ${least}`,
   met: (guard, _, direct) => guard / direct >= least,
 });
+const guardAtMost = (most: number): Goal => ({ text: `≤ ${most}`, met: (guard) => guard <= most });
 const guardBelow = (most: number): Goal => ({ text: `< ${most}`, met: (guard) => guard < most });
 
 /** More of the tested core than this going to other programs makes the measured rates a matter of luck. */
@@ -100,7 +103,7 @@ function notesOn({ requests, guardMemory, left = [] }: Results): string[] {
   return notes;
 }
 
-function rowsOf({ requests, latency, create, bulk, context, memory }: Results): Row[] {
+function rowsOf({ requests, latency, create, bulk, context, intel, memory }: Results): Row[] {
   const rows: Row[] = [];
   if (requests !== undefined) {
     rows.push(
@@ -173,13 +176,38 @@ function rowsOf({ requests, latency, create, bulk, context, memory }: Results): 
       }
     }
   }
-  if (memory !== undefined) {
+  if (intel !== undefined) rows.push(...intelRows(intel));
+  if (memory !== undefined && memory.size > 0) {
     const pick = (what: 'load' | 'life'): Row['values'] =>
       Object.fromEntries([...memory].map(([name, of]) => [name, of[what]]));
     rows.push({ name: 'resident memory under load, MB', values: pick('load'), goal: guardBelow(130) });
     rows.push({ name: '  highest ever (VmHWM), MB', values: pick('life') });
   }
   return rows;
+}
+
+function intelRows(intel: IntelFigures): Row[] {
+  const of = (name: string, guard: number, more: Partial<Row> = {}): Row => ({
+    name,
+    values: { guard },
+    ratio: false,
+    ...more,
+  });
+  return [
+    of('2.5 M indicators: build in a worker, s', intel.seconds, { digits: 1 }),
+    of('  bytes per indicator', intel.bytes, { digits: 1, goal: guardAtMost(40) }),
+    of('  resident memory added, MB', intel.rss),
+    of('  longest pause meanwhile, ms', intel.pause, { digits: 1, goal: guardAtMost(20) }),
+    of('  opening, ms', intel.opened, { digits: 2 }),
+    ...Object.entries(intel.lookUps).map(([what, ns]) =>
+      of(
+        `  ${what}, ns`,
+        ns,
+        what.startsWith('URL') ? {} : { goal: guardAtMost(what.startsWith('IPv4') ? 250 : 1000) },
+      ),
+    ),
+    ...Object.entries(intel.scans).map(([what, rate]) => of(`  scan, ${what}, MB/s`, rate)),
+  ];
 }
 
 function row(name: string, samples: Samples, pick: (sample: Sample) => number, more: Partial<Row> = {}): Row {

@@ -189,14 +189,18 @@ function scanRun(state: State, start: number, end: number, kinds: number): void 
   const written = text.slice(from, to);
   const run = (kinds & UPPER) === 0 ? written : written.toLowerCase();
   const last = run.lastIndexOf('.') + 1;
-  if ((kindOf(run.charCodeAt(last)) & DIGIT) !== 0 && run.length - last <= 12) {
+  const numeric = (kindOf(run.charCodeAt(last)) & DIGIT) !== 0;
+  if (numeric && run.length - last <= 12) {
     scanNumbers(state, run, from, isHostPlace(state, from, end));
   }
   note(state, index.domain(run), from, to);
   // `-xevil.example`, the argument right behind its flag; `\nevil.example`, a line end that is still escaped.
   const before = text.charCodeAt(from - 1);
   if (before === 0x2d || before === 0x5c) note(state, index.domain(run.slice(1)), from + 1, to);
-  if (state.hasUrls && leadsOn(state, from, end)) scanUrlAt(state, from, end, run);
+  if (state.hasUrls && leadsOn(state, from, end)) {
+    const host = numeric ? readHost(run) : undefined;
+    scanUrlAt(state, from, end, host === undefined ? run : formatHost(host));
+  }
 }
 
 /** Whether a URL may go on behind a host. */
@@ -236,16 +240,14 @@ function isOutspoken(text: string): boolean {
   return parts.length === 4 || (parts.length > 1 && (text.includes('x') || Number(parts.at(-1)) > 255));
 }
 
-/** Looks for listed URLs that start with the host in `run`, if any has that host at all. */
-function scanUrlAt(state: State, from: number, end: number, run: string): void {
+/** Looks for listed URLs that start with a canonical host, if any has that host at all. */
+function scanUrlAt(state: State, from: number, end: number, host: string): void {
   const { text, index, hostEnd, urlFrom } = state;
-  if (state.work < 0) return;
-  const host = readHost(run);
-  if (host === undefined || !index.urlHost(formatHost(host))) return;
+  if (state.work < 0 || !index.urlHost(host)) return;
   if (text.charCodeAt(from - 1) === 0x40 && text.charCodeAt(end) === 0x3a) {
     // git@host:path
     const path = text.slice(end + 1, endOfToken(text, end + 1, from + LONGEST_URL));
-    if (!/^\d+(?:[/\\?#]|$)/.test(path)) scanUrl(state, `${run}/${path}`, from);
+    if (!/^\d+(?:[/\\?#]|$)/.test(path)) scanUrl(state, `${host}/${path}`, from);
   }
   const start = from < hostEnd ? urlFrom : from;
   scanUrl(state, text.slice(start, endOfToken(text, from, start + LONGEST_URL)), start);
@@ -332,7 +334,7 @@ function scanWide(state: State, at: number): number {
   const host = readHost(text.slice(from, to));
   if (host === undefined) return to;
   note(state, lookUp(state.index, host), from, to);
-  if (state.hasUrls && leadsOn(state, from, to)) scanUrlAt(state, from, to, text.slice(from, to));
+  if (state.hasUrls && leadsOn(state, from, to)) scanUrlAt(state, from, to, formatHost(host));
   return to;
 }
 
