@@ -12,6 +12,7 @@ import {
   type Attempts,
   type CopyMeta,
 } from './copy.js';
+import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
 import { openIndexKeeper, type IndexKeeper } from './index-keeper.js';
 import type { IntelSnapshot } from './index-file.js';
@@ -32,7 +33,7 @@ export interface Feeds {
 const TICK = 500;
 const FILES_EVERY = 4;
 /** Feeds that are asked at the same time: mostly they wait for a server. */
-const AT_ONCE = 2;
+const AT_ONCE = 3;
 
 interface Running {
   readonly source: FeedSource;
@@ -74,20 +75,23 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
     feeds.some(({ meta }) => meta !== undefined),
   );
 
+  const gate = openGate(AT_ONCE);
+  let started = false;
+  let fresh = false;
   const attempt = async (feed: Running): Promise<void> => {
     const { source } = feed;
     if (isFile(feed)) feed.version = await versionOf(feed);
-    const outcome = await attemptRefresh(config, source, {
-      acceptShrink: false,
-      force: false,
-      signal: stopping.signal,
-    });
+    const outcome = await gate(() =>
+      attemptRefresh(config, source, { acceptShrink: false, force: false, signal: stopping.signal }),
+    );
     if (stopping.signal.aborted) return;
     tell(log, source, outcome);
     feed.attempts = outcome.attempts;
     feed.nextAt = nextAttempt(source, outcome.attempts, Math.random());
     if (outcome.kind === 'fresh' || outcome.kind === 'unchanged') feed.meta = outcome.meta;
-    if (outcome.kind === 'fresh') await keeper.rebuild();
+    if (outcome.kind !== 'fresh') return;
+    fresh = true;
+    if (started) await keeper.rebuild();
   };
   /** One attempt at a time for each feed; never rejects. */
   const refreshOne = (feed: Running): Promise<void> => {
@@ -107,20 +111,19 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
       else feed.nextAt = nextAttempt(feed.source, feed.attempts, Math.random());
     }),
   );
-  await keeper.settle();
+  started = true;
+  if (fresh) await keeper.rebuild();
 
   let ticks = 0;
   const tick = async (): Promise<void> => {
     const now = Date.now();
-    let busy = feeds.filter(({ work }) => work !== undefined).length;
     for (const feed of feeds) {
-      if (feed.work !== undefined || busy >= AT_ONCE) continue;
+      if (feed.work !== undefined) continue;
       const look = isFile(feed) && ticks % FILES_EVERY === 0;
       const damaged = keeper.built().some(({ name, error }) => name === feed.source.name && error !== '');
       // A damaged copy is fetched anew as soon as the server may be asked.
       const at = damaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
       if (now < at && !(look && feed.version !== (await versionOf(feed)))) continue;
-      busy++;
       void refreshOne(feed);
     }
     if (++ticks % FILES_EVERY === 0) await keeper.look();

@@ -17,7 +17,11 @@ export async function buildInput(config: FeedsConfig, extra: readonly string[]):
  * @param extra what only the caller knows: the engine, the log server.
  */
 export async function neverBlocked(config: FeedsConfig, extra: readonly string[]): Promise<string[]> {
-  const own = Object.values(networkInterfaces()).flatMap((one) => (one ?? []).map(({ address }) => address));
+  // Without those of the link, which are reserved, and come and go with each container.
+  const own = Object.values(networkInterfaces())
+    .flatMap((one) => one ?? [])
+    .filter((one) => one.family === 'IPv4' || one.scopeid === 0)
+    .map(({ address }) => address);
   const urls = config.sources.flatMap(({ url, proxy }) => [
     url,
     ...(typeof proxy === 'string' ? [proxy] : []),
