@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EgressConfig } from '../config/egress-config.js';
-import { formatNetwork } from '../egress/addresses.js';
+import { formatNetwork, isWithin } from '../egress/addresses.js';
 import { formatNotice, openAttempts } from '../egress/attempts.js';
-import { collectElements, type Elements } from '../egress/elements.js';
+import { collectElements, RESERVED_NETWORKS, type Elements } from '../egress/elements.js';
 import { hitOfAddress } from '../egress/hits.js';
 import { openAnswerHistory, sweepFlows } from '../egress/history.js';
 import { openIndexFile } from '../egress/index-file.js';
@@ -23,6 +23,8 @@ export interface EgressProcess {
 
 /** The rules are written anew after so many polls. */
 const ASSERT_EVERY = 5;
+/** An index that nft did not take is tried again after so long (milliseconds). */
+const RETRY = 10_000;
 
 /**
  * Blocks until it is stopped: loads the table, listens, watches index and table, writes attempts down.
@@ -66,6 +68,13 @@ export async function startEgress(
     }
   };
 
+  const spareNow = (): readonly Network[] => {
+    const upstream = (config.dns?.upstream ?? []).flatMap(({ host }) => parseNetwork(host) ?? []);
+    // Reserved ones are spared anyway; the bridges that come and go with the engine's networks are nothing new then.
+    const own = ownAddresses().filter((one) => !isWithin(one, RESERVED_NETWORKS));
+    return [...config.neverBlock, ...upstream, ...own];
+  };
+
   /** INVARIANT: what is in force stays in force until the new index is. */
   const enforce = async (next: IndicatorIndex, spare: readonly Network[]): Promise<void> => {
     const wanted = collectElements(next, config.mode, spare);
@@ -75,22 +84,30 @@ export async function startEgress(
     exempt = describe(spare);
   };
 
-  const spareNow = (): readonly Network[] => {
-    const upstream = (config.dns?.upstream ?? []).flatMap(({ host }) => parseNetwork(host) ?? []);
-    return [...config.neverBlock, ...upstream, ...ownAddresses()];
-  };
-
+  /** Read, but not in force yet. */
+  let pending: IndicatorIndex | undefined;
+  let refusal = '';
+  let retryAt = 0;
   const reload = async (): Promise<void> => {
-    const next = await readIndex();
+    const read = await readIndex();
+    if (read !== undefined) retryAt = 0;
+    pending = read ?? pending;
     const spare = spareNow();
-    if (next === undefined && describe(spare) === exempt) return;
+    if (pending === undefined && describe(spare) === exempt) return;
+    if (performance.now() < retryAt) return;
+    const next = pending;
     const before = index;
     try {
       await enforce(next ?? index, spare);
     } catch (error) {
-      notice(`the new index is not in force, the last one stays: ${(error as Error).message}`);
+      const message = `the new index is not in force, the last one stays: ${(error as Error).message}`;
+      if (message !== refusal) notice(message);
+      refusal = message;
+      retryAt = performance.now() + RETRY;
       return;
     }
+    pending = undefined;
+    refusal = '';
     if (next === undefined) return;
     const { block, alert } = countElements(elements);
     notice(`index loaded: ${block} addresses and ranges blocked, ${alert} reported`);

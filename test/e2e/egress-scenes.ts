@@ -41,6 +41,8 @@ const LISTED = [
   listed('ipv4', '198.51.100.128/28'),
   listed('ipv4', '198.51.100.70', 'alert'),
   listed('ipv4', '10.0.0.0/9'),
+  listed('ipv6', '2001:db8:1::66'),
+  listed('ipv6', '2001:db8:1:0:bad::/80'),
   listed('domain', 'c2.evil.example'),
   listed('url', 'good.example:8080/dock/main.sh'),
 ];
@@ -138,11 +140,15 @@ async function play(t: Test, docker: Engine): Promise<void> {
   const c2 = await startHost(new URL('../support/c2-host.js', import.meta.url), [], {
     outer: 'bwout',
     inner: 'c2',
-    addresses: last.map((one) => `198.51.100.${one}/24`),
+    addresses: [
+      ...last.map((one) => `198.51.100.${one}/24`),
+      ...['2001:db8:1::10/64', '2001:db8:1::66/64', '2001:db8:1:0:bad::1/64'],
+    ],
     via: '198.51.100.1',
   });
   t.teardown(() => c2.stop());
   await must('ip', ['address', 'add', '198.51.100.1/24', 'dev', 'bwout']);
+  await must('ip', ['address', 'add', '2001:db8:1::1/64', 'dev', 'bwout', 'nodad']);
   c2.begin();
   if (!(await until(() => c2.lines.includes('ready'), 10_000, 20)))
     throw new Error('the C2 host does not start');
@@ -208,6 +214,26 @@ async function play(t: Test, docker: Engine): Promise<void> {
       view.status.elements.spared >= 1,
       'a listed private range is left out, or nothing here would work',
     );
+  });
+
+  await t.test('IPv6, from the host itself', async (test) => {
+    const reach = (address: string): Promise<Outcome> =>
+      run('curl', ['-sS', '-m', '20', `http://[${address}]:8080/`]);
+    test.match(await reach('2001:db8:1::10'), { code: 0, stdout: /hello/ });
+    for (const address of ['2001:db8:1::66', '2001:db8:1:0:bad::1']) {
+      test.match(await reach(address), { code: 7, stderr: /after \d{1,3} ms/ }, address);
+    }
+    const told6 = { via: 'address', action: 'blocked', type: 'ipv6', destination: '2001:db8:1:0:bad::1' };
+    await tells(test, { ...told6, indicator: '2001:db8:1:0:bad::/80', source: '2001:db8:1::1' }, 'told');
+  });
+
+  await t.test('a damaged index changes nothing', async (test) => {
+    writeFileSync(join(state, 'index.bin'), 'no index');
+    const message = (line: Line): boolean =>
+      String(line['message']).startsWith('index not read, the last good one is in force');
+    test.ok(await until(() => told().some(message), 8_000), 'told');
+    test.match(await inside(get('198.51.100.66')), refused('198.51.100.66'));
+    list(LISTED);
   });
 
   await t.test('by name: redirected to the resolver, whatever resolver is asked', async (test) => {

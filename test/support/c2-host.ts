@@ -24,7 +24,7 @@ process.stdin.once('data', () => {
     request.resume();
     response.end(`hello ${request.headers.host ?? ''}${request.url ?? ''}\n`);
   });
-  http.listen(8080, '0.0.0.0', 4096);
+  http.listen(8080, '::', 4096);
   const line = (socket: Socket): void => {
     socket.on('error', () => undefined);
     const timer = setInterval(() => socket.write('line\n'), 100);

@@ -56,7 +56,11 @@ export async function startHost(
     must('nsenter', ['-t', pid, '-n', 'ip', ...command]);
   await inside('link', 'set', 'lo', 'up');
   await inside('link', 'set', link.inner, 'up');
-  for (const address of link.addresses) await inside('address', 'add', address, 'dev', link.inner);
+  for (const address of link.addresses) {
+    // Usable at once: nobody else is there.
+    const now = address.includes(':') ? ['nodad'] : [];
+    await inside('address', 'add', address, 'dev', link.inner, ...now);
+  }
   await must('ip', ['link', 'set', link.outer, 'up']);
   await inside('route', 'add', 'default', 'via', link.via);
   return { child, lines, stop, begin: () => void child.stdin.write('\n') };
