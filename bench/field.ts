@@ -1,5 +1,6 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { engineConfig, proxyConfig, proxyEnv } from './haproxy.js';
 import type { Target } from './load.js';
 import { freePort, here, listening, start, type Cores, type Started } from './processes.js';
@@ -17,6 +18,8 @@ export interface GuardBuild {
   readonly main: string;
   /** More flags for node, such as `--cpu-prof`. */
   readonly nodeFlags?: readonly string[];
+  /** A list of indicators that the guard looks for in every call. */
+  readonly feed?: string;
 }
 
 /** The guard of this build. */
@@ -77,11 +80,18 @@ export async function startGuard(
       policy: [`${files}-policy.json`],
       admin: null,
       audit: { file: audit },
+      ...(build.feed !== undefined && {
+        feeds: {
+          state: `${files}-feeds`,
+          required: true,
+          sources: [{ name: 'bench', url: pathToFileURL(build.feed).href }],
+        },
+      }),
     }),
   );
   const args = [...(build.nodeFlags ?? []), build.main, 'run', '--config', `${files}.json`];
   const started = start(process.execPath, args, { core: cores.tested });
-  await listening(port, started, 'the guard');
+  await listening(port, started, 'the guard', build.feed === undefined ? undefined : 120_000);
   const socket = `${files}.sock`;
   const target: Target = { name: 'guard', port, socket, pid: started.pid, after: () => truncateSync(audit) };
   return { target, process: started };

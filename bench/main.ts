@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureBulk } from './bulk.js';
 import { measureContext } from './context.js';
@@ -30,6 +31,7 @@ const HELP = `npm run bench -- [options]: the guard against HAProxy and against 
   --seconds N    length of one measurement (default 3); bulk transfers are N x 192 MiB, contexts 1 GiB and 250 MiB, twice
   --rounds N     measurements of each kind, all targets in turn; the median counts (default 3)
   --guard F      main.js of another build of the guard, to compare two builds
+  --feed F       a list of indicators that the guard looks for in every call, to see what that costs
   --node-flag F  a flag for the guard's node, such as --max-semi-space-size=4; may be given several times
   --check        exit 1 when a target is missed (else only when something does not work)
   --profile      instead: the guard under V8's profiler, and where its time goes; --load mix|ping|create
@@ -51,6 +53,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string', default: '3' },
       rounds: { type: 'string', default: '3' },
       guard: { type: 'string', default: ownGuard },
+      feed: { type: 'string' },
       'node-flag': { type: 'string', multiple: true, default: [] },
       check: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
@@ -73,7 +76,11 @@ async function main(): Promise<number> {
   const cores = chooseCores();
   const places: Places = { short: scratch(), disk: scratch(here) };
   console.log(await describe(cores));
-  const build: GuardBuild = { main: values.guard, nodeFlags: values['node-flag'] };
+  const build: GuardBuild = {
+    main: values.guard,
+    nodeFlags: values['node-flag'],
+    ...(values.feed !== undefined && { feed: resolve(values.feed) }),
+  };
   if (values.profile) {
     console.log(await profile(places, cores, { build, load, seconds: Math.max(seconds, 5) }));
     return 0;

@@ -160,8 +160,13 @@ export function freePort(): Promise<number> {
 }
 
 /** Waits until something listens. @throws Malfunction, with what the process printed, after 15 s. */
-export async function listening(where: number | string, who: Started, name: string): Promise<void> {
-  const end = Date.now() + 15_000;
+export async function listening(
+  where: number | string,
+  who: Started,
+  name: string,
+  patience = 15_000,
+): Promise<void> {
+  const end = Date.now() + patience;
   for (;;) {
     if (await accepts(where)) return;
     if (Date.now() > end) throw new Malfunction(`${name} does not listen on ${where}:\n${who.printed()}`);
