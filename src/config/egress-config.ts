@@ -34,6 +34,8 @@ export interface EgressDns {
 
 export interface EgressGateway {
   readonly listen: HostPort;
+  /** Whose connections are taken. */
+  readonly clients: readonly Network[];
   /** Private and reserved addresses are refused, but for these. */
   readonly allow: EgressAllow;
   readonly ports: readonly number[];
@@ -71,7 +73,7 @@ export interface EgressConfig {
 }
 
 const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,13}\*?$/;
-/** Who may ask the resolver: what containers have for addresses. Answering everyone would be an open resolver. */
+/** Who is served: what containers have for addresses. Serving everyone would be an open resolver and an open proxy. */
 const CLIENTS = [
   ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '127.0.0.0/8'],
   ...['fc00::/7', 'fe80::/10', '::1/128'],
@@ -121,6 +123,7 @@ export const egressSchema = z.strictObject({
   gateway: z
     .strictObject({
       listen: text.describe('ADDRESS:PORT'),
+      clients: z.array(text).min(1).default(CLIENTS),
       allow: z.array(text).default([]).describe('Private networks, and domains that may lead there.'),
       ports: z.array(z.int().min(1).max(65_535)).min(1).default([80, 443]),
     })
@@ -210,6 +213,7 @@ export function readEgress(
         ? null
         : {
             listen: hostPortAt(gateway.listen, ['gateway', 'listen']),
+            clients: networksAt(gateway.clients, ['gateway', 'clients']),
             allow: allowAt(gateway.allow, ['gateway', 'allow']),
             ports: gateway.ports,
           },

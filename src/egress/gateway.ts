@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
+import { parseAddress, type Network } from '../policy/cidr.js';
+import { isWithin } from './addresses.js';
 import { LONGEST_HELLO, readHello } from './client-hello.js';
 import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
 
@@ -11,6 +13,8 @@ export interface Gateway {
 
 export interface GatewayOptions {
   readonly listen: { readonly host: string; readonly port: number };
+  /** Others are not served. */
+  readonly clients: readonly Network[];
   readonly judge: Judge;
 }
 
@@ -35,10 +39,14 @@ const HOP = new Set([
  *
  * @throws Error when the address cannot be listened on.
  */
-export async function listenGateway({ listen, judge }: GatewayOptions): Promise<Gateway> {
+export async function listenGateway({ listen, clients, judge }: GatewayOptions): Promise<Gateway> {
   const server = createServer({ insecureHTTPParser: false, requestTimeout: 0, headersTimeout: 15_000 });
   server.maxConnections = MOST_CONNECTIONS;
   const tunnels = new Set<Socket>();
+  server.on('connection', (socket) => {
+    const client = parseAddress(clientOf(socket));
+    if (client === undefined || !isWithin(client, clients)) socket.destroy();
+  });
   server.on('request', (request, response) => void forward(request, response, judge));
   server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {
     tunnels.add(client);

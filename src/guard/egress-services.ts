@@ -61,7 +61,7 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
       closers.push(() => server.close());
     }
     if (config.gateway !== null) {
-      const { listen, ports, allow } = config.gateway;
+      const { listen, clients, ports, allow } = config.gateway;
       const judge = makeJudge({
         mode: config.mode,
         ports,
@@ -77,7 +77,7 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
           parts.attempts.add({ kind: 'attempt', action, via: 'gateway', ...found }, 1, Date.now());
         },
       });
-      const gateway = await listenGateway({ listen, judge });
+      const gateway = await listenGateway({ listen, clients, judge });
       closers.push(() => gateway.close());
     }
   } catch (error) {

@@ -54,17 +54,25 @@ export function openStatusFile(config: EgressConfig): StatusFile {
   return {
     async write(status) {
       const text = `${JSON.stringify(status)}\n`;
-      if (text === shown) {
-        const now = new Date();
-        await utimes(path, now, now);
-        return;
-      }
+      // Somebody may have taken it away; then it is written again.
+      if (text === shown && (await touch(path))) return;
       await writeFile(`${path}.new`, text, { mode: 0o640 });
       await rename(`${path}.new`, path);
       shown = text;
     },
     remove: () => rm(path, { force: true }),
   };
+}
+
+/** @returns false when the file is not there. */
+async function touch(path: string): Promise<boolean> {
+  const now = new Date();
+  try {
+    await utimes(path, now, now);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** How many elements there are, by what is done with them. */

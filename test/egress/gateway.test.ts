@@ -135,7 +135,7 @@ async function gatewayOf(
   t: Test,
   names: Record<string, string[]>,
   ports: number[],
-  extra: { allow?: Allow; network?: Allow; mode?: 'alert' } = {},
+  extra: { allow?: Allow; network?: Allow; mode?: 'alert'; clients?: string } = {},
 ) {
   const attempts: string[] = [];
   const judge = makeJudge({
@@ -161,7 +161,11 @@ async function gatewayOf(
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;
   probe.close();
-  const gateway = await listenGateway({ listen: { host: '127.0.0.1', port }, judge });
+  const gateway = await listenGateway({
+    listen: { host: '127.0.0.1', port },
+    clients: [parseNetwork(extra.clients ?? '127.0.0.0/8')!],
+    judge,
+  });
   t.teardown(() => gateway.close());
   return { port, attempts };
 }
@@ -265,6 +269,8 @@ t.test('plain HTTP: written anew, to the checked address', async (t) => {
   t.ok(attempts.includes('shared.example/bad/main.sh shared.example/bad/main.sh  refused'));
   const denied = await gatewayOf(t, names, [origin], { network: { networks: [], names: ['other.example'] } });
   t.match(await get(denied.port, good), { status: 403, body: /not allowed from this network/ });
+  const strange = await gatewayOf(t, names, [origin], { clients: '10.0.0.0/8' });
+  await t.rejects(get(strange.port, good), 'strangers are not served');
   const alert = await gatewayOf(t, { 'c2.example': ['127.0.0.1'] }, [origin], { mode: 'alert' });
   t.match(await get(alert.port, `http://c2.example:${origin}/`), { status: 200 });
   t.match(alert.attempts, [/c2.example .* told/]);

@@ -246,6 +246,17 @@ t.test('nft takes every form of the rules, twice over the same table', async (t)
   t.equal(code, 0, stderr);
 });
 
+t.test(
+  'counting and refusing are rules apart: a full set of counted packets lets nothing through',
+  async (t) => {
+    const rules = skeleton(OPTIONS)
+      .split('\n')
+      .filter((line) => line.startsWith('add rule'));
+    t.ok(rules.some((rule) => rule.includes(' update @seen4 ')));
+    for (const rule of rules) if (rule.includes(' update ')) t.notMatch(rule, / (reject|jump|drop)/, rule);
+  },
+);
+
 t.test('what nft counted', async (t) => {
   const json = JSON.stringify({
     nftables: [
