@@ -50,7 +50,7 @@ const source = z.strictObject({
   timeout: duration().default(300_000),
   idle: duration().default(30_000),
   maxSize: size(1024, MAX_TEXT).default(128 * 2 ** 20),
-  maxEvents: count(100_000).default(2_000),
+  maxEvents: count(20_000).default(2_000),
   headers: z
     .record(
       z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/, 'must be the name of an HTTP header'),

@@ -1,12 +1,12 @@
 import type { FeedsConfig, FeedSource } from '../intel/feed-source.js';
-import { readAttempts, writeAttempts, type Attempts, type CopyMeta } from './copy.js';
+import { readAttempts, writeAttempts, type Attempts, type CopySummary } from './copy.js';
 import { FeedError } from './feed-error.js';
 import { runJob } from './jobs.js';
 import { earliestAttempt, recordAttempt } from './schedule.js';
 
 /** What came of an attempt to refresh a feed. */
 export type AttemptOutcome =
-  | { readonly kind: 'fresh' | 'unchanged'; readonly attempts: Attempts; readonly meta: CopyMeta }
+  | { readonly kind: 'fresh' | 'unchanged'; readonly attempts: Attempts; readonly meta: CopySummary }
   | { readonly kind: 'failed'; readonly attempts: Attempts; readonly message: string }
   /** It was asked so recently that it must be left alone until then (ms since 1970). */
   | { readonly kind: 'early'; readonly attempts: Attempts; readonly until: number };

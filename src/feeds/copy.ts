@@ -37,6 +37,9 @@ export interface CopyMeta {
   readonly problems: readonly string[];
 }
 
+/** A copy as the guard keeps it in mind: a feed of many events has as many files, and nobody asks for them. */
+export type CopySummary = Omit<CopyMeta, 'files'>;
+
 /** How the attempts on a feed went; kept, so that a restart does not ask a server that wants to be left alone. */
 export interface Attempts {
   readonly attemptedAt: number;
@@ -159,4 +162,8 @@ export async function readAttempts(state: string, name: string): Promise<Attempt
 export async function writeAttempts(state: string, name: string, attempts: Attempts): Promise<void> {
   const directory = await makeCopyDirectory(state, name);
   await writeWhole(join(directory, 'attempts.json'), `${JSON.stringify(attempts)}\n`);
+}
+
+export function summaryOf({ files: _files, ...summary }: CopyMeta): CopySummary {
+  return summary;
 }

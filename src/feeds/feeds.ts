@@ -9,8 +9,9 @@ import {
   originOf,
   readAttempts,
   readMeta,
+  summaryOf,
   type Attempts,
-  type CopyMeta,
+  type CopySummary,
 } from './copy.js';
 import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
@@ -38,7 +39,7 @@ const AT_ONCE = 3;
 interface Running {
   readonly source: FeedSource;
   attempts: Attempts;
-  meta: CopyMeta | undefined;
+  meta: CopySummary | undefined;
   nextAt: number;
   /** Version of the file of the last attempt. */
   version: string;
@@ -64,7 +65,7 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
         return undefined;
       });
       const attempts = await readAttempts(config.state, source.name);
-      return { source, meta, attempts, nextAt: 0, version: '', work: undefined };
+      return { source, meta: meta && summaryOf(meta), attempts, nextAt: 0, version: '', work: undefined };
     }),
   );
   const keeper = await openIndexKeeper(

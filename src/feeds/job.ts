@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { summaryOf } from './copy.js';
 import { FeedError } from './feed-error.js';
-import type { Job, JobMessage } from './jobs.js';
+import type { Job, JobMessage, RefreshSummary } from './jobs.js';
 
 /** Progress is told in steps of so many bytes. */
 const STEP = 2 ** 20;
@@ -27,7 +28,8 @@ async function perform(job: Job): Promise<void> {
   switch (job.kind) {
     case 'refresh': {
       const { refreshFeed } = await import('./refresh.js');
-      const outcome = await refreshFeed(job, onBytes);
+      const { fresh, meta } = await refreshFeed(job, onBytes);
+      const outcome: RefreshSummary = { fresh, meta: summaryOf(meta) };
       say({ kind: 'progress', bytes });
       say({ kind: 'done', outcome });
       return;

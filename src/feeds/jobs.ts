@@ -4,11 +4,19 @@ import { Worker } from 'node:worker_threads';
 import type { BuildJob, BuildOutcome } from './build.js';
 import { FeedError } from './feed-error.js';
 import type { LoadJob, LoadOutcome } from './index-file.js';
-import type { RefreshJob, RefreshOutcome } from './refresh.js';
+import type { CopySummary } from './copy.js';
+import type { RefreshJob } from './refresh.js';
+
+/** What came of a refresh, in short. */
+export interface RefreshSummary {
+  /** The last good copy is a new one. */
+  readonly fresh: boolean;
+  readonly meta: CopySummary;
+}
 
 /** What can be asked for, and what comes of it. */
 export interface Jobs {
-  refresh: { job: RefreshJob; outcome: RefreshOutcome };
+  refresh: { job: RefreshJob; outcome: RefreshSummary };
   build: { job: BuildJob; outcome: BuildOutcome };
   load: { job: LoadJob; outcome: LoadOutcome };
 }

@@ -1,7 +1,7 @@
 import type { FeedSource } from '../intel/feed-source.js';
 import type { IndicatorAction } from '../intel/indicator.js';
 import type { FeedBuild } from './build.js';
-import type { Attempts, CopyMeta } from './copy.js';
+import type { Attempts, CopySummary } from './copy.js';
 import { isStale, nextAttempt } from './schedule.js';
 
 /** How one feed is doing. Times in ms since 1970, 0 where there is none. */
@@ -35,7 +35,7 @@ export interface FeedStatus {
 
 export function statusOf(
   source: FeedSource,
-  meta: CopyMeta | undefined,
+  meta: CopySummary | undefined,
   attempts: Attempts,
   built: FeedBuild | undefined,
   now: number,
