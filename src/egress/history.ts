@@ -64,7 +64,7 @@ export function sweepFlows(
   now: IndicatorIndex,
   attempts: Attempts,
 ): void {
-  for (const { source, destination, protocol, port, age } of flows) {
+  for (const { source, destination, protocol, port, last } of flows) {
     const hit = newlyListed(destination, before, now);
     if (hit === undefined) continue;
     attempts.add(
@@ -80,7 +80,7 @@ export function sweepFlows(
         hit,
       },
       1,
-      Date.now() - age * 1000,
+      last,
     );
   }
 }

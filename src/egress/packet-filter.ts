@@ -26,8 +26,8 @@ export interface Flow {
   readonly port: number;
   /** Packets since the last look. */
   readonly packets: number;
-  /** Seconds since the last packet. */
-  readonly age: number;
+  /** When the last packet was, milliseconds since 1970. */
+  readonly last: number;
 }
 
 /** The table in the kernel, and what it is meant to be. All methods may reject with nft's words. */
@@ -102,8 +102,10 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
 
   /** @returns undefined when there is no such set. */
   const read = async (set: string): Promise<Flow[] | undefined> => {
-    const result = await runNft(['-j', 'list', 'set', 'inet', table, set]);
-    if (result.ok) return parseFlows(result.stdout, options.history.keep / 1000);
+    // What is told is a little older than it was by then, never younger: a container ends right after its attempt.
+    const now = Date.now();
+    const result = await runNft(['list', 'set', 'inet', table, set]);
+    if (result.ok) return parseFlows(result.stdout, now);
     // Anything else says nothing about the table.
     if (!result.message.includes('No such file or directory')) throw new Error(result.message);
     return undefined;
@@ -199,38 +201,37 @@ function must(result: NftResult, what: string): void {
   if (!result.ok) throw new Error(`${what}: ${result.message}`);
 }
 
-interface SetListing {
-  readonly nftables?: readonly {
-    readonly set?: { readonly timeout?: number; readonly elem?: readonly unknown[] };
-  }[];
-}
-interface Element {
-  readonly elem?: {
-    readonly val?: { readonly concat?: unknown };
-    readonly expires?: number;
-    readonly counter?: { readonly packets?: number };
-  };
+const ELEMENT =
+  /(?:\{|,)\s+(?<source>[0-9a-f.:]+) \. (?<destination>[0-9a-f.:]+) \. (?<protocol>[a-z0-9-]+)(?: \. (?<port>\d+))?(?<rest>(?: [a-z0-9]+)*)/g;
+
+/**
+ * Reads `nft list set`. Its text, not its JSON: there the times are whole seconds, and in one second an address may
+ * have had three holders. What is left of an element's timeout tells when the last packet was.
+ *
+ * @param now milliseconds since 1970.
+ */
+export function parseFlows(text: string, now: number): Flow[] {
+  const timeout = span(/^\s*timeout (\S+)$/m.exec(text)?.[1]);
+  return [...text.matchAll(ELEMENT)].map(({ groups }) => {
+    const { source = '', destination = '', protocol = '', port, rest = '' } = groups!;
+    const left = span(/ expires (\S+)/.exec(rest)?.[1]);
+    const own = / timeout (\S+)/.exec(rest)?.[1];
+    return {
+      source,
+      destination,
+      protocol,
+      port: Number(port ?? 0),
+      packets: Number(/ packets (\d+)/.exec(rest)?.[1] ?? 1),
+      last: now - Math.max(0, (own === undefined ? timeout : span(own)) - left),
+    };
+  });
 }
 
-/** Reads `nft -j list set`. The timeout of the set tells, with what is left of it, when the last packet was. */
-export function parseFlows(json: string, keep: number): Flow[] {
-  const set = (JSON.parse(json) as SetListing).nftables?.find((one) => one.set !== undefined)?.set;
-  return (set?.elem ?? []).flatMap((one) => {
-    const { val, expires = 0, counter } = (one as Element).elem ?? {};
-    const concat = val?.concat;
-    if (!Array.isArray(concat)) return [];
-    const [source, destination, protocol, port] = concat as unknown[];
-    if (typeof source !== 'string' || typeof destination !== 'string') return [];
-    if (typeof protocol !== 'string' && typeof protocol !== 'number') return [];
-    return [
-      {
-        source,
-        destination,
-        protocol: String(protocol),
-        port: typeof port === 'number' ? port : 0,
-        packets: counter?.packets ?? 1,
-        age: Math.max(0, (set?.timeout ?? keep) - expires),
-      },
-    ];
-  });
+const UNITS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
+
+/** `9m59s512ms` in milliseconds; nothing is 0. */
+function span(text = ''): number {
+  let sum = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[dhms])/g)) sum += Number(count) * UNITS[unit!]!;
+  return sum;
 }

@@ -118,14 +118,14 @@ export async function startEgress(
     loaded = new Date().toISOString();
   };
 
-  const count = ({ source, destination, protocol, port, packets, age }: Flow): void => {
+  const count = ({ source, destination, protocol, port, packets, last }: Flow): void => {
     const address = parseAddress(destination);
     const hit = address === undefined ? undefined : hitOfAddress(address, index);
     const blocks = config.mode === 'block' && (hit === undefined || hit.action === 'block');
     const via = hit === undefined ? 'policy' : 'address';
     const found = { source, destination, name: '', protocol, port, hit };
     const action = blocks ? 'blocked' : 'observed';
-    attempts.add({ kind: 'attempt', action, via, ...found }, packets, Date.now() - age * 1000);
+    attempts.add({ kind: 'attempt', action, via, ...found }, packets, last);
   };
 
   const writeDown = async (): Promise<void> => {

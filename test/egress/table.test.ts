@@ -257,34 +257,36 @@ t.test(
   },
 );
 
-t.test('what nft counted', async (t) => {
-  const json = JSON.stringify({
-    nftables: [
-      { metainfo: {} },
-      {
-        set: {
-          timeout: 120,
-          elem: [
-            {
-              elem: {
-                val: { concat: ['172.17.0.2', '198.51.100.7', 'tcp', 443] },
-                expires: 110,
-                counter: { packets: 3 },
-              },
-            },
-            { elem: { val: { concat: ['172.17.0.2', '198.51.100.7', 'icmp'] }, expires: 120 } },
-            { elem: { val: '198.51.100.7' } },
-          ],
-        },
-      },
-    ],
-  });
+t.test('what nft counted, and when', (t) => {
+  const text = `table inet breakwater {
+	set seen4 {
+		type ipv4_addr . ipv4_addr . inet_proto . inet_service
+		size 65535
+		flags dynamic,timeout
+		counter
+		timeout 2m
+		elements = { 172.17.0.2 . 198.51.100.7 . tcp . 443 counter packets 3 bytes 180 expires 1m49s512ms,
+			     172.17.0.2 . 198.51.100.7 . icmp counter packets 1 bytes 84 expires 2m,
+			     fd00::2 . 2001:db8::7 . ipv6-icmp expires 59s88ms counter packets 7 bytes 1,
+			     172.17.0.3 . 198.51.100.7 . 99 . 5 timeout 1h expires 59m59s999ms }
+	}
+}`;
   const common = { source: '172.17.0.2', destination: '198.51.100.7' };
-  t.strictSame(parseFlows(json, 0), [
-    { ...common, protocol: 'tcp', port: 443, packets: 3, age: 10 },
-    { ...common, protocol: 'icmp', port: 0, packets: 1, age: 0 },
+  t.strictSame(parseFlows(text, 1_000_000), [
+    { ...common, protocol: 'tcp', port: 443, packets: 3, last: 989_512 },
+    { ...common, protocol: 'icmp', port: 0, packets: 1, last: 1_000_000 },
+    {
+      source: 'fd00::2',
+      destination: '2001:db8::7',
+      protocol: 'ipv6-icmp',
+      port: 0,
+      packets: 7,
+      last: 939_088,
+    },
+    { ...common, source: '172.17.0.3', protocol: '99', port: 5, packets: 1, last: 999_999 },
   ]);
-  t.strictSame(parseFlows('{"nftables":[{"set":{}}]}', 0), []);
+  t.strictSame(parseFlows('table inet breakwater {\n\tset seen4 {\n\t\ttimeout 2m\n\t}\n}\n', 0), []);
+  t.end();
 });
 
 t.test('IPv6 as text is read back as the same', (t) => {

@@ -25,16 +25,15 @@ export interface Leases {
   open(address: string, network: string, container: ContainerIdentity, at: number): void;
   /** The container left the network; without one, all its networks. */
   close(container: string, network: string | undefined, at: number): void;
-  /** Who had the address in that time; of several the latest. Times in milliseconds since 1970. */
-  holder(address: string, first: number, last: number): ContainerIdentity | undefined;
+  /**
+   * Who had the address in that time, give or take `slack`; of several the latest. Milliseconds, since 1970.
+   */
+  holder(address: string, first: number, last: number, slack: number): ContainerIdentity | undefined;
 }
 
 const ADDRESSES = 65_536;
 /** Containers that had one address, the newest first. */
 const PER_ADDRESS = 32;
-/** The packet filter's clock and the engine's events agree within this much (milliseconds). */
-const SLACK = 1_000;
-
 export function openLeases(): Leases {
   const byAddress = new LRUCache<string, Lease[]>({ max: ADDRESSES });
   const byContainer = new LRUCache<string, Lease[]>({ max: ADDRESSES });
@@ -54,11 +53,9 @@ export function openLeases(): Leases {
         if (lease.to === Infinity && (network === undefined || lease.network === network)) lease.to = at;
       }
     },
-    holder(address, first, last) {
-      const leases = byAddress.get(address);
-      const within = (slack: number): Lease | undefined =>
-        leases?.find(({ from, to }) => from - slack <= last && first <= to + slack);
-      return (within(0) ?? within(SLACK))?.container;
+    holder(address, first, last, slack) {
+      return byAddress.get(address)?.find(({ from, to }) => from - slack <= last && first <= to + slack)
+        ?.container;
     },
   };
 }

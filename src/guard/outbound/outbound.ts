@@ -32,8 +32,12 @@ export interface Outbound {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** The engine tells of a container's network within this time of it (milliseconds). */
-const EVENTS_BEHIND = 500;
+/** The engine tells of a container's network within this time of it, mostly; at the latest (milliseconds). */
+const EVENTS_BEHIND = 1_000;
+const EVENTS_LATEST = 5_000;
+/** The packet filter's clock and the engine's agree within this much (milliseconds). */
+const CLOCKS_APART = 1_000;
+const LOOK = 100;
 /** Longest wait for a report to be written before it is read again (milliseconds). */
 const AGAIN = 1_000;
 
@@ -65,13 +69,25 @@ export function openOutbound(
     }
   };
 
-  const take = async (entry: Entry): Promise<void> => {
-    const last = time(entry['last'] ?? entry['at']);
-    const behind = last + EVENTS_BEHIND - Date.now();
-    if (behind > 0) await sleep(Math.min(behind, EVENTS_BEHIND));
-    await watch.settled();
+  /** Who it was. A busy engine tells late of a container's network: nobody is only said after a while. */
+  const holderOf = async (entry: Entry): Promise<ContainerIdentity | undefined> => {
     const address = string(entry['source']);
-    const container = leases.holder(address, time(entry['first'] ?? entry['at']), last);
+    const last = time(entry['last'] ?? entry['at']);
+    const first = time(entry['first'] ?? entry['at']);
+    for (;;) {
+      await watch.settled();
+      const age = Date.now() - last;
+      const late = age > EVENTS_LATEST || stopped;
+      // Only when nobody else can come any more: an address goes to the next container within milliseconds.
+      const slack = late ? CLOCKS_APART : 0;
+      const holder = age < EVENTS_BEHIND ? undefined : leases.holder(address, first, last, slack);
+      if (holder !== undefined || late) return holder;
+      await sleep(LOOK, undefined, { ref: false });
+    }
+  };
+
+  const take = async (entry: Entry): Promise<void> => {
+    const container = string(entry['source']) === '' ? undefined : await holderOf(entry);
     const event = reported(entry, container, container && creators.of(container.id));
     await onRecord(event);
     if (container !== undefined) await answer(event, container);
