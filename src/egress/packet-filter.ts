@@ -6,14 +6,17 @@ import type { Elements } from './elements.js';
 import { runNft, type NftResult } from './nft.js';
 import {
   changes,
+  emptySide,
   FLOW_SETS,
   nameSet,
   NOTHING,
+  rangesDiffer,
   SEEN_SETS,
   skeleton,
   wholeTable,
   withoutRedirection,
   type RulesetOptions,
+  type Side,
 } from './ruleset.js';
 
 /** Packets to one destination that were refused or noted, as nftables counts them. */
@@ -53,6 +56,8 @@ const MOST_ALLOWED = 65_535;
 export function openPacketFilter(options: RulesetOptions): PacketFilter {
   const { table } = options;
   let loaded: Elements | undefined;
+  /** Where the ranges are. */
+  let side: Side = 0;
   let turn: Promise<unknown> = Promise.resolve();
   let polls = 0;
   const packets = new Map<string, number>();
@@ -70,13 +75,32 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
   const replace = async (elements: Elements): Promise<void> => {
     // The rules with nothing listed first: a rule that this kernel does not know must not take the old table away.
     must(await runNft(['-c', '-f', '-'], wholeTable(options, NOTHING)), 'the rules are refused');
+    // INVARIANT: while the table is replaced another one refuses the same: ranges of a new table count a moment late.
+    const other = { ...options, table: substitute(table), dns: null, gateway: null, networks: [] };
+    const replaces = await isTableThere(table);
+    if (replaces)
+      must(await runNft(['-f', '-'], wholeTable(other, elements)), 'the table cannot be replaced');
     must(await runNft(['-f', '-'], wholeTable(options, elements)), 'the table cannot be loaded');
+    if (replaces) must(await runNft(['-f', '-'], [removal(other.table)]), 'a table is left over');
     loaded = elements;
+    side = 0;
     packets.clear();
     const now = Date.now();
     for (const { network, address, until } of allowed.values()) {
       if (until > now) await addAllowed(network, [address], Math.ceil((until - now) / 1000));
     }
+  };
+
+  /** @returns false when the table is not what it was meant to be. */
+  const change = async (old: Elements, now: Elements): Promise<boolean> => {
+    const moves = rangesDiffer(old, now);
+    if (!(await runNft(['-f', '-'], changes(table, old, now, side))).ok) return false;
+    if (moves) {
+      if (!(await runNft(['-f', '-'], [emptySide(table, side)])).ok) return false;
+      side = side === 0 ? 1 : 0;
+    }
+    loaded = now;
+    return true;
   };
 
   const addAllowed = async (
@@ -136,13 +160,7 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
   return {
     load: (elements) =>
       inTurn(async () => {
-        if (loaded !== undefined) {
-          const result = await runNft(['-f', '-'], changes(table, loaded, elements));
-          if (result.ok) {
-            loaded = elements;
-            return;
-          }
-        }
+        if (loaded !== undefined && (await change(loaded, elements))) return;
         // The first time, or somebody changed the table: the whole of it.
         await replace(elements);
       }),
@@ -178,6 +196,16 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
         must(await runNft(['-f', '-'], [withoutRedirection(table)]), 'the redirection stays'),
       ),
   };
+}
+
+/** Name of the table that stands in while the one is replaced. */
+function substitute(table: string): string {
+  return `${table}_next`;
+}
+
+/** Works for a table that is not there, too. */
+function removal(table: string): string {
+  return `add table inet ${table}\ndelete table inet ${table}\n`;
 }
 
 /** Takes the table away. @returns whether there was one. @throws Error when nft cannot. */

@@ -32,6 +32,13 @@ const SET_SIZE = 65_535;
 /** Elements in one command. */
 const PIECE = 10_000;
 
+/**
+ * Ranges have two sets each. An interval set that is emptied and filled in one transaction lets a packet through now and
+ * then; so the other one is filled first, and this one emptied afterwards.
+ */
+const SIDES = [0, 1] as const;
+export type Side = (typeof SIDES)[number];
+
 const FAMILIES = [
   { version: 4, ip: 'ip', type: 'ipv4_addr', nfproto: 'ipv4' },
   { version: 6, ip: 'ip6', type: 'ipv6_addr', nfproto: 'ipv6' },
@@ -65,7 +72,7 @@ export function skeleton(options: RulesetOptions): string {
   for (const { version, type } of FAMILIES) {
     for (const list of ['block', 'alert']) {
       set(`${list}${version}`, `type ${type};`);
-      set(`${list}${version}r`, `type ${type}; flags interval;`);
+      for (const side of SIDES) set(`${list}${version}r${side}`, `type ${type}; flags interval;`);
     }
     const flow = `type ${type} . ${type} . inet_proto . inet_service; flags dynamic,timeout;`;
     set(`seen${version}`, `${flow} size ${SET_SIZE}; timeout ${SEEN_TIMEOUT}; counter;`);
@@ -108,9 +115,9 @@ export function skeleton(options: RulesetOptions): string {
   const refuse = mode === 'block' ? 'jump refuse' : 'ct state new jump seen';
   const listed = FAMILIES.flatMap(({ version, ip }) => [
     `${ip} daddr @block${version} jump refuse`,
-    `${ip} daddr @block${version}r jump refuse`,
+    ...SIDES.map((side) => `${ip} daddr @block${version}r${side} jump refuse`),
     `ct state new ${ip} daddr @alert${version} jump seen`,
-    `ct state new ${ip} daddr @alert${version}r jump seen`,
+    ...SIDES.map((side) => `ct state new ${ip} daddr @alert${version}r${side} jump seen`),
   ]);
   networks.forEach((network, index) => {
     const passes = allowedRules(network.allow.networks);
@@ -154,11 +161,22 @@ export function skeleton(options: RulesetOptions): string {
     'jump history',
     ...listed,
   ]);
+  // A resolver of the host itself, where the redirection does not reach: asked over the other family.
   chain(
-    'input',
-    'type filter hook input priority -10;',
-    networks.map((network, index) => `${from(network)} jump host${index}`),
+    'hostdns',
+    '',
+    dns === null
+      ? []
+      : [
+          ...exceptUpstream(dns),
+          `${toResolver(dns)} return`,
+          `meta l4proto { tcp, udp } th dport { 53, 853 } ${refuse}`,
+        ],
   );
+  chain('input', 'type filter hook input priority -10;', [
+    ...(dns === null ? [] : [`${fromContainers(dns)} jump hostdns`]),
+    ...networks.map((network, index) => `${from(network)} jump host${index}`),
+  ]);
   chain(
     'dns',
     'type nat hook prerouting priority -110;',
@@ -195,6 +213,13 @@ function redirection(dns: Dns): string[] {
     : [`meta nfproto ipv4 ${query} dnat ip to ${host}:${port}`];
 }
 
+function toResolver({ listen: { host, port } }: Dns): string {
+  const query = `meta l4proto { tcp, udp } th dport ${port}`;
+  if (host === '0.0.0.0') return `meta nfproto ipv4 ${query}`;
+  if (host === '::') return query;
+  return `${host.includes(':') ? 'ip6' : 'ip'} daddr ${host} ${query}`;
+}
+
 function from({ bridge, subnet }: RulesetOptions['networks'][number]): string {
   if (bridge !== undefined) return `iifname "${bridge}"`;
   return `${subnet!.family === 4 ? 'ip' : 'ip6'} saddr ${formatNetwork(subnet!)}`;
@@ -212,42 +237,67 @@ function allowedRules(networks: readonly Network[]): string[] {
 export function* wholeTable(options: RulesetOptions, elements: Elements): Iterable<string> {
   yield `add table inet ${options.table}\ndelete table inet ${options.table}\n`;
   yield skeleton(options);
-  yield* changes(options.table, NOTHING, elements);
+  yield* changes(options.table, NOTHING, elements, 1);
 }
 
 const NO_4: Elements4 = { singles: new Uint32Array(), ranges: new Uint32Array() };
 const NO_6: Elements6 = { singles: [], ranges: [] };
 export const NOTHING: Elements = { block4: NO_4, alert4: NO_4, block6: NO_6, alert6: NO_6, spared: 0 };
 
-/** The commands that make one state of what is listed into another; none where nothing changed. */
-export function* changes(table: string, old: Elements, now: Elements): Iterable<string> {
-  for (const list of ['block', 'alert'] as const) {
-    yield* change(table, `${list}4`, old[`${list}4`], now[`${list}4`], formatIpv4);
-    yield* change(table, `${list}6`, old[`${list}6`], now[`${list}6`], formatIpv6);
+/** Do the ranges of two states differ? Then they change sides. */
+export function rangesDiffer(old: Elements, now: Elements): boolean {
+  return LISTS.some((list) => !same<number | bigint>(old[list].ranges, now[list].ranges));
+}
+
+/**
+ * The commands that make one state of what is listed into another; none where nothing changed. Where ranges differ, all
+ * of the new ones are added on the other side; `emptySide` has to follow, in a transaction of its own.
+ *
+ * @param side where the old ranges are.
+ */
+export function* changes(table: string, old: Elements, now: Elements, side: Side): Iterable<string> {
+  const moves = rangesDiffer(old, now);
+  for (const version of [4, 6] as const) {
+    for (const list of ['block', 'alert'] as const) {
+      const name = `${list}${version}`;
+      const format = (value: number | bigint): string =>
+        typeof value === 'number' ? formatIpv4(value) : formatIpv6(value);
+      const [from, to] =
+        version === 4 ? [old[`${list}4`], now[`${list}4`]] : [old[`${list}6`], now[`${list}6`]];
+      yield* changeSingles<number | bigint>(`inet ${table} ${name}`, from.singles, to.singles, format);
+      if (moves) yield* addRanges<number | bigint>(`inet ${table} ${name}r${1 - side}`, to.ranges, format);
+    }
   }
 }
+
+/** Takes the ranges of one side away. INVARIANT: only when the other side has them, and has had them for a transaction. */
+export function emptySide(table: string, side: Side): string {
+  return LISTS.map((list) => `flush set inet ${table} ${list}r${side}\n`).join('');
+}
+
+const LISTS = ['block4', 'alert4', 'block6', 'alert6'] as const;
 
 /**
  * INVARIANT: elements are written from numbers. No text of a feed reaches nft.
  */
-function* change<T extends number | bigint>(
-  table: string,
-  name: string,
-  old: { readonly singles: ArrayLike<T>; readonly ranges: ArrayLike<T> },
-  now: { readonly singles: ArrayLike<T>; readonly ranges: ArrayLike<T> },
+function* changeSingles<T extends number | bigint>(
+  set: string,
+  old: ArrayLike<T>,
+  now: ArrayLike<T>,
   format: (value: T) => string,
 ): Iterable<string> {
-  const { gone, come } = difference(old.singles, now.singles);
-  yield* commands(`delete element inet ${table} ${name}`, gone.length, (at) => format(gone[at]!));
-  yield* commands(`add element inet ${table} ${name}`, come.length, (at) => format(come[at]!));
-  if (same(old.ranges, now.ranges)) return;
-  // Few, and an interval set costs more to change than to fill.
-  yield `flush set inet ${table} ${name}r\n`;
-  yield* commands(
-    `add element inet ${table} ${name}r`,
-    now.ranges.length / 2,
-    (at) => `${format(now.ranges[2 * at]!)}-${format(now.ranges[2 * at + 1]!)}`,
-  );
+  const { gone, come } = difference(old, now);
+  yield* commands(`delete element ${set}`, gone.length, (at) => format(gone[at]!));
+  yield* commands(`add element ${set}`, come.length, (at) => format(come[at]!));
+}
+
+function* addRanges<T extends number | bigint>(
+  set: string,
+  ranges: ArrayLike<T>,
+  format: (value: T) => string,
+): Iterable<string> {
+  const element = (at: number): string => `${format(ranges[2 * at]!)}-${format(ranges[2 * at + 1]!)}`;
+  yield* commands(`add element ${set}`, ranges.length / 2, element);
 }
 
 function* commands(command: string, count: number, element: (at: number) => string): Iterable<string> {

@@ -9,7 +9,14 @@ import { formatIpv6, isWithin } from '../../src/egress/addresses.js';
 import { hitOfAddress } from '../../src/egress/hits.js';
 import { openIndexFile } from '../../src/egress/index-file.js';
 import { parseFlows } from '../../src/egress/packet-filter.js';
-import { changes, NOTHING, skeleton, wholeTable, type RulesetOptions } from '../../src/egress/ruleset.js';
+import {
+  changes,
+  emptySide,
+  NOTHING,
+  skeleton,
+  wholeTable,
+  type RulesetOptions,
+} from '../../src/egress/ruleset.js';
 import { openSpool } from '../../src/egress/spool.js';
 import { buildIndex } from '../../src/intel/index-build.js';
 import { openIndex } from '../../src/intel/indicator-index.js';
@@ -68,10 +75,10 @@ t.test('what is listed becomes sets: by action, single or range, IPv4 or IPv6', 
   t.ok(text.startsWith('add table inet breakwater_t\ndelete table inet breakwater_t\n'), 'replaced at once');
   for (const line of [
     'add element inet breakwater_t block4 { 198.51.100.7 }',
-    'add element inet breakwater_t block4r { 198.51.101.0-198.51.101.255 }',
+    'add element inet breakwater_t block4r0 { 198.51.101.0-198.51.101.255 }',
     'add element inet breakwater_t alert4 { 198.51.100.9 }',
     'add element inet breakwater_t block6 { 2001:db8::7 }',
-    'add element inet breakwater_t alert6r { 2001:db8:1::-2001:db8:1:ffff:ffff:ffff:ffff:ffff }',
+    'add element inet breakwater_t alert6r0 { 2001:db8:1::-2001:db8:1:ffff:ffff:ffff:ffff:ffff }',
   ]) {
     t.ok(text.includes(`${line}\n`), line);
   }
@@ -189,14 +196,13 @@ t.test('changes: only the difference; ranges as a whole', (t) => {
     [],
   );
   t.strictSame(
-    [...changes('t', old, now)].join(''),
+    [...changes('t', old, now, 0)].join(''),
     `delete element inet t block4 { 198.51.100.1 }
 add element inet t block4 { 198.51.100.3 }
-flush set inet t block4r
-add element inet t block4r { 203.0.112.0-203.0.112.127 }
+add element inet t block4r1 { 203.0.112.0-203.0.112.127 }
 `,
   );
-  t.strictSame([...changes('t', now, now)], []);
+  t.strictSame([...changes('t', now, now, 0)], []);
   const sorted = fc.uniqueArray(fc.nat(60)).map((list) => [...list].sort((a, b) => a - b));
   fc.assert(
     fc.property(sorted, sorted, (a, b) => {
@@ -239,7 +245,12 @@ t.test('nft takes every form of the rules, twice over the same table', async (t)
   );
   const input = forms
     .map((form) =>
-      [...wholeTable(form, elements), skeleton(form), ...changes(form.table, elements, NOTHING)].join(''),
+      [
+        ...wholeTable(form, elements),
+        skeleton(form),
+        ...changes(form.table, elements, NOTHING, 0),
+        emptySide(form.table, 0),
+      ].join(''),
     )
     .join('');
   const { code, stderr } = await run('unshare', ['-n', 'nft', '-f', '-'], { input });
