@@ -12,6 +12,7 @@ import {
   type Huffman,
   type Limits,
 } from './zstd-codes.js';
+import type { Part } from './input.js';
 import { append, copyPast, type Window } from './window.js';
 
 // A compressed block of Zstandard (RFC 8878, section 3.1.1.3).
@@ -83,24 +84,25 @@ function bases(bits: readonly number[], first: number): number[] {
  * @param end where they begin
  * @param reach the frame's window: the largest distance
  */
-export function readBlock(
+export function* readBlock(
   bytes: Uint8Array,
   end: number,
   window: Window,
   memory: Memory,
   most: number,
   reach: number,
-): void {
-  const { literals, at } = readLiterals(bytes, end, memory, most);
-  readSequences(bytes, at, end, literals, window, memory, window.at + most, reach);
+): Part<void> {
+  const { literals, at } = yield* readLiterals(bytes, end, memory, most);
+  yield 'turn';
+  yield* readSequences(bytes, at, end, literals, window, memory, window.at + most, reach);
 }
 
-function readLiterals(
+function* readLiterals(
   bytes: Uint8Array,
   end: number,
   memory: Memory,
   most: number,
-): { literals: Uint8Array; at: number } {
+): Part<{ literals: Uint8Array; at: number }> {
   const first = bytes[0]!;
   const type = first & 3;
   const format = (first >> 2) & 3;
@@ -133,7 +135,7 @@ function readLiterals(
   if (huffman === undefined) throw bad('no Huffman table to begin with');
   const literals = new Uint8Array(size);
   if (format === 0) {
-    unpack(huffman, bytes, at, after, literals);
+    yield* unpack(huffman, bytes, at, after, literals);
     return { literals, at: after };
   }
   const ends = [bytes[at]! | (bytes[at + 1]! << 8), bytes[at + 2]! | (bytes[at + 3]! << 8)];
@@ -145,13 +147,14 @@ function readLiterals(
     const stop = part === 3 ? after : at + ends[part]!;
     if (stop > after) throw bad('literals that are cut');
     const piece = literals.subarray(part * quarter, part === 3 ? size : (part + 1) * quarter);
-    unpack(huffman, bytes, at, stop, piece);
+    yield* unpack(huffman, bytes, at, stop, piece);
+    yield 'turn';
     at = stop;
   }
   return { literals, at: after };
 }
 
-function readSequences(
+function* readSequences(
   bytes: Uint8Array,
   at: number,
   end: number,
@@ -160,7 +163,7 @@ function readSequences(
   memory: Memory,
   most: number,
   reach: number,
-): void {
+): Part<void> {
   if (at >= end) throw bad('no sequences');
   let count = bytes[at++]!;
   if (count === 255) {
@@ -196,11 +199,41 @@ function readSequences(
     return table;
   }) as [Fse, Fse, Fse];
   const from = openBackward(bytes, at, end);
-  let a = bitsOf(from, lengths.log);
-  let b = bitsOf(from, offsets.log);
-  let c = bitsOf(from, matches.log);
-  let used = 0;
-  for (let i = 0; i < count; i++) {
+  const states = { a: bitsOf(from, lengths.log), b: bitsOf(from, offsets.log), c: bitsOf(from, matches.log) };
+  const run: Run = { from, lengths, offsets, matches, ...states, literals, used: 0, todo: count };
+  while (run.todo > 0) {
+    readSome(run, window, memory, most, reach);
+    yield 'turn';
+  }
+  if (from.at !== from.start) throw bad('sequences of another length');
+  if (window.at + literals.length - run.used > most) throw bad('a block that is too long');
+  append(window, literals.subarray(run.used));
+}
+
+/** Sequences of one step. */
+const TOGETHER = 1024;
+
+/** The sequences of a block, half way. */
+interface Run {
+  readonly from: Backward;
+  readonly lengths: Fse;
+  readonly offsets: Fse;
+  readonly matches: Fse;
+  /** The states of the three. */
+  a: number;
+  b: number;
+  c: number;
+  readonly literals: Uint8Array;
+  used: number;
+  todo: number;
+}
+
+function readSome(run: Run, window: Window, memory: Memory, most: number, reach: number): void {
+  const { from, lengths, offsets, matches, literals } = run;
+  let { a, b, c, used } = run;
+  const stop = Math.max(0, run.todo - TOGETHER);
+  let { todo } = run;
+  while (todo > stop) {
     const lengthCode = lengths.symbols[a]!;
     const matchCode = matches.symbols[c]!;
     const value = offsetOf(from, offsets.symbols[b]!);
@@ -215,14 +248,17 @@ function readSequences(
     if (distance < 1 || distance > window.past || distance > reach)
       throw bad('a copy from before the beginning');
     copyPast(window, distance, length);
-    if (i === count - 1) break;
+    todo -= 1;
+    if (todo === 0) break;
     a = lengths.base[a]! + bitsOf(from, lengths.bits[a]!);
     c = matches.base[c]! + bitsOf(from, matches.bits[c]!);
     b = offsets.base[b]! + bitsOf(from, offsets.bits[b]!);
   }
-  if (from.at !== from.start) throw bad('sequences of another length');
-  if (window.at + literals.length - used > most) throw bad('a block that is too long');
-  append(window, literals.subarray(used));
+  run.a = a;
+  run.b = b;
+  run.c = c;
+  run.used = used;
+  run.todo = todo;
 }
 
 function offsetOf(from: Backward, code: number): number {

@@ -1,4 +1,4 @@
-import { damaged } from './input.js';
+import { damaged, type Part } from './input.js';
 
 // Entropy codes of Zstandard (RFC 8878, section 4): finite state entropy and Huffman.
 
@@ -209,20 +209,30 @@ export function readHuffman(bytes: Uint8Array, at: number, end: number): { huffm
   return { huffman: { log, symbols, bits }, at: read.at };
 }
 
+/** Symbols of one step. */
+const TOGETHER = 4096;
+
 /** Fills `out` with what the bytes from `start` to `end` stand for; they must be used up exactly. */
-export function unpack(
+export function* unpack(
   huffman: Huffman,
   bytes: Uint8Array,
   start: number,
   end: number,
   out: Uint8Array,
-): void {
+): Part<void> {
   const from = openBackward(bytes, start, end);
+  for (let at = 0; at < out.length; at += TOGETHER) {
+    if (at > 0) yield 'turn';
+    unpackSome(huffman, from, out, at, Math.min(at + TOGETHER, out.length));
+  }
+  if (from.at !== from.start) throw bad('literals of another length');
+}
+
+function unpackSome(huffman: Huffman, from: Backward, out: Uint8Array, at: number, end: number): void {
   const { log, symbols, bits } = huffman;
-  for (let i = 0; i < out.length; i++) {
+  for (let i = at; i < end; i++) {
     const index = peek(from, log);
     out[i] = symbols[index]!;
     from.at -= bits[index]!;
   }
-  if (from.at !== from.start) throw bad('literals of another length');
 }

@@ -7,6 +7,8 @@ import { checkWindow, closeWindow, forget, makeRoom, openWindow, taken, type Win
 
 // Zstandard (RFC 8878): frames one after the other, with skippable ones between; no dictionaries.
 
+/** Output of one step, bytes. */
+const PIECE = 32 * 1024;
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a5;
 
@@ -75,7 +77,7 @@ function* readFrame(input: Input, window: Window): Part<void> {
       if (size < 2) throw bad('a block that is too short');
       const block = Buffer.alloc(size + 8);
       bytes.copy(block, 0, at, at + size);
-      readBlock(block, size, window, memory, most, header.window);
+      yield* readBlock(block, size, window, memory, most, header.window);
     } else {
       if (type === 0) bytes.copy(window.bytes, from, at, at + size);
       else window.bytes.fill(bytes[at]!, from, from + size);
@@ -85,8 +87,12 @@ function* readFrame(input: Input, window: Window): Part<void> {
     const piece = taken(window, from);
     total += piece.length;
     if (total > (header.content ?? total)) throw bad('more than the stated size');
-    digest?.update(piece);
-    yield piece.length > 0 ? piece : 'turn';
+    if (piece.length === 0) yield 'turn';
+    for (let start = 0; start < piece.length; start += PIECE) {
+      const part = piece.subarray(start, start + PIECE);
+      digest?.update(part);
+      yield part;
+    }
   }
   if (total !== (header.content ?? total)) throw bad('less than the stated size');
   if (digest === undefined) return;
