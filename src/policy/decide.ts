@@ -1,6 +1,7 @@
 import type { Call, Client } from '../docker/call.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type FactValue, type Hazard, type Inspection } from '../hazards/inspection.js';
+import type { Sighting } from '../intel/indicator.js';
 import type { CompiledPolicy, CompiledRule, Condition } from './compiled.js';
 import { coversAll, MAX_MISSING, uncovered } from './permit.js';
 import { applyRewrite, type Change, type CompiledRewrite } from './rewrite.js';
@@ -250,7 +251,10 @@ function denyNearest(
     const lacks = uncovered(rule.permit, seen.get(rule)!.inspection.hazards);
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
   }
-  if (nearest !== undefined) return denyHazards(policy, nearest, missing, id, sources);
+  if (nearest !== undefined) {
+    const { sightings = [] } = seen.get(nearest)!.inspection;
+    return denyHazards(policy, nearest, missing, id, sources, sightings);
+  }
 
   const failing = (rule: CompiledRule): Condition[] =>
     rule.where.filter((condition) => test(condition, factsFor(rule)) !== true);
@@ -274,18 +278,28 @@ function denyHazards(
   missing: readonly Hazard[],
   id: string,
   sources: readonly string[],
+  sightings: readonly Sighting[],
 ): Verdict {
   const exact = missing.slice(0, MAX_LISTED).map((hazard) => {
     // Only what was cut or escaped, or what would read as a glob, cannot be copied into a policy as it is.
     const text = formatHazard({ kind: hazard.kind, argument: hazard.argument.slice(0, MAX_TEXT + 1) });
     const shown = printable(text);
-    return { shown, copyable: shown === text && !/[*?"\\]/.test(text) };
+    return { shown, why: whyListed(hazard, sightings), copyable: shown === text && !/[*?"\\]/.test(text) };
   });
   const add = exact.every((hazard) => hazard.copyable)
     ? `add ${exact.map((hazard) => `"${hazard.shown}"`).join(', ')} to its permit if it should`
     : 'extend its permit if it should';
   const more = missing.length - exact.length;
   const rest = more <= 0 ? '' : missing.length === MAX_MISSING ? ' and many more' : ` and ${more} more`;
-  const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)}, but does not permit ${exact.map((hazard) => hazard.shown).join(', ')}${rest}; ${add}`;
+  const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)}, but does not permit ${exact.map(({ shown, why }) => shown + why).join(', ')}${rest}; ${add}`;
   return deny(rule.id, policy.observe, 'hazard', reason, missing);
+}
+
+/** Who is told that an address is listed wants to know by whom, and where it stood. */
+function whyListed({ kind, argument }: Hazard, sightings: readonly Sighting[]): string {
+  if (kind !== 'indicator') return '';
+  const seen = sightings.find(({ hit }) => hit.indicator === argument);
+  return seen === undefined
+    ? ''
+    : ` (listed by feed ${printable(seen.hit.feed)}, found in ${printable(seen.where)})`;
 }

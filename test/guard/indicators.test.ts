@@ -239,6 +239,7 @@ for (const [name, request, value = NAME] of ATTACKS) {
     const { status, message, line } = await ask(request);
     t.equal(status, 403, `denied: ${message}`);
     t.match(message, `indicator:${value}`, 'the message names it');
+    t.match(message, / \(listed by feed \S+, found in [^)]/, 'and who lists it, and where it stood');
     t.same(effects(), [], 'nothing took effect');
     t.equal(line?.code, 'hazard');
     t.ok(line?.hazards.includes(`indicator:${value}`), 'the hazard is on record');
