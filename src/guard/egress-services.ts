@@ -1,4 +1,4 @@
-import type { EgressConfig } from '../config/egress-config.js';
+import type { EgressConfig, EgressDns } from '../config/egress-config.js';
 import type { Attempts } from '../egress/attempts.js';
 import { isWithin } from '../egress/addresses.js';
 import { listenDns } from '../egress/dns-server.js';
@@ -57,7 +57,7 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
       });
       const { listen, clients, rate } = config.dns;
       const { answer } = resolver;
-      const server = await listenDns({ listen, clients, rate, answer });
+      const server = await listenDns({ listen, clients, rate, answer }).catch(cannotListen('dns', listen));
       closers.push(() => server.close());
     }
     if (config.gateway !== null) {
@@ -77,7 +77,7 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
           parts.attempts.add({ kind: 'attempt', action, via: 'gateway', ...found }, 1, Date.now());
         },
       });
-      const gateway = await listenGateway({ listen, clients, judge });
+      const gateway = await listenGateway({ listen, clients, judge }).catch(cannotListen('gateway', listen));
       closers.push(() => gateway.close());
     }
   } catch (error) {
@@ -86,6 +86,26 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
   }
   return stop;
 }
+
+/** @returns a handler that says which key of the config names an address that cannot be had, and what to do. */
+function cannotListen(
+  key: 'dns' | 'gateway',
+  { host, port }: EgressDns['listen'],
+): (error: unknown) => never {
+  return (error) => {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const advice = Object.hasOwn(LISTEN_ADVICE, code ?? '') ? LISTEN_ADVICE[code!]! : message;
+    const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+    throw new Error(`egress.${key}.listen: cannot listen on ${where}: ${advice}`, { cause: error });
+  };
+}
+
+const LISTEN_ADVICE: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL:
+    'this host does not have the address (yet); name one of a bridge that exists, see ip -brief address',
+  EADDRINUSE: 'another process is listening there; stop it or choose another port',
+  EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE',
+};
 
 function makeResolver(
   { config, attempts, answers, index }: ServiceParts,

@@ -4,6 +4,11 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { connect as connectTls } from 'node:tls';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../src/config/load.js';
+import { startServices, type ServiceParts } from '../../src/guard/egress-services.js';
 import { readHello } from '../../src/egress/client-hello.js';
 import { listenGateway } from '../../src/egress/gateway.js';
 import { makeJudge, readTarget } from '../../src/egress/gateway-target.js';
@@ -334,4 +339,30 @@ t.test('CONNECT: nothing passes before the server name is checked', async (t) =>
   });
   t.match(await through('good.example:22', good), { head: /^HTTP\/1.1 403/ });
   t.match(await through('nonsense', good), { head: /^HTTP\/1.1 400/ });
+});
+
+t.test('an address that cannot be listened on is told with its key and what to do', async (t) => {
+  const taken = await listening(
+    t,
+    createServer((socket) => socket.destroy()),
+  );
+  const file = join(mkdtempSync(join(tmpdir(), 'bw-services-')), 'c.json');
+  const started = (egress: Record<string, unknown>): Promise<unknown> => {
+    writeFileSync(file, JSON.stringify({ feeds: { state: '/nowhere' }, egress }));
+    const loaded = loadConfig(file, { listen: [], policy: [] });
+    if (!loaded.ok || loaded.config.egress === null) throw new Error('the config is wrong');
+    // Nothing of the rest is used before something listens.
+    const parts = { config: loaded.config.egress } as ServiceParts;
+    return startServices(parts);
+  };
+  await t.rejects(
+    started({ gateway: { listen: `127.0.0.1:${taken}` } }),
+    new RegExp(
+      `^egress.gateway.listen: cannot listen on 127.0.0.1:${taken}: another process .* choose another port`,
+    ),
+  );
+  await t.rejects(
+    started({ dns: { listen: '198.51.100.1:5300', upstream: ['127.0.0.1'] } }),
+    /^egress.dns.listen: cannot listen on 198.51.100.1:5300: this host does not have the address/,
+  );
 });
