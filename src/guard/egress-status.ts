@@ -86,6 +86,8 @@ export function countElements(elements: Elements | undefined): ElementCounts {
 
 /** Loads the table once. Names are nobody's business then: nobody listens. */
 export async function applyEgress(config: EgressConfig): Promise<ElementCounts> {
+  // Two that change one table would take each other's ranges away.
+  await refuseWhileRunning(config, 'has the table in its hands');
   const index = await openIndexFile(config.state).read();
   const elements = collectElements(index ?? EMPTY_INDEX, config.mode, [
     ...config.neverBlock,
@@ -114,11 +116,14 @@ export async function viewEgress(config: EgressConfig): Promise<EgressView> {
  * @throws Error when a process runs that would put it back.
  */
 export async function removeEgress(config: EgressConfig): Promise<boolean> {
-  const status = await runningStatus(config);
-  if (status !== undefined) {
-    throw new Error(`process ${status.pid} (breakwater egress run) would put the table back: stop it first`);
-  }
+  await refuseWhileRunning(config, 'would put the table back');
   return removeTable(config.table);
+}
+
+async function refuseWhileRunning(config: EgressConfig, why: string): Promise<void> {
+  const status = await runningStatus(config);
+  if (status === undefined) return;
+  throw new Error(`process ${status.pid} (breakwater egress run) ${why}: stop it first`);
 }
 
 async function runningStatus(config: EgressConfig): Promise<EgressStatus | undefined> {

@@ -3,8 +3,6 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import { loadConfig } from '../../src/config/load.js';
-import { applyEgress } from '../../src/guard/egress-status.js';
 import { buildIndex, type Listed } from '../../src/intel/index-build.js';
 import { run, until, type Outcome } from '../support/command.js';
 import { missing, startEngine, type Engine } from '../support/engine.js';
@@ -385,22 +383,26 @@ async function play(t: Test, docker: Engine): Promise<void> {
         { outer: 'bwin', inner: 'eth0', addresses: [`${bridge.prefix}.200/24`], via: gateway },
       );
       await must('ip', ['link', 'set', 'bwin', 'master', bridge.name]);
-      const loaded = loadConfig(configFile, { listen: [], policy: [] });
-      if (!loaded.ok) throw new Error('config');
+      const nft = (verb: string, address: string): Promise<Outcome> =>
+        run('nft', [verb, 'element', 'inet', TABLE, 'block4', `{ ${address} }`]);
       let reloads = 0;
+      let replaced = 0;
       // A first connection must not wait for the bridge to learn.
       burst.begin();
       while (burst.lines.length === 0 && burst.child.exitCode === null) {
         const others = Array.from({ length: 200 + (reloads % 7) }, (_, index) =>
           listed('ipv4', `203.0.${reloads % 100}.${index}`),
         );
-        list([...LISTED, ...others, listed('ipv4', `203.1.${reloads % 100}.0/25`)]);
-        await applyEgress(loaded.config.egress!);
+        const single = `203.2.${reloads % 100}.7`;
+        list([...LISTED, ...others, listed('ipv4', `203.1.${reloads % 100}.0/25`), listed('ipv4', single)]);
+        if (!(await until(async () => (await nft('get', single)).code === 0, 10_000, 5))) break;
         reloads++;
+        // Then the next list cannot take it out, and the whole table is replaced.
+        if (reloads % 2 === 0 && (await nft('delete', single)).code === 0) replaced++;
       }
       const result = JSON.parse(burst.lines[0] ?? '{}') as object;
       test.same(result, { wrong: 0, open: 3333, refused: 6667, first: '' });
-      test.ok(reloads >= 10, `${reloads} reloads`);
+      test.ok(reloads >= 5 && replaced >= 2, `${reloads} reloads, ${replaced} of them of the whole table`);
       list(LISTED);
     },
   );
@@ -434,6 +436,7 @@ async function play(t: Test, docker: Engine): Promise<void> {
     const running = await cli('remove');
     test.equal(running.code, 1);
     test.match(running.stderr, /would put the table back: stop it first/);
+    test.match(await cli('apply'), { code: 1, stderr: /stop it first/ });
     test.equal(await stop(), 0);
     test.equal((await cli('remove')).stdout, `table inet ${TABLE} is gone\n`);
     test.notMatch((await run('nft', ['list', 'tables'])).stdout, /breakwater/);
