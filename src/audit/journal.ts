@@ -40,6 +40,8 @@ export interface JournalOptions {
 export interface Journal extends AuditWriter {
   readonly directory: string;
   readonly id: string;
+  /** Number of the last record. */
+  last(): number;
   /** Called after records were written; senders read them from the files. */
   onRecords(listener: () => void): void;
 }
@@ -260,6 +262,7 @@ export function openJournal(options: JournalOptions): Journal {
   return {
     directory,
     id,
+    last: () => head.seq,
     stats,
     flush,
     onRecords: (listener) => void listeners.push(listener),

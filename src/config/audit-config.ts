@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { age, count, duration, size, text } from './shapes.js';
+import { readSinks, sinkSchema, type SinkSettings } from './sinks-config.js';
 
 /** The audit trail. Sizes in bytes, times in milliseconds. */
 export interface AuditConfig {
@@ -22,6 +23,8 @@ export interface JournalConfig {
   readonly checkpoint: { readonly records: number; readonly interval: number };
   /** The disk has to answer within this time. */
   readonly timeout: number;
+  /** Who gets the records. */
+  readonly sinks: readonly SinkSettings[];
 }
 
 const onFailure = z.enum(['deny', 'allow']);
@@ -53,6 +56,11 @@ export const auditSchema = z.strictObject({
     .strictObject({ records: count(1_000_000).default(1_000), interval: duration().default(60_000) })
     .prefault({}),
   timeout: duration().default(5_000),
+  sinks: z
+    .array(sinkSchema)
+    .max(32)
+    .default([])
+    .describe('Receivers of the journal: SIEMs, collectors, files.'),
   onFailure: z
     .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
     .prefault({}),
@@ -71,7 +79,11 @@ export function readAudit(
   inFile: (path: string) => string,
   at: (path: readonly PropertyKey[], message: string) => void,
 ): AuditConfig {
-  const { file = '-', journal, key, onFailure: failure, ...rest } = shape;
+  const { file = '-', journal, key, onFailure: failure, sinks: receivers, ...rest } = shape;
+  if (receivers.length > 0 && journal === undefined) {
+    at(['sinks'], 'needs "journal" beside it: what is sent is read from there');
+  }
+  const sinks = readSinks(receivers, inFile, (path, message) => at(['sinks', ...path], message));
   if (journal !== undefined && shape.file !== undefined) {
     at(['file'], 'stands beside "journal": the audit trail is one of the two; remove this key');
   }
@@ -84,7 +96,7 @@ export function readAudit(
     journal:
       directory === undefined
         ? null
-        : { directory, key: key === undefined ? join(directory, 'key.pem') : inFile(key), ...rest },
+        : { directory, key: key === undefined ? join(directory, 'key.pem') : inFile(key), ...rest, sinks },
     onFailure: failure,
   };
 }

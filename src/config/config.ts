@@ -157,11 +157,6 @@ export const configFileSchema = z.strictObject({
 
 export type ConfigFileShape = z.output<typeof configFileSchema>;
 
-/** Parts of the design that this version does not have; silence would look like protection. */
-export const UNSUPPORTED_SECTIONS: Readonly<Record<string, string>> = {
-  sinks: '"sinks" is not supported by this version; "journal" or "file" keep the records. Remove the key.',
-};
-
 /** JSON Schema of the config file: published as policies/config.schema.json and used for hints in messages. */
 export function configJsonSchema(): JsonObject {
   const schema = z.toJSONSchema(configFileSchema, { io: 'input' }) as unknown as JsonObject;

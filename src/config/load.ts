@@ -6,7 +6,6 @@ import { describeValue, pointerOf, shapeProblems, type Problem } from '../policy
 import {
   configFileSchema,
   configJsonSchema,
-  UNSUPPORTED_SECTIONS,
   type Config,
   type ConfigFileShape,
   type ListenConfig,
@@ -70,7 +69,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   if (!parsed.ok) return { ok: false, problems: [parsed.problem] };
   const checked = configFileSchema.safeParse(parsed.value);
   const issues = checked.success ? [] : checked.error.issues;
-  const problems = shapeProblems(file, parsed.value, issues, configJsonSchema, UNSUPPORTED_SECTIONS);
+  const problems = shapeProblems(file, parsed.value, issues, configJsonSchema, {});
   if (!checked.success) return { ok: false, problems };
   const shape = checked.data;
   const at: At = (path, message) => void problems.push({ file, pointer: pointerOf(path), message });

@@ -8,7 +8,7 @@ const READY_TIMEOUT = 3_000;
 
 /**
  * `/healthz`: the process works, which policy and which indicators are in force (`degraded` while the newest policy does
- * not load or a feed is stale). `/readyz`: a real ping of the engine, the audit trail can be written, and every feed has
+ * not load, a feed is stale or a receiver of the audit journal fails). `/readyz`: a real ping of the engine, the audit trail can be written, and every feed has
  * data where that is required. `/metrics`: Prometheus text.
  *
  * @throws Error when the address cannot be bound.
@@ -55,12 +55,15 @@ const PAGES: Readonly<Record<string, Page>> = {
     const { policy, revision, loadedAt } = guard.policy.current();
     const error = guard.policy.lastError();
     const stale = guard.feeds.status().some((feed) => feed.stale);
-    const healthy = error === undefined && guard.audit.stats.healthy && !stale;
+    const sinks = guard.sinks?.status() ?? [];
+    const failing = sinks.some((sink) => sink.error !== '');
+    const healthy = error === undefined && guard.audit.stats.healthy && !stale && !failing;
     sendJson(response, 200, {
       status: healthy ? 'ok' : 'degraded',
       version: VERSION,
       policy: { revision, loadedAt, files: policy.files, rules: policy.rules, error: error ?? null },
       audit: guard.audit.stats,
+      sinks,
       feeds: feedsHealth(guard.feeds),
     });
   },
@@ -87,6 +90,7 @@ const PAGES: Readonly<Record<string, Page>> = {
       auditFailures: guard.audit.stats.failures,
       auditHealthy: guard.audit.stats.healthy,
       bufferedBytes: guard.budget.used,
+      sinks: guard.sinks?.status() ?? [],
       feeds: guard.feeds.status(),
       indicators: guard.feeds.current(),
       version: VERSION,

@@ -1,7 +1,9 @@
 import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import { openJournal } from '../audit/journal.js';
+import { openSinks, type Sinks } from '../audit/sinks/sinks.js';
 import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
 import { openBodyBudget } from '../capture/body-budget.js';
 import type { AuditConfig } from '../config/audit-config.js';
@@ -20,9 +22,13 @@ import { openMetrics } from './metrics.js';
 import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
 import { serve } from './pipeline.js';
 import type { GuardState } from './state.js';
+import { VERSION } from './version.js';
 
 /** As an upstream URL: the in-memory engine for trying out. */
 export const TRIAL_ENGINE = 'trial:';
+
+/** At a stop, receivers get what is left within this time; the rest is sent after the next start (milliseconds). */
+const SINKS_FLUSH = 5_000;
 
 export interface GuardOptions {
   readonly config: Config;
@@ -69,7 +75,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     policy.close();
     throw error;
   });
-  const audit = openAudit(config.audit, (message) => log.warn(message));
+  const { audit, sinks } = openAudit(config.audit, (message) => log.warn(message));
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const outbound =
@@ -91,6 +97,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     policy,
     feeds,
     audit,
+    sinks,
     outbound,
     budget: openBodyBudget(config.limits.buffered),
     metrics,
@@ -108,6 +115,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     // The calls that were cut write their outcome in the next turns.
     await new Promise((resolve) => setTimeout(resolve, 20));
     audit.close();
+    await sinks?.stop(SINKS_FLUSH);
     await trial?.close();
   };
   let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
@@ -147,20 +155,33 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   };
 }
 
-function openAudit({ journal, file }: AuditConfig, warn: (message: string) => void): AuditWriter {
-  if (journal === null) return openAuditWriter(file);
+function openAudit(
+  { journal, file }: AuditConfig,
+  warn: (message: string) => void,
+): { readonly audit: AuditWriter; readonly sinks: Sinks | undefined } {
+  if (journal === null) return { audit: openAuditWriter(file), sinks: undefined };
+  let sinks: Sinks | undefined;
   const { directory, key, rotate, keep, onFull, checkpoint, timeout } = journal;
-  return openJournal({
+  const audit = openJournal({
     directory,
     key,
     segmentSize: rotate.size,
     segmentAge: rotate.age,
-    retention: { ...keep, onFull, needed: () => Infinity },
+    retention: {
+      ...keep,
+      onFull,
+      needed: () => sinks?.needed() ?? (journal.sinks.length > 0 ? 0 : Infinity),
+    },
     checkpointRecords: checkpoint.records,
     checkpointInterval: checkpoint.interval,
     patience: timeout,
     warn,
   });
+  if (journal.sinks.length > 0) {
+    sinks = openSinks(journal.sinks, audit, { version: VERSION, host: hostname() }, warn);
+    audit.onRecords(() => sinks?.wake());
+  }
+  return { audit, sinks };
 }
 
 /** What the guard keeps lies where it reads the reports. */

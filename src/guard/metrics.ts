@@ -1,4 +1,5 @@
 import { Registry, Counter, Gauge } from 'prom-client';
+import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
 import type { FeedStatus } from '../feeds/status.js';
 import type { End } from './exchange.js';
@@ -28,6 +29,7 @@ export interface LiveFigures {
   readonly auditFailures: number;
   readonly auditHealthy: boolean;
   readonly bufferedBytes: number;
+  readonly sinks: readonly SinkStatus[];
   readonly feeds: readonly FeedStatus[];
   readonly indicators: IntelSnapshot;
   readonly version: string;
@@ -111,12 +113,30 @@ export function openMetrics(): Metrics {
       );
       gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
       renderFeeds(registry, live);
+      renderSinks(registry, live);
       gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
       gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());
       return registry.metrics();
     },
   };
   return metrics;
+}
+
+function renderSinks(registry: Registry, { sinks }: LiveFigures): void {
+  const gauge = (name: string, help: string): Gauge =>
+    new Gauge({ name: `breakwater_sink_${name}`, help, labelNames: ['sink'], registers: [registry] });
+  const figures = {
+    delivered: gauge('delivered', 'Number of the last record that the receiver has confirmed'),
+    behind: gauge('behind', 'Records of the audit journal that the receiver has not confirmed'),
+    dropped: gauge('dropped', 'Records that were gone before they were delivered'),
+    refused: gauge('refused', 'Records that the receiver refused for good'),
+  };
+  const failing = gauge('failing', '1 when the last attempt failed');
+  for (const { name: sink, error, ...status } of sinks) {
+    for (const key of Object.keys(figures) as (keyof typeof figures)[])
+      figures[key].set({ sink }, status[key]);
+    failing.set({ sink }, Number(error !== ''));
+  }
 }
 
 function renderFeeds(registry: Registry, { feeds, indicators }: LiveFigures): void {

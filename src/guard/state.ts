@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Sinks } from '../audit/sinks/sinks.js';
 import type { AuditWriter } from '../audit/writer.js';
 import type { BodyBudget } from '../capture/body-budget.js';
 import type { Config } from '../config/config.js';
@@ -27,6 +28,8 @@ export interface GuardState {
   /** The indicators in force: a call takes `current()` once. */
   readonly feeds: Feeds;
   readonly audit: AuditWriter;
+  /** Who sends the audit journal on; undefined without `audit.sinks`. */
+  readonly sinks: Sinks | undefined;
   readonly budget: BodyBudget;
   /** Where outbound traffic is reported on; undefined without `egress`. */
   readonly outbound: Outbound | undefined;

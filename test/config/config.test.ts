@@ -246,7 +246,7 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
     [{ egress: { neverBlock: ['10.0.0.0/33'] } }, /^\/egress\/neverBlock\/0: "10.0.0.0\/33" is no address/],
     [{ audit: { journal: '/x', file: '-' } }, /^\/audit\/file: stands beside "journal"/],
     [{ audit: { journal: '/x', keep: { size: '64MiB' } } }, /^\/audit\/keep\/size: .*two segments/],
-    [{ audit: { sinks: [] } }, /^\/audit\/sinks: "sinks" is not supported/],
+    [{ audit: { sinks: [{ name: 'a', type: 'stdout' }] } }, /^\/audit\/sinks: needs "journal"/],
     [
       { audit: { onFailure: { write: 'alow' } } },
       /found "alow"; valid: "deny", "allow". Did you mean "allow"/,

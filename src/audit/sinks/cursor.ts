@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
+
+/** How far a receiver has confirmed: behind the last record that it has. */
+export interface Cursor {
+  /** First record of the segment, which its name tells; 0: nothing was read yet. */
+  readonly segment: number;
+  /** Where in the segment the last record begins, and where it ends (bytes). */
+  readonly start: number;
+  readonly offset: number;
+  /** The last record. */
+  readonly seq: number;
+  readonly hash: string;
+}
+
+export const BEGINNING: Cursor = { segment: 0, start: 0, offset: 0, seq: 0, hash: '' };
+
+/** @returns undefined when there is no such file; a message when it holds no cursor. */
+export function loadCursor(path: string): Cursor | string | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
+  }
+  const { segment, start, offset, seq, hash } = Object(value) as Record<string, unknown>;
+  const isCount = (one: unknown): one is number => Number.isSafeInteger(one) && (one as number) >= 0;
+  return isCount(segment) && isCount(start) && isCount(offset) && isCount(seq) && typeof hash === 'string'
+    ? { segment, start, offset, seq, hash }
+    : 'it holds no cursor';
+}
+
+/** Old or new, never half: it is written aside and renamed. What a power loss takes of it is sent once more. */
+export async function saveCursor(path: string, cursor: Cursor): Promise<void> {
+  await writeFile(`${path}.new`, `${JSON.stringify(cursor)}\n`, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}

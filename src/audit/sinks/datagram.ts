@@ -1,0 +1,54 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { TAKEN, type Outgoing, type SinkConfig, type Transport } from './sink.js';
+
+/** Messages over UDP: sent is all that is ever known of them. */
+export function openDatagrams(
+  config: SinkConfig,
+  pack: (message: Outgoing) => readonly Buffer[] | string,
+): Transport {
+  const url = new URL(config.url);
+  let socket: Socket | undefined;
+  let failure: Error | undefined;
+  const reset = (): void => {
+    socket?.close();
+    socket = undefined;
+    failure = undefined;
+  };
+  const connect = async (): Promise<Socket> => {
+    const { address, family } = await lookup(url.hostname.replace(/^\[|\]$/g, ''));
+    const made = createSocket(family === 6 ? 'udp6' : 'udp4');
+    // Nobody listens there: the answer to an earlier datagram (ICMP) comes as an error.
+    made.on('error', (error) => (failure = error));
+    await new Promise<void>((resolve, reject) => {
+      made.once('error', reject);
+      made.connect(Number(url.port), address, () => {
+        made.off('error', reject);
+        resolve();
+      });
+    });
+    return (socket = made);
+  };
+  return {
+    async send(messages, signal) {
+      const on = socket ?? (await connect());
+      const refused = new Map<Outgoing, string>();
+      for (const message of messages) {
+        signal.throwIfAborted();
+        const datagrams = pack(message);
+        if (typeof datagrams === 'string') refused.set(message, datagrams);
+        else {
+          for (const one of datagrams) {
+            await new Promise<void>((resolve, reject) =>
+              on.send(one, (error) => (error === null ? resolve() : reject(error))),
+            );
+          }
+        }
+        if (failure !== undefined) throw failure;
+      }
+      return { ...TAKEN, refused };
+    },
+    reset,
+    close: async () => reset(),
+  };
+}
