@@ -10,9 +10,10 @@ const lenient = new TextDecoder();
  */
 export function searchDockerfile(search: Search, content: Uint8Array, reading: DockerfileReading): void {
   const text = lenient.decode(content);
-  text.split('\n').forEach((line, at) => {
-    if (!search.blown) scan(search, line, `Dockerfile line ${at + 1}`);
-  });
+  for (const [at, line] of text.split('\n').entries()) {
+    if (search.blown) return;
+    scan(search, line, `Dockerfile line ${at + 1}`);
+  }
   if (!reading.clear) {
     searchText(search, text, 'Dockerfile', 'command');
     return;

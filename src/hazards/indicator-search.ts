@@ -1,7 +1,7 @@
 import { decodeVariants } from '../docker/shell-text.js';
 import type { TextBudget, Variable } from '../docker/shell-words.js';
 import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
-import { scanHost, scanText } from '../intel/scan.js';
+import { scanHost, scanText, type ScanBudget } from '../intel/scan.js';
 import { FETCHERS } from './command.js';
 
 /** More sightings than this in one call are not listed: the rest is `opaque:text`. */
@@ -16,6 +16,8 @@ export interface Search {
   readonly sightings: Sighting[];
   /** Indicator and place of each. */
   readonly seen: Set<string>;
+  /** What looking at the texts of the call may still cost. */
+  readonly work: ScanBudget;
   /** What may still be written to decode the texts of the call. */
   readonly budget: TextBudget;
   /** Characters that may still be given to the decoders. */
@@ -29,19 +31,29 @@ export interface Search {
 }
 
 /** Most characters of one call that are decoded: decoding is slow, and nobody has been let in yet. */
-const MOST_DECODED = 256 * 1024;
+const MOST_DECODED = 96 * 1024;
 /** Longer words no kernel passes to a program (MAX_ARG_STRLEN): they are data. */
 export const LONGEST_WORD = 128 * 1024;
 
 /** Decoding may write this much in any call, and four times what it has of texts that hide something. */
-const FLOOR = 256 * 1024;
+const FLOOR = 64 * 1024;
 const GROWTH = 4;
+
+/**
+ * What looking at one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
+ * for 1 MiB and more of ordinary text; the attack is a body made of names, addresses or labels and nothing else.
+ */
+const MOST_WORK = 8 * 1024 ** 2;
+/** Of each text, of each of its characters, and of each character that is decoded. */
+const TEXT_PRICE = 32;
+const DECODE_PRICE = 48;
 
 export function startSearch(index: IndicatorIndex): Search {
   return {
     index,
     sightings: [],
     seen: new Set(),
+    work: { left: MOST_WORK },
     budget: { left: FLOOR },
     decodable: MOST_DECODED,
     prefix: '',
@@ -91,7 +103,7 @@ const SHORTEST_BLOB = 16;
  * escapes or variables that change what it says; CODED: base64, hexadecimal or a list of character codes; NUMERIC: an
  * IPv4 address without dots. Most texts of a call hold none of it, and cost no more than this.
  */
-export function look(text: string): number {
+function look(text: string): number {
   let flags = 0;
   let blob = 0;
   let hex = 0;
@@ -130,6 +142,13 @@ export function look(text: string): number {
   return flags;
 }
 
+/** What a text may hold, paid for; nothing, and `blown`, when the call has used up what it may cost. */
+export function lookPaid(search: Search, text: string): number {
+  search.work.left -= TEXT_PRICE + text.length;
+  if (search.work.left < 0) search.blown = true;
+  return search.blown ? 0 : look(text);
+}
+
 /** How a text is meant, where that decides what in it is an address. */
 export type Meaning =
   /** Only what looks like one. */
@@ -153,7 +172,7 @@ export function searchText(
   variable: Variable = search.variable,
 ): void {
   if (text.length < SHORTEST) return;
-  const flags = look(text);
+  const flags = lookPaid(search, text);
   if (flags !== 0) searchLooked(search, text, flags, place, meaning, variable);
 }
 
@@ -174,14 +193,15 @@ export function searchLooked(
     return;
   }
   search.decodable -= text.length;
-  if (search.decodable < 0) {
+  search.work.left -= DECODE_PRICE * text.length;
+  if (search.decodable < 0 || search.work.left < 0) {
     search.blown = true;
     return;
   }
   search.budget.left += GROWTH * text.length;
   const { variants, blown } = decodeVariants(text, variable, search.budget);
   for (const variant of variants) {
-    if (variant !== text) scanAs(search, variant, look(variant), place, meaning);
+    if (variant !== text) scanAs(search, variant, lookPaid(search, variant), place, meaning);
   }
   if (blown) search.blown = true;
 }
@@ -199,7 +219,7 @@ function scanAs(search: Search, text: string, flags: number, place: Place, meani
 
 /** Looks for indicators in a text as it stands. */
 export function scan(search: Search, text: string, place: Place): void {
-  const { sightings, blown } = scanText(text, search.index, '');
+  const { sightings, blown } = scanText(text, search.index, '', search.work);
   for (const sighting of sightings) note(search, sighting, place);
   if (blown) search.blown = true;
   // `.nip.io` and the like are rare, and so are names with so many digits.

@@ -9,7 +9,7 @@ import { raise, type Findings } from './findings.js';
 import { searchDockerfile } from './indicator-dockerfile.js';
 import {
   LONGEST_WORD,
-  look,
+  lookPaid,
   searchLooked,
   searchText,
   SHORTEST,
@@ -54,7 +54,7 @@ function searchCall(search: Search, call: Call): void {
   for (const name in call.headers) searchHeader(search, name, call.headers[name]!);
   if (call.body.kind === 'json') {
     const body = call.body.value;
-    search.variable = environmentOf(body);
+    search.variable = environmentOf(search, body);
     searchCommand(search, asObject(body));
     searchValue(search, body, []);
   }
@@ -128,12 +128,13 @@ function within(search: Search, prefix: string, value: JsonValue): void {
  * before when this returns.
  */
 function searchValue(search: Search, value: JsonValue, at: (string | number)[]): void {
+  if (search.blown) return;
   if (typeof value === 'string') {
-    const flags = look(value);
+    const flags = lookPaid(search, value);
     if (flags !== 0) searchLooked(search, value, flags, at, meaningAt(at), search.variable);
   } else if (Array.isArray(value)) {
     let strings = value.length > 1;
-    for (let n = 0; n < value.length; n++) {
+    for (let n = 0; n < value.length && !search.blown; n++) {
       const item = value[n]!;
       if (typeof item !== 'string') strings = false;
       at.push(n);
@@ -144,6 +145,7 @@ function searchValue(search: Search, value: JsonValue, at: (string | number)[]):
   } else if (typeof value === 'object' && value !== null) {
     const known = isRecord(value);
     for (const key of Object.keys(value)) {
+      if (search.blown) return;
       const item = value[key]!;
       // Most of a call: numbers and flags in fields that the API has.
       if (known && (typeof item === 'string' ? item.length < SHORTEST : typeof item !== 'object')) continue;
@@ -205,14 +207,20 @@ function positional(words: readonly string[], outer: Variable): Variable {
   };
 }
 
+/** What one variable costs, in units of a ScanBudget. */
+const VARIABLE_PRICE = 64;
+
 /** Variables by the `Env` of a container, an exec or a task; the last of a name counts. */
-function environmentOf(body: JsonValue): Variable {
+function environmentOf(search: Search, body: JsonValue): Variable {
   let values: Map<string, string> | undefined;
   return (name) => {
     if (values === undefined) {
       values = new Map();
       const task = asObject(asObject(asObject(body)['TaskTemplate'])['ContainerSpec']);
       for (const entry of [...asStrings(asObject(body)['Env']), ...asStrings(task['Env'])]) {
+        // As much as looking at it costs: the attack is a million of them.
+        search.work.left -= VARIABLE_PRICE;
+        if (search.work.left < 0) break;
         const equals = entry.indexOf('=');
         if (equals > 0) values.set(entry.slice(0, equals), entry.slice(equals + 1));
       }

@@ -22,6 +22,14 @@ export interface Scan {
   readonly blown: boolean;
 }
 
+/**
+ * What looking may still cost, shared by the texts of one call: a unit is about 5 ns. Who shares none is bounded by the
+ * length of each text alone.
+ */
+export interface ScanBudget {
+  left: number;
+}
+
 const NOTHING: Scan = Object.freeze({ sightings: Object.freeze([]), blown: false });
 
 const LONGEST_VALUE = 200;
@@ -38,6 +46,12 @@ const WORK_PER_CHARACTER = 16;
 const WORK_FLOOR = 65_536;
 const WORK_PRICE = 128;
 
+/** Prices in units of a ScanBudget, as measured: a text, a character, a place where something is looked up, slow work. */
+const TEXT_PRICE = 512;
+const CHARACTER_PRICE = 2;
+const PLACE_PRICE = 96;
+const SLOW_FACTOR = 5;
+
 /** Longest IPv6 address with a name before it and a port behind. */
 const LONGEST_IPV6 = 64;
 
@@ -49,6 +63,7 @@ interface State {
   readonly hasAddresses: boolean;
   readonly longHash: number;
   work: number;
+  readonly budget: ScanBudget;
   sightings: Map<string, Sighting> | undefined;
   blown: boolean;
   /** The last scheme with its slashes: where it starts, where its host may start, and where that must be over. */
@@ -62,8 +77,14 @@ interface State {
  * clients take, domains with their subdomains, `host:port`, hashes and digests. One pass; see WORK_PER_CHARACTER.
  * A number without dots is an address only where a host must stand (behind `//`, `@`, `/dev/tcp/`), and so is one with
  * less than four parts, which may be a version, unless one of its parts gives it away.
+ * INVARIANT: a budget that is used up ends the search and sets `blown`.
  */
-export function scanText(text: string, index: IndicatorIndex, where: string): Scan {
+export function scanText(
+  text: string,
+  index: IndicatorIndex,
+  where: string,
+  budget: ScanBudget = { left: Number.POSITIVE_INFINITY },
+): Scan {
   const { ipv4, ipv6, domain, url, hash } = index.counts;
   const hasHosts = ipv4 + ipv6 + domain + url > 0;
   if ((!hasHosts && hash === 0) || text.length < 3) return NOTHING;
@@ -75,15 +96,21 @@ export function scanText(text: string, index: IndicatorIndex, where: string): Sc
     hasAddresses: ipv4 + ipv6 > 0,
     longHash: Math.min(...index.hashLengths),
     work: WORK_PER_CHARACTER * text.length + WORK_FLOOR,
+    budget,
     sightings: undefined,
     blown: false,
     urlFrom: 0,
     hostFrom: -1,
     hostEnd: -1,
   };
+  budget.left -= TEXT_PRICE + CHARACTER_PRICE * text.length;
   let wideEnd = 0;
   let ipv6End = 0;
   for (let at = 0; at < text.length;) {
+    if (budget.left < 0) {
+      state.blown = true;
+      break;
+    }
     const code = text.charCodeAt(at);
     if (code >= 128) {
       if (at >= wideEnd && hasHosts && isWide(code)) wideEnd = scanWide(state, at);
@@ -163,7 +190,8 @@ function note(state: State, hit: Hit | undefined, from: number, to: number): voi
 /** Takes the price of something slow; false, and `blown`, when the text has used up what it may cost. */
 function pay(state: State, length: number): boolean {
   state.work -= WORK_PRICE + length;
-  if (state.work >= 0) return true;
+  state.budget.left -= SLOW_FACTOR * (WORK_PRICE + length);
+  if (state.work >= 0 && state.budget.left >= 0) return true;
   state.blown = true;
   return false;
 }
@@ -181,6 +209,7 @@ function isHostPlace({ text, hostFrom, hostEnd }: State, from: number, to: numbe
 
 /** A run of letters, digits, dots, dashes and underscores: a name or an IPv4 address. */
 function scanRun(state: State, start: number, end: number, kinds: number): void {
+  state.budget.left -= PLACE_PRICE;
   const { text, index } = state;
   let [from, to] = [start, end];
   while (from < to && (kindOf(text.charCodeAt(from)) & (DOT | DASH)) !== 0) from++;
@@ -301,6 +330,7 @@ function findScheme(state: State, from: number, colon: number): void {
     else if (code <= 0x20 || code === 0x22 || code === 0x27 || code === 0x3f || code === 0x23) break;
     else if ((kindOf(code) & SLASH) !== 0) break;
   }
+  state.budget.left -= PLACE_PRICE;
   state.urlFrom = from;
   state.hostFrom = at;
   state.hostEnd = end;
@@ -359,6 +389,7 @@ function scanIpv6(state: State, from: number): number {
   }
   if (colons < 2 || to - from < 3 || to - from > LONGEST_IPV6) return to;
   const try6 = (start: number, end: number): void => {
+    state.budget.left -= PLACE_PRICE;
     const host = readHost(text.slice(start, end));
     if (host !== undefined && host.kind !== 'domain') note(state, lookUp(state.index, host), start, end);
   };
@@ -384,6 +415,7 @@ function scanHashes(state: State, from: number, to: number): void {
     const code = at === to ? 0x2e : text.charCodeAt(at);
     if ((kindOf(code) & (DOT | DASH)) !== 0) {
       if (hex && index.hashLengths.includes(at - start)) {
+        state.budget.left -= PLACE_PRICE;
         note(state, index.hash(text.slice(start, at).toLowerCase()), start, at);
       }
       start = at + 1;

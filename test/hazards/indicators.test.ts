@@ -441,3 +441,32 @@ void t.test('what cannot be searched to its end is opaque', (t) => {
   t.same(indicators(body('ConfigCreate', { Name: 'c', Data: data })), [NAME], 'a large config');
   t.end();
 });
+
+void t.test('a call that is all names and addresses is not searched to its end, and says so', (t) => {
+  const fill = (pattern: string, length: number): string =>
+    pattern.repeat(Math.ceil(length / pattern.length)).slice(0, length);
+  const text = (call: Call): boolean =>
+    inspect(call, index).hazards.some(({ kind, argument }) => kind === 'opaque' && argument === 'text');
+  const labels = (count: number): JsonObject =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`com.vendor.k${n}`, `v${n}.0`]));
+  const large = 4 * 1024 ** 2;
+  for (const pattern of [
+    'a.bc de.f1 ',
+    'http://a.b/c?d ',
+    '1.2.3.4 ',
+    'a::b ',
+    `${'0f'.repeat(16)} `,
+    'é.b ',
+  ]) {
+    t.ok(text(create({}, { Labels: { a: fill(pattern, large) } })), pattern);
+  }
+  t.ok(text(create({}, { Labels: labels(100_000) })), 'labels');
+  t.ok(text(create({}, { Env: Array.from({ length: 400_000 }, (_, n) => `a=${n}`) })), 'variables');
+  t.notOk(text(create({}, { Labels: { a: fill('the quick brown fox jumps. ', 1024 ** 2) } })), 'prose');
+  t.notOk(text(create({}, { Labels: labels(5000) })), 'some labels');
+  t.notOk(
+    text(create({}, { Env: Array.from({ length: 5000 }, (_, n) => `A${n}=h${n}.lan`) })),
+    'some variables',
+  );
+  t.end();
+});

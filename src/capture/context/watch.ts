@@ -1,5 +1,5 @@
 import { createHash, hash, type Hash } from 'node:crypto';
-import { decodeVariants } from '../../docker/shell-text.js';
+import { decodeVariants, textBudget } from '../../docker/shell-text.js';
 import type { TextBudget } from '../../docker/shell-words.js';
 import type { Hit, IndicatorIndex, Sighting } from '../../intel/indicator.js';
 import { scanText } from '../../intel/scan.js';
@@ -95,7 +95,12 @@ export function watchIndicators(
     const text = window.toString('utf8', 0, end);
     search(text, where());
     if (last && filled === size && isScript(path, text)) {
-      const { variants } = decodeVariants(text, () => undefined, budget);
+      // Each has its own bound too: one small script must not write what is meant for all.
+      const own = textBudget(text.length);
+      const most = Math.min(own.left, budget.left);
+      own.left = most;
+      const { variants } = decodeVariants(text, () => undefined, own);
+      budget.left -= most - own.left;
       for (const variant of variants) if (variant !== text) search(variant, where());
     }
     window.copyWithin(0, end, filled);
