@@ -30,6 +30,8 @@ await t.test('what must not get lost in the deployment files', async (t) => {
     'ProtectSystem=strict',
     'CapabilityBoundingSet=',
     'User=breakwater',
+    // Else the reports of the outbound side could not be taken in.
+    'ReadWritePaths=-/var/lib/breakwater-egress',
   ]) {
     t.ok(unit.includes(`\n${line}\n`), line);
   }

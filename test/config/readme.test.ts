@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { loadConfig, type ConfigResult } from '../../src/config/load.js';
@@ -14,6 +15,16 @@ await t.test('the policy example is a valid policy', async (t) => {
   const text = /```json\n(\{\n {2}"\$schema"[^]*?)\n```/.exec(readme)?.[1] ?? '';
   const compiled = compilePolicy([{ name: 'README.md', text }], VOCABULARY);
   t.same(compiled.ok ? [] : compiled.problems, []);
+});
+
+await t.test('the example of feeds with the outbound side is a valid config', async (t) => {
+  const text = /```json\n(\{\n {2}"audit"[^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const path = join(t.testdir({ 'config.json': text }), 'config.json');
+  const loaded = loadConfig(path, { listen: [], policy: [] });
+  t.same(loaded.ok ? [] : loaded.problems, []);
+  if (!loaded.ok) return;
+  t.equal(loaded.config.egress?.state, loaded.config.feeds.state, 'both use one directory');
+  t.equal(loaded.config.feeds.sources.length, 1);
 });
 
 await t.test('the config table has every limit, with its default', async (t) => {
