@@ -2,12 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
+import type { Test } from 'tap';
 import { buildIndex, type Listed } from '../../src/intel/index-build.js';
 import { run, until, type Outcome } from '../support/command.js';
-import { missing, startEngine, type Engine } from '../support/engine.js';
-import { fetch, importTools, missingNft, ownBridge, refused } from '../support/internet.js';
+import type { Engine } from '../support/engine.js';
+import { fetch, ownBridge, refused } from '../support/internet.js';
 import { must, startHost } from '../support/namespace.js';
+import { playScenes } from '../support/play-scenes.js';
 
 const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const TABLE = 'breakwater_e2e';
@@ -15,23 +16,7 @@ const TABLE = 'breakwater_e2e';
 type Line = Readonly<Record<string, string | number>>;
 
 /** The outbound side on a real engine, in this network namespace (see egress.test.ts). */
-export async function scenes(): Promise<void> {
-  const skip = missing({ cli: true }) ?? (await missingNft());
-  if (skip !== undefined) {
-    t.comment(skip);
-    t.plan(0, skip);
-    return;
-  }
-  t.setTimeout(180_000);
-  await t.test('containers and builds of a real engine', async (test) => {
-    await must('ip', ['link', 'set', 'lo', 'up']);
-    writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
-    const docker = await startEngine();
-    test.teardown(() => docker.stop());
-    await importTools(docker);
-    await play(test, docker);
-  });
-}
+export const scenes = (): Promise<void> => playScenes('containers and builds of a real engine', play);
 
 /** What is listed in most scenes. */
 const LISTED = [

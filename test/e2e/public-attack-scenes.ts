@@ -2,12 +2,13 @@ import { spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
+import type { Test } from 'tap';
 import { run, until, type Outcome } from '../support/command.js';
-import { get, missing, startEngine, type Engine } from '../support/engine.js';
+import { get, type Engine } from '../support/engine.js';
 import { startGuard } from '../support/guard.js';
-import { fetch, importTools, missingNft, ownBridge, refused } from '../support/internet.js';
+import { fetch, ownBridge, refused } from '../support/internet.js';
 import { must, startHost } from '../support/namespace.js';
+import { playScenes } from '../support/play-scenes.js';
 
 // The attack of the public report, from the feed to the wire: guard and outbound process as a user runs them, a real
 // engine, a C2 host of our own. All that is known of the attacker is the text of a report, defanged as vendors print it.
@@ -17,23 +18,7 @@ const REPORT = fileURLToPath(new URL('../../../test/intel/fixtures/report.txt', 
 
 type Line = Readonly<Record<string, unknown>>;
 
-export async function scenes(): Promise<void> {
-  const skip = missing({ cli: true }) ?? (await missingNft());
-  if (skip !== undefined) {
-    t.comment(skip);
-    t.plan(0, skip);
-    return;
-  }
-  t.setTimeout(150_000);
-  await t.test('the public attack', async (test) => {
-    await must('ip', ['link', 'set', 'lo', 'up']);
-    writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
-    const docker = await startEngine();
-    test.teardown(() => docker.stop());
-    await importTools(docker);
-    await play(test, docker);
-  });
-}
+export const scenes = (): Promise<void> => playScenes('the public attack', play);
 
 /** `strict` may build and run and download, but nothing that is listed; `careless` permits everything. */
 const POLICY = {
