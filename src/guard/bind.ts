@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import type { ListenConfig } from '../config/config.js';
 
 /**
@@ -17,6 +18,10 @@ export async function bind(
 ): Promise<string> {
   if (url.protocol === 'unix:') {
     const path = decodeURIComponent(url.pathname);
+    // Node says "permission denied" of this.
+    if (!existsSync(dirname(path))) {
+      throw new Error(`cannot listen on ${config.url}: there is no directory ${dirname(path)}; make it first`);
+    }
     await clearStaleSocket(path);
     // Nobody may connect between bind and chmod.
     const mask = process.umask(0o177);
