@@ -1,5 +1,6 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { z } from 'zod';
+import { parseUrl } from '../intel/canonical-host.js';
 import { readIndicator } from '../intel/canonical.js';
 import type { FeedHeader, FeedsConfig, FeedSource, FeedType } from '../intel/feed-source.js';
 import { FORMATS } from '../intel/formats/format.js';
@@ -187,7 +188,7 @@ function readUrl(value: string, inFile: (path: string) => string, at: At): URL |
 }
 
 function isProxy(value: string): boolean {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const url = parseUrl(value);
   return url !== undefined && /^https?:$/.test(url.protocol) && url.hostname !== '';
 }
 

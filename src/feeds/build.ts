@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { FeedSource } from '../intel/feed-source.js';
 import { readExceptions } from '../intel/exceptions.js';
 import { buildIndex, type Listed } from '../intel/index-build.js';
+import { parsePrefix } from '../intel/canonical-address.js';
 import type { Indicator } from '../intel/indicator.js';
 import { admit, type AdmitOptions } from '../intel/reserved.js';
 import { copyDirectory, readMeta } from './copy.js';
@@ -45,6 +46,11 @@ export interface FeedBuild {
 }
 
 const REFUSALS = 5;
+/**
+ * Shares of all addresses that the prefixes of one feed may list together: a quarter of IPv4, a quarter of what is given
+ * out of IPv6 (2000::/3). The attack: the whole internet in prefixes that are narrow enough one by one.
+ */
+const WIDEST_SHARE = { 4: 1 / 4, 6: 1 / 32 } as const;
 
 /**
  * Builds the index from the last good copies and writes it to disk, whole.
@@ -138,6 +144,7 @@ function* listedOf(
     if (indicator.expires > 0 || ttl === 0) return indicator.expires;
     return (indicator.lastSeen || importedAt(imports, indicator) || fetchedAt) + ttl;
   };
+  const share = { 4: 0, 6: 0 };
   for (const indicator of copy?.indicators ?? []) {
     const confidence = indicator.confidence ?? source.confidence;
     if (confidence < source.minConfidence) {
@@ -149,7 +156,7 @@ function* listedOf(
       tally.expired++;
       continue;
     }
-    const reason = admit(indicator, options);
+    const reason = admit(indicator, options) ?? takeShare(share, indicator);
     if (reason !== undefined) {
       tally.refused++;
       if (tally.refusals.length < REFUSALS) tally.refusals.push(`${indicator.value} ${reason}`);
@@ -170,4 +177,16 @@ function* listedOf(
       action: common ? 'alert' : source.action,
     };
   }
+}
+
+/** Adds a prefix to what its feed lists; why not, when that would be too much. */
+function takeShare(share: { 4: number; 6: number }, { type, value }: Indicator): string | undefined {
+  if ((type !== 'ipv4' && type !== 'ipv6') || !value.includes('/')) return undefined;
+  const prefix = parsePrefix(value);
+  if (prefix === undefined) return 'is not canonical';
+  const { family, bits } = prefix;
+  const more = share[family] + 2 ** -bits;
+  if (more > WIDEST_SHARE[family]) return `and the prefixes before it would list too much of IPv${family}`;
+  share[family] = more;
+  return undefined;
 }

@@ -4,6 +4,7 @@ import type { FeedsConfig, FeedSource } from '../intel/feed-source.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { attemptRefresh, type AttemptOutcome } from './attempt.js';
 import { fileVersion } from './collect-file.js';
+import { buildIndexFile } from './build.js';
 import {
   makeStateDirectory,
   originOf,
@@ -16,7 +17,8 @@ import {
 import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
 import { openIndexKeeper, type IndexKeeper } from './index-keeper.js';
-import type { IntelSnapshot } from './index-file.js';
+import { indexPath, type IntelSnapshot } from './index-file.js';
+import { buildInput } from './never-block.js';
 import { earliestAttempt, nextAttempt } from './schedule.js';
 import { statusOf, type FeedStatus } from './status.js';
 
@@ -48,13 +50,25 @@ interface Running {
 
 /**
  * Starts the feeds. What was in force before the last stop is in force again when this resolves, and so is what files
- * on this host say; what comes over the network is fetched in the background. Without sources nothing is touched.
+ * on this host say; what comes over the network is fetched in the background. Without sources nothing is listed: an index of
+ * other times becomes an empty one, for the outbound process as well.
  * INVARIANT: a feed that fails, shrinks or lies takes nothing away that is in force.
  *
  * @throws Error when the state directory cannot be written, or there are last good copies but no index can be made of them.
  */
 export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedHooks): Promise<Feeds> {
-  if (config.sources.length === 0) return NO_FEEDS;
+  if (config.sources.length === 0) {
+    const left = await stat(indexPath(config.state)).catch(() => undefined);
+    if (left !== undefined) {
+      const outcome = await buildIndexFile({
+        kind: 'build',
+        input: await buildInput(config, []),
+        absent: [],
+      });
+      log.warn({ revision: outcome.revision }, 'feeds: no sources; nothing is listed any more');
+    }
+    return NO_FEEDS;
+  }
   // Said before the first call: feeds that cannot be kept would come to nothing, again and again.
   await makeStateDirectory(config.state);
   const stopping = new AbortController();

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { callbackify } from 'node:util';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import { parseUrl } from '../intel/canonical-host.js';
 import { FeedError } from './feed-error.js';
 import { guardedLookup, refuseUrl, type Reach } from './destination.js';
 import type { FeedSource } from '../intel/feed-source.js';
@@ -78,8 +79,8 @@ export async function openHttpSession(
       answer.body.on('error', () => undefined).destroy();
       const location = one(answer.headers['location']);
       if (hops >= MAX_REDIRECTS) throw new FeedError(`redirected more than ${MAX_REDIRECTS} times`);
-      if (location === '' || !URL.canParse(location, url.href)) throw new FeedError('redirected to nowhere');
-      const next = new URL(location, url);
+      const next = location === '' ? undefined : parseUrl(location, url);
+      if (next === undefined) throw new FeedError('redirected to nowhere');
       if (next.protocol !== 'https:' && next.protocol !== url.protocol) {
         throw new FeedError(`redirected from ${url.protocol}// to ${next.protocol}//`);
       }

@@ -104,9 +104,13 @@ export async function openIndexKeeper(
     );
     return undefined;
   });
-  if (snapshot.revision !== '') absent = [];
+  // An empty one of other sources, or of none, holds as little as no index.
+  const nothing =
+    snapshot.revision === '' ||
+    (loaded === false && Object.values(snapshot.index.counts).every((count) => count === 0));
+  if (!nothing) absent = [];
   // Nothing in force although there are copies: the first call waits. Something older in force: it is made current meanwhile.
-  if (snapshot.revision === '') await (copies ? build() : undefined);
+  if (nothing) await (copies ? build() : undefined);
   else if (loaded === false) void rebuild();
 
   return {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
+import { parseUrl } from '../intel/canonical-host.js';
 import type { FeedsConfig } from '../intel/feed-source.js';
 import type { BuildInput } from './index-file.js';
 
@@ -28,7 +29,7 @@ export async function neverBlocked(config: FeedsConfig, extra: readonly string[]
   ]);
   for (const name of ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'])
     urls.push(process.env[name] ?? '');
-  const hosts = urls.map((url) => (URL.canParse(url) ? new URL(url).hostname : ''));
+  const hosts = urls.map((url) => parseUrl(url)?.hostname ?? '');
   const resolvers = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const names = [...resolvers.matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)].map(([, address = '']) => address);
   return [...new Set([...own, ...hosts, ...names, ...extra, ...config.neverBlock])]

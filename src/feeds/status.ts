@@ -1,3 +1,4 @@
+import { parseUrl } from '../intel/canonical-host.js';
 import type { FeedSource } from '../intel/feed-source.js';
 import type { IndicatorAction } from '../intel/indicator.js';
 import type { FeedBuild } from './build.js';
@@ -62,7 +63,7 @@ export function statusOf(
 
 /** A URL as it may be shown: without its query, which may hold a key. */
 export function shownUrl(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const parsed = parseUrl(url);
   if (parsed === undefined) return '';
   return `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search === '' ? '' : '?…'}`;
 }

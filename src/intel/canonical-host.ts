@@ -63,9 +63,9 @@ function toAscii(text: string): string | undefined {
 }
 
 /** Not with URL.canParse: in Node 20, once V8 has optimised the call, that refuses `é` and all other Latin-1. */
-export function parseUrl(text: string): URL | undefined {
+export function parseUrl(text: string, base?: URL): URL | undefined {
   try {
-    return new URL(text);
+    return new URL(text, base);
   } catch {
     return undefined;
   }

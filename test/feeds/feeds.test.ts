@@ -59,6 +59,25 @@ function find({ index }: IntelSnapshot, text: string): Hit | undefined {
 const REPORT =
   'The loader at hxxp://c2.evil[.]example/dock/main.sh talks to 198[.]51[.]100[.]66 and miner.evil[.]example.\n';
 
+await t.test('a config without sources takes out of force what was, on disk too', async (t) => {
+  const directory = t.testdir({ 'report.txt': REPORT });
+  const state = join(directory, 'state');
+  const source = makeSource({ url: `file://${join(directory, 'report.txt')}`, name: 'mine' });
+  const first = await run(t, makeConfig(state, [source]));
+  await first.feeds.stop();
+  const second = await run(t, makeConfig(state, []));
+  t.equal(find(second.feeds.current(), '198.51.100.66'), undefined);
+  const snapshot = await readSnapshot(state);
+  t.ok(snapshot, 'the outbound process finds an index');
+  t.equal(snapshot!.index.counts.ipv4 + snapshot!.index.counts.domain, 0, 'which is empty');
+  const none = join(directory, 'none');
+  await run(t, makeConfig(none, []));
+  t.notOk(existsSync(none), 'without feeds nothing is made on disk');
+  await second.feeds.stop();
+  const third = await run(t, makeConfig(state, [source]));
+  t.ok(find(third.feeds.current(), '198.51.100.66'), 'in force again with its source');
+});
+
 await t.test('a file is in force when the start is over, and again after a restart without it', async (t) => {
   const directory = t.testdir({ 'report.txt': REPORT });
   const file = join(directory, 'report.txt');
@@ -241,6 +260,29 @@ await t.test('what no feed may list', async (t) => {
   const built = feeds.status().find(({ name }) => name === 'hostile')?.built;
   t.match(built, { listed: 2, refused: hostile.length });
   t.match(said.join('\n'), /feed hostile: entries that cannot be listed/);
+});
+
+await t.test('the whole internet in prefixes that are narrow enough one by one is not listed', async (t) => {
+  const nines = Array.from({ length: 512 }, (_, n) => `${n >> 1}.${(n & 1) * 128}.0.0/9`);
+  const sixes = Array.from({ length: 8192 }, (_, n) => `${(0x2000 + n).toString(16)}::/16`).flatMap((one) => [
+    one.replace('/16', '/19'),
+    one.replace('::/16', ':2000::/19'),
+    one.replace('::/16', ':4000::/19'),
+    one.replace('::/16', ':6000::/19'),
+  ]);
+  const directory = t.testdir({ wide: [...nines, ...sixes, '198.51.100.66', ''].join('\n') });
+  const config = makeConfig(join(directory, 'state'), [
+    makeSource({ url: `file://${join(directory, 'wide')}`, name: 'wide' }),
+  ]);
+  const { feeds, said } = await run(t, config);
+  let covered = 0;
+  for (const { from, to } of feeds.current().index.ranges4()) covered += to - from + 1;
+  t.ok(covered <= 2 ** 30 + 1, `${covered} addresses of IPv4`);
+  let covered6 = 0n;
+  for (const { from, to } of feeds.current().index.ranges6()) covered6 += to - from + 1n;
+  t.ok(covered6 <= 1n << 123n, 'no more than a quarter of IPv6');
+  t.ok(find(feeds.current(), '198.51.100.66'), 'single addresses count all the same');
+  t.match(said.join('\n'), /entries that cannot be listed/);
 });
 
 await t.test('confidence, age, action and warninglists', async (t) => {
