@@ -12,6 +12,9 @@ const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufef
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
+/** JSON in which those characters are escaped, as they are in the journal. */
+export const escapeUnseen = (json: string): string => json.replace(UNSEEN, escape);
+
 /** Nothing to escape, and no credentials: most texts. */
 const PLAIN = /^[\x20\x21\x23-\x3f\x41-\x5b\x5d-\x7e]*$/;
 

@@ -56,14 +56,14 @@ function common(summary: Summary): Fields {
   return [
     ['rt', summary.time],
     ['externalId', summary.id],
-    ['act', summary.verdict || text(event['action'])],
+    ['act', action(summary)],
     ['outcome', text(event['end']) || summary.code],
     ['requestMethod', summary.method],
-    ['request', summary.operation],
-    ['src', summary.address],
+    ['cat', summary.operation],
+    ...endpoint('src', 'c6a2', 'source', summary.address),
     ['spt', summary.port === 0 ? '' : summary.port],
     ['suser', summary.user],
-    ['dst', destination.address],
+    ...endpoint('dst', 'c6a3', 'destination', destination.address),
     ['dhost', destination.name],
     ['dpt', destination.port === 0 ? '' : destination.port],
     ['proto', destination.protocol],
@@ -73,14 +73,23 @@ function common(summary: Summary): Fields {
   ];
 }
 
+/** CEF 0 has fields of their own for IPv6 addresses. */
+const endpoint = (v4: string, v6: string, label: string, address: string): Fields =>
+  address.includes(':')
+    ? [
+        [`${v6}Label`, label],
+        [v6, address],
+      ]
+    : [[v4, address]];
+
 /** `LEEF:2.0|vendor|product|version|event id|^|key=value^key=value` */
 export function toLeef(summary: Summary, version: string): string {
-  const { destination, event } = summary;
+  const { destination } = summary;
   const fields: Fields = [
     ['devTime', new Date(summary.time).toISOString()],
     ['devTimeFormat', "yyyy-MM-dd'T'HH:mm:ss.SSSX"],
     ['cat', summary.kind],
-    ['sev', summary.severity],
+    ['sev', Math.max(1, summary.severity)],
     ['src', summary.address],
     ['srcPort', summary.port === 0 ? '' : summary.port],
     ['usrName', summary.user],
@@ -89,7 +98,7 @@ export function toLeef(summary: Summary, version: string): string {
     ['proto', destination.protocol],
     ['identHostName', destination.name],
     ['eventUid', summary.id],
-    ['action', summary.verdict || text(event['action'])],
+    ['action', action(summary)],
     ['operation', summary.operation],
     ['sources', summary.sources.join(' ')],
     ['hazards', summary.hazards.join(' ')],
@@ -112,6 +121,10 @@ const leefHeader = (value: string): string => plain(value).replaceAll('|', '/');
 /** LEEF has no escape for its delimiter: the character itself is given up. */
 const leefValue = (value: string): string => plain(value).replaceAll('^', "'");
 
+/** What was done: `observe` where a denial is on record and the call was forwarded. */
+const action = ({ verdict, event }: Summary): string =>
+  verdict === 'deny' && event['enforced'] === false ? 'observe' : verdict || text(event['action']);
+
 /** What kind of record it is, for rules that count: `decision.deny.hazard`, `egress.attempt`. */
 function signature({ kind, verdict, code, event }: Summary): string {
   const detail = text(event['kind']) || text(event['end']);
@@ -125,7 +138,8 @@ function signature({ kind, verdict, code, event }: Summary): string {
 }
 
 /** Controls, separators that pass for line ends, and marks that turn the direction of text. */
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const CONTROL =
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Surrogate}/gu;
 
 /** On one line: line ends become blanks, other controls question marks. */
 export const plain = (value: string): string => value.replace(/[\r\n]+/g, ' ').replace(CONTROL, '?');

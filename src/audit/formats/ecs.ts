@@ -20,7 +20,7 @@ export function toEcs(summary: Summary, version: string): object {
     '@timestamp': new Date(summary.time).toISOString(),
     ecs: { version: VERSION },
     message: summary.message,
-    tags: summary.hazards.map((hazard) => hazard.split(':', 1)[0]),
+    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))],
     event: {
       id: summary.id,
       sequence: summary.seq,
@@ -57,14 +57,14 @@ export function toEcs(summary: Summary, version: string): object {
     },
     container: { id: container.id, name: container.name, image: { name: container.image || summary.image } },
     threat: {
+      framework: summary.techniques.length === 0 ? '' : 'MITRE ATT&CK',
       technique: {
-        id: summary.techniques.map(({ id }) => id),
-        name: summary.techniques.map(({ name }) => name),
+        ...named(summary.techniques.filter(({ id }) => !id.includes('.'))),
+        subtechnique: named(summary.techniques.filter(({ id }) => id.includes('.'))),
       },
       ...(indicators[0] === undefined
         ? {}
         : {
-            framework: 'MITRE ATT&CK',
             indicator: {
               type: INDICATOR_TYPES[indicators[0].type] ?? 'unknown',
               name: indicators[0].indicator,
@@ -77,6 +77,11 @@ export function toEcs(summary: Summary, version: string): object {
     breakwater: event,
   });
 }
+
+const named = (techniques: Summary['techniques']): object => ({
+  id: techniques.map(({ id }) => id),
+  name: techniques.map(({ name }) => name),
+});
 
 function typeOf({ kind, event, verdict }: Summary, denied: boolean): string {
   if (denied) return 'denied';
@@ -97,14 +102,17 @@ const INDICATOR_TYPES: Readonly<Record<string, string>> = {
 const level = (confidence: number): string =>
   confidence >= 70 ? 'High' : confidence >= 40 ? 'Medium' : confidence > 0 ? 'Low' : 'Not Specified';
 
-type Value = unknown;
-
 /** Without what is empty: an address field that holds "" is refused by the mapping. */
-function prune(value: Value): object {
-  const kept = Object.entries(value as Record<string, Value>).flatMap(([key, one]): [string, Value][] => {
-    if (key === 'breakwater') return [[key, one]];
+export function prune(value: object): object {
+  const kept = Object.entries(value).flatMap(([key, one]: [string, unknown]): [string, unknown][] => {
+    if (key === 'breakwater' || key === 'unmapped') return [[key, one]];
     if (one === '' || one === undefined || (key === 'port' && one === 0)) return [];
-    if (Array.isArray(one)) return one.length === 0 ? [] : [[key, one]];
+    if (Array.isArray(one)) {
+      const items = one.map((item: unknown) =>
+        typeof item === 'object' && item !== null ? prune(item) : item,
+      );
+      return items.length === 0 ? [] : [[key, items]];
+    }
     if (typeof one !== 'object' || one === null) return [[key, one]];
     const inner = prune(one);
     return Object.keys(inner).length === 0 ? [] : [[key, inner]];

@@ -1,3 +1,4 @@
+import { escapeUnseen } from '../json-text.js';
 import { toCef, toLeef } from './cef.js';
 import { toEcs } from './ecs.js';
 import { toGelf } from './gelf.js';
@@ -25,14 +26,16 @@ export interface Message {
 
 type Formatter = (summary: Summary, sender: Sender) => readonly string[];
 
+const line = (value: object): string => escapeUnseen(JSON.stringify(value));
+
 /** The formats by name. */
 const FORMATTERS = {
-  breakwater: ({ event }) => [JSON.stringify(event)],
-  ocsf: (summary, { version }) => toOcsf(summary, version).map((one) => JSON.stringify(one)),
-  ecs: (summary, { version }) => [JSON.stringify(toEcs(summary, version))],
+  breakwater: ({ event }) => [line(event)],
+  ocsf: (summary, { version }) => toOcsf(summary, version).map(line),
+  ecs: (summary, { version }) => [line(toEcs(summary, version))],
   cef: (summary, { version }) => [toCef(summary, version)],
   leef: (summary, { version }) => [toLeef(summary, version)],
-  gelf: (summary, { host }) => [JSON.stringify(toGelf(summary, host))],
+  gelf: (summary, { host }) => [line(toGelf(summary, host))],
 } as const satisfies Readonly<Record<string, Formatter>>;
 
 export type FormatName = keyof typeof FORMATTERS;

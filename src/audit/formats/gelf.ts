@@ -29,7 +29,7 @@ export function toGelf(summary: Summary, host: string): object {
   return {
     version: '1.1',
     host,
-    short_message: plain(summary.message),
+    short_message: plain(summary.message || summary.name),
     full_message: JSON.stringify(summary.event),
     timestamp: summary.time / 1000,
     level: syslogSeverity(summary.severity),

@@ -1,3 +1,4 @@
+import { prune } from './ecs.js';
 import { number, text, type Summary, type SummaryIndicator } from './summary.js';
 
 /*
@@ -16,23 +17,42 @@ interface OcsfClass {
 /** API Activity: Create 1, Read 2, Update 3, Delete 4, Other 99; by what Docker's methods do. */
 const ACTIVITIES: Readonly<Record<string, number>> = { GET: 2, HEAD: 2, POST: 99, PUT: 3, DELETE: 4 };
 
+/**
+ * Empty attributes are left out: most have a type that "" is not of, and an object whose required attribute would be
+ * empty is wrong as a whole.
+ */
 export function toOcsf(summary: Summary, version: string): object[] {
+  return messages(summary, version).map((one) => prune(one));
+}
+
+function messages(summary: Summary, version: string): object[] {
   switch (summary.kind) {
     case 'decision':
     case 'outcome':
       return [apiActivity(summary, version), ...findings(summary, version)];
     case 'egress':
+      if (summary.event['kind'] === 'notice') return [other(summary, version)];
       return text(summary.event['kind']) === 'attempt'
         ? [networkActivity(summary, version), ...findings(summary, version)]
         : [finding(summary, version, summary.id, summary.indicators[0])];
     case 'alert':
       return [finding(summary, version, summary.id, undefined)];
     case 'other':
-      return [base(summary, version, { category_uid: 0, class_uid: 0, activity_id: 99 }, summary.id)];
+      return [other(summary, version)];
   }
 }
 
-function base(summary: Summary, version: string, type: OcsfClass, uid: string): object {
+const other = (summary: Summary, version: string): object =>
+  base(summary, version, { category_uid: 0, class_uid: 0, activity_id: 99 }, summary.id, []);
+
+/** @param profiles those whose attributes the message has: `osint` requires its own. */
+function base(
+  summary: Summary,
+  version: string,
+  type: OcsfClass,
+  uid: string,
+  profiles: readonly ('security_control' | 'osint' | 'container')[],
+): object {
   return {
     ...type,
     type_uid: type.class_uid * 100 + type.activity_id,
@@ -46,7 +66,7 @@ function base(summary: Summary, version: string, type: OcsfClass, uid: string): 
       correlation_uid: summary.call,
       event_code: text(summary.event['event']),
       product: { name: 'Breakwater', vendor_name: 'Breakwater', version },
-      profiles: ['security_control', 'osint', 'container'],
+      profiles,
     },
     unmapped: summary.event,
   };
@@ -64,7 +84,9 @@ function apiActivity(summary: Summary, version: string): object {
   const denied = summary.verdict === 'deny' && summary.event['enforced'] !== false;
   const status = number(summary.event['status']);
   return {
-    ...base(summary, version, { category_uid: 6, class_uid: 6003, activity_id }, summary.id),
+    ...base(summary, version, { category_uid: 6, class_uid: 6003, activity_id }, summary.id, [
+      'security_control',
+    ]),
     status_id: summary.kind === 'outcome' ? (status > 0 && status < 400 ? 1 : 2) : denied ? 2 : 1,
     status_code: summary.kind === 'outcome' ? String(status) : summary.code,
     // security_control: Allowed 1, Denied 2, Observed 3; dispositions Allowed 1, Blocked 2, Logged 17.
@@ -76,8 +98,12 @@ function apiActivity(summary: Summary, version: string): object {
           firewall_rule: { uid: summary.rule, version: text(summary.event['policy']) },
         }),
     actor: {
-      user: { name: summary.user, groups: summary.sources.map((name) => ({ name })) },
-      session: { uid: summary.call },
+      user: {
+        name: summary.user || summary.sources[0],
+        groups: summary.sources.map((name) => ({ name })),
+      },
+      // An actor has to be something, also where nobody knows who it was.
+      app_name: summary.listener || 'Docker client',
     },
     api: {
       operation: summary.operation || 'unknown',
@@ -85,12 +111,19 @@ function apiActivity(summary: Summary, version: string): object {
       request: { uid: summary.call },
       service: { name: 'Docker Engine API' },
     },
-    http_request: { http_method: summary.method, uid: summary.call },
-    src_endpoint: { ip: summary.address, port: summary.port, name: summary.listener },
-    container: { image: { name: summary.image } },
+    http_request: {
+      http_method: METHODS.has(summary.method) ? summary.method : '',
+      uid: summary.call,
+    },
+    ...(summary.kind === 'outcome' && status > 0 ? { http_response: { code: status } } : {}),
+    src_endpoint: { ip: summary.address, port: summary.port, name: summary.listener || 'unknown' },
+    resources: summary.image === '' ? [] : [{ name: summary.image, type: 'image' }],
     attacks: attacks(summary),
   };
 }
+
+/** The methods that OCSF lists. */
+const METHODS = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE']);
 
 function networkActivity(summary: Summary, version: string): object {
   const blocked = summary.event['action'] === 'blocked';
@@ -98,16 +131,23 @@ function networkActivity(summary: Summary, version: string): object {
   const type = { category_uid: 4, class_uid: 4001, activity_id: blocked ? 5 : 6 };
   const { container, destination } = summary;
   return {
-    ...base(summary, version, type, summary.id),
+    ...base(summary, version, type, summary.id, [
+      'security_control',
+      ...(container.id + container.name === '' ? [] : (['container'] as const)),
+      ...(summary.indicators.length === 0 ? [] : (['osint'] as const)),
+    ]),
     action_id: blocked ? 2 : 3,
     disposition_id: blocked ? 2 : 17,
     count: summary.count,
     start_time: Date.parse(text(summary.event['first'])) || summary.time,
     end_time: Date.parse(text(summary.event['last'])) || summary.time,
-    src_endpoint: { ip: summary.address, container: containerOf(summary), name: container.name },
+    src_endpoint: {
+      ip: summary.address,
+      name: container.name || 'host',
+      container: containerOf(summary),
+    },
     dst_endpoint: { ip: destination.address, hostname: destination.name, port: destination.port },
     connection_info: { protocol_name: destination.protocol, direction_id: 2 },
-    container: containerOf(summary),
     osint: summary.indicators.map(osint),
     attacks: attacks(summary),
   };
@@ -128,7 +168,10 @@ function finding(
 ): object {
   const denied = summary.verdict === 'deny' || summary.event['action'] === 'blocked';
   return {
-    ...base(summary, version, { category_uid: 2, class_uid: 2004, activity_id: 1 }, uid),
+    ...base(summary, version, { category_uid: 2, class_uid: 2004, activity_id: 1 }, uid, [
+      'security_control',
+      ...(indicator === undefined ? [] : (['osint'] as const)),
+    ]),
     finding_info: {
       uid,
       title:
@@ -143,17 +186,21 @@ function finding(
     action_id: denied ? 2 : 3,
     disposition_id: denied ? 2 : 17,
     is_alert: true,
-    resources: [{ name: summary.container.name || summary.image, type: 'container' }],
-    container: containerOf(summary),
+    resources: resourcesOf(summary),
     osint: indicator === undefined ? [] : [osint(indicator)],
   };
 }
 
-const containerOf = ({ container, image }: Summary): object => ({
-  uid: container.id,
-  name: container.name,
-  image: { name: container.image || image },
-});
+/** A container has an id or a name, an image an id: where it is not known, the reference is what identifies it. */
+function containerOf({ container: { id, name, image } }: Summary): object {
+  if (id === '' && name === '') return {};
+  return { uid: id, name, image: image === '' ? {} : { uid: image, name: image } };
+}
+
+function resourcesOf({ container: { id, name }, image }: Summary): object[] {
+  if (id !== '' || name !== '') return [{ uid: id, name, type: 'container' }];
+  return image === '' ? [] : [{ name: image, type: 'image' }];
+}
 
 /** Types of the osint object: IP Address 1, Domain 2, Hash 4, URL 5, Other 99. */
 const OSINT: Readonly<Record<string, number>> = { ipv4: 1, ipv6: 1, domain: 2, hash: 4, url: 5 };
@@ -167,4 +214,10 @@ const osint = (indicator: SummaryIndicator): object => ({
 });
 
 const attacks = ({ techniques }: Summary): object[] =>
-  techniques.map(({ id, name }) => ({ version: '16', technique: { uid: id, name } }));
+  techniques.map(({ id, name }) => ({
+    version: '16',
+    // T1543.005 is the fifth sub-technique of T1543.
+    ...(id.includes('.')
+      ? { technique: { uid: id.split('.', 1)[0] }, sub_technique: { uid: id, name } }
+      : { technique: { uid: id, name } }),
+  }));

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { HAZARDS, type HazardKind } from '../../hazards/catalogue.js';
 import { TECHNIQUES } from './techniques.js';
 
@@ -41,6 +42,7 @@ export interface Summary {
   readonly operation: string;
   readonly method: string;
   readonly sources: readonly string[];
+  /** An IP address without a zone, or empty: typed fields of a SIEM refuse a document for anything else. */
   readonly address: string;
   readonly port: number;
   readonly listener: string;
@@ -55,6 +57,7 @@ export interface Summary {
   readonly image: string;
   readonly container: { readonly id: string; readonly name: string; readonly image: string };
   readonly destination: {
+    /** An IP address or empty. */
     readonly address: string;
     readonly name: string;
     readonly port: number;
@@ -82,7 +85,7 @@ export function summarize(event: TrailEvent): Summary {
     operation: text(event['operation']),
     method: text(event['method']),
     sources: texts(event['sources']),
-    address: text(client['address']) || text(event['address']),
+    address: address(client['address']) || address(event['address']) || address(event['client']),
     port: number(client['port']),
     listener: text(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
@@ -94,8 +97,8 @@ export function summarize(event: TrailEvent): Summary {
     image: text(facts['image']) || text(container['image']),
     container: { id: text(container['id']), name: text(container['name']), image: text(container['image']) },
     destination: {
-      address: text(event['destination']),
-      name: text(event['name']),
+      address: address(event['destination']),
+      name: text(event['name']) || (address(event['destination']) === '' ? text(event['destination']) : ''),
       port: number(event['port']),
       protocol: text(event['protocol']),
     },
@@ -118,7 +121,10 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
       return { name: `${what} allowed`, message: `${what} by ${by} allowed by rule ${base.rule}`, severity };
     }
     const severity = base.indicators.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
-    return { name: `${what} denied`, message: `${what} by ${by} denied: ${base.reason}`, severity };
+    // In observe mode the call went through: a rule that counts what was stopped must not count it.
+    const end = base.event['enforced'] === false ? 'observed' : 'denied';
+    const verdict = end === 'denied' ? end : 'would have been denied';
+    return { name: `${what} ${end}`, message: `${what} by ${by} ${verdict}: ${base.reason}`, severity };
   },
   outcome(base) {
     const status = number(base.event['status']);
@@ -190,6 +196,11 @@ const texts = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
+
+function address(value: unknown): string {
+  const bare = text(value).split('%', 1)[0]!;
+  return isIP(bare) === 0 ? '' : bare;
+}
 
 function time(value: unknown): number {
   const ms = Date.parse(text(value));
