@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IndicatorIndex } from '../intel/indicator.js';
@@ -22,7 +23,8 @@ export function openIndexFile(state: string): IndexFile {
     async read() {
       let file;
       try {
-        file = await open(path);
+        // Without waiting: a pipe in its place would hold up this process for ever.
+        file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
       } catch (error) {
         const why =
           (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is not there' : (error as Error).message;
@@ -31,10 +33,12 @@ export function openIndexFile(state: string): IndexFile {
         throw new Error(`${path}: ${why}`, { cause: error });
       }
       try {
-        const { ino, mtimeMs, size } = await file.stat();
+        const found = await file.stat();
+        const { ino, mtimeMs, size } = found;
         const now = `${ino} ${mtimeMs} ${size}`;
         if (now === seen) return undefined;
         seen = now;
+        if (!found.isFile()) throw new Error('is no file');
         if (size > LARGEST) throw new Error(`larger than ${LARGEST} bytes`);
         const buffer = new ArrayBuffer(size);
         const bytes = new Uint8Array(buffer);

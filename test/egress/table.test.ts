@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -394,4 +395,10 @@ t.test('the index: read when it is another one; a damaged one is told once', asy
   t.equal(await file.read(), undefined);
   writeFileSync(path, '');
   await t.rejects(file.read(), /index.bin: /);
+});
+
+void t.test('a pipe in the place of the index is refused, not waited for', async (t) => {
+  const state = t.testdir({});
+  execFileSync('mkfifo', [join(state, 'index.bin')]);
+  await t.rejects(openIndexFile(state).read(), /index\.bin: is no file/);
 });
