@@ -32,8 +32,10 @@ export async function openSpool(options: {
   const { directory, maxSize } = options;
   const gid = options.group === undefined ? undefined : await groupId(options.group);
   await mkdir(directory, { recursive: true, mode: 0o770 });
-  // The reader deletes segments and keeps its place in a file here. Whatever the umask is.
-  await shared(directory, 0o770);
+  // The reader deletes segments and keeps its place in a file here. Whatever the umask is; the guard may have made it.
+  await shared(directory, 0o770).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPERM') throw error;
+  });
   let number = (await segments(directory)).at(-1)?.number ?? 0;
   let file: FileHandle | undefined;
   let size = 0;

@@ -186,7 +186,7 @@ function openAudit(
 
 /** What the guard keeps lies where it reads the reports. */
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
-  mkdirSync(attempts.directory, { recursive: true, mode: 0o750 });
+  mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
   return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }
 
