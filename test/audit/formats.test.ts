@@ -192,10 +192,12 @@ await t.test('no value breaks the frame of any format, or becomes a field of its
     { numRuns: 300 },
   );
   check(RECORDS[2]!, NASTY.join('x').repeat(200));
+  const long = NASTY.join('x').repeat(2 ** 14);
+  const client = { listener: 'lan', address: '', port: 1, certificate: [long] };
+  check(RECORDS[2]!, long, { ...RECORDS[2], client });
 });
 
-function check(record: Json, value: string): void {
-  const evil = hostile(record, value);
+function check(record: Json, value: string, evil = hostile(record, value)): void {
   const expected = (text: unknown): void => {
     if (text !== true)
       throw new Error(`broken by ${JSON.stringify(value.slice(0, 100))} in ${String(record['id'])}`);
