@@ -20,7 +20,9 @@ export async function bind(
     const path = decodeURIComponent(url.pathname);
     // Node says "permission denied" of this.
     if (!existsSync(dirname(path))) {
-      throw new Error(`cannot listen on ${config.url}: there is no directory ${dirname(path)}; make it first`);
+      throw new Error(
+        `cannot listen on ${config.url}: there is no directory ${dirname(path)}; make it first`,
+      );
     }
     await clearStaleSocket(path);
     // Nobody may connect between bind and chmod.

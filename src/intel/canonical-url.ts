@@ -67,7 +67,9 @@ export function canonicalRest(rest: string): string | undefined {
 /** Decodes what needs no encoding, encodes what the standard leaves to taste, and writes the rest in upper case. */
 function decodePlain(text: string): string {
   return text
-    .replace(/%[0-9a-f]{2}/gi, (escape) => {
+    .replace(/%(?:[0-9a-f]{2})?/gi, (escape) => {
+      // A lone percent sign would become an escape with what is decoded behind it: `%a%61`.
+      if (escape === '%') return '%25';
       const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
       return DECODED.test(character) ? character : escape.toUpperCase();
     })

@@ -262,6 +262,7 @@ t.test('URLs: host and path as the URL standard has them', async (t) => {
       'http://0xc6.0x33.0x64.7:8080/%78',
     ],
     '[2001:db8::7]:81/x': ['git://[2001:db8:0::7]:81/x'],
+    'evil.example/%25aa': ['http://evil.example/%a%61', 'http://evil.example/%25%61a'],
     'evil.example/%2F%20%C3%A9|': ['http://evil.example/%2f%20é|', 'http://evil.example/%2f %c3%a9%7c'],
   };
   for (const [canonical, spellings] of Object.entries(table)) {
