@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import { openJournal } from '../audit/journal.js';
-import { openSinks, type Sinks } from '../audit/sinks/sinks.js';
+import type { Sinks } from '../audit/sinks/sinks.js';
 import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
 import { openBodyBudget } from '../capture/body-budget.js';
 import type { AuditConfig } from '../config/audit-config.js';
@@ -75,7 +75,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     policy.close();
     throw error;
   });
-  const { audit, sinks } = openAudit(config.audit, (message) => log.warn(message));
+  const { audit, sinks } = await openAudit(config.audit, (message) => log.warn(message));
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const outbound =
@@ -155,10 +155,10 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   };
 }
 
-function openAudit(
+async function openAudit(
   { journal, file }: AuditConfig,
   warn: (message: string) => void,
-): { readonly audit: AuditWriter; readonly sinks: Sinks | undefined } {
+): Promise<{ readonly audit: AuditWriter; readonly sinks: Sinks | undefined }> {
   if (journal === null) return { audit: openAuditWriter(file), sinks: undefined };
   let sinks: Sinks | undefined;
   const { directory, key, rotate, keep, onFull, checkpoint, timeout } = journal;
@@ -178,6 +178,8 @@ function openAudit(
     warn,
   });
   if (journal.sinks.length > 0) {
+    // Loaded where it is used: the HTTP client alone takes 20 MB.
+    const { openSinks } = await import('../audit/sinks/sinks.js');
     sinks = openSinks(journal.sinks, audit, { version: VERSION, host: hostname() }, warn);
     audit.onRecords(() => sinks?.wake());
   }
