@@ -362,7 +362,7 @@ export const cases: readonly ParityCase[] = [
     compose: true,
     via: 'both',
     script: `printf 'services:\\n  web:\\n    image: alpine\\n    command: sh -c "echo web-up; sleep 60"\\n    init: true\\n    volumes: [data:/data]\\n    environment: {A: "1"}\\n  job:\\n    image: busybox\\n    command: echo job-done\\n    depends_on: [web]\\nvolumes:\\n  data: {}\\n' >compose.yaml
-      dc() { docker compose --progress quiet -p $N "$@"; }; dc up -d; rc; sleep 0.7; dc ps -a --format '{{.Service}} {{.State}} {{.ExitCode}}' | sort; dc logs --no-color --no-log-prefix | sort; dc exec -T web sh -c 'echo in; exit 3'; rc
+      dc() { docker compose --progress quiet -p $N "$@"; }; dc up -d; rc; sleep 0.7; dc ps -a --format '{{.Service}} {{.State}} {{.ExitCode}}' | sort; dc logs --no-color --no-log-prefix | sed 's/\\x1b\\[2K//g' | sort; dc exec -T web sh -c 'echo in; exit 3'; rc
       echo piped | dc exec -T web cat; dc run --rm -T job echo one-off; dc top web | wc -l; dc restart -t 1 web; dc up -d --scale job=2; dc ps -aq | wc -l; dc down -v -t 1; rc; docker ps -aq --filter name=$N | wc -l; docker volume ls -q --filter name=$N`,
   },
   {
