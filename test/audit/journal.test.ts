@@ -19,6 +19,7 @@ import type { OutcomeEvent } from '../../src/audit/event.js';
 import { openJournal, type Journal, type JournalOptions } from '../../src/audit/journal.js';
 import { readCheckpoint, verifyJournal } from '../../src/audit/verify.js';
 import { until } from '../support/command.js';
+import { JOURNAL } from '../support/journal-options.js';
 
 const root = mkdtempSync(join(tmpdir(), 'bw-journal-'));
 t.teardown(() => rmSync(root, { recursive: true, force: true }));
@@ -30,17 +31,7 @@ function room(): { directory: string; key: string } {
 }
 
 function open(where: { directory: string; key: string }, options: Partial<JournalOptions> = {}): Journal {
-  return openJournal({
-    ...where,
-    segmentSize: 64 * 2 ** 20,
-    segmentAge: 86_400_000,
-    retention: { size: 2 ** 30, age: 86_400_000, needed: () => Infinity, onFull: 'block' },
-    checkpointRecords: 1000,
-    checkpointInterval: 60_000,
-    patience: 5_000,
-    warn: () => {},
-    ...options,
-  });
+  return openJournal({ ...JOURNAL, ...where, ...options });
 }
 
 const event = (call: string): OutcomeEvent => ({

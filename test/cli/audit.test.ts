@@ -7,6 +7,7 @@ import { openJournal } from '../../src/audit/journal.js';
 import { segmentName } from '../../src/audit/journal-files.js';
 import { runAudit } from '../../src/cli/audit.js';
 import { until } from '../support/command.js';
+import { JOURNAL } from '../support/journal-options.js';
 
 const root = mkdtempSync(join(tmpdir(), 'bw-audit-'));
 t.teardown(() => rmSync(root, { recursive: true, force: true }));
@@ -49,13 +50,9 @@ const decision = {
 const open = openJournal({
   directory: journal,
   key: join(root, 'key.pem'),
+  ...JOURNAL,
   segmentSize: 2048,
-  segmentAge: 86_400_000,
-  retention: { size: 2 ** 30, age: 86_400_000, needed: () => Infinity, onFull: 'block' },
   checkpointRecords: 10,
-  checkpointInterval: 60_000,
-  patience: 5_000,
-  warn: () => {},
 });
 const record = (event: Parameters<typeof open.record>[0]): Promise<unknown> =>
   new Promise((resolve) => open.record(event, resolve));

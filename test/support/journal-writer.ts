@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeSync } from 'node:fs';
 import { openJournal } from '../../src/audit/journal.js';
+import { JOURNAL } from './journal-options.js';
 
 // Writes records as fast as it can, and prints the name of each that is told as written: journal-writer DIR KEY
 
@@ -8,13 +9,9 @@ const [, , directory = '', key = join(directory, 'key.pem')] = process.argv;
 const journal = openJournal({
   directory,
   key,
+  ...JOURNAL,
   segmentSize: 256 * 1024,
-  segmentAge: 86_400_000,
-  retention: { size: 2 ** 30, age: 86_400_000, needed: () => Infinity, onFull: 'block' },
   checkpointRecords: 100,
-  checkpointInterval: 60_000,
-  patience: 5_000,
-  warn: () => {},
 });
 let n = 0;
 const next = (): void => {
