@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { parseUrl } from '../intel/canonical-host.js';
 import { isLoopback } from './endpoint.js';
 import { count, duration, size, text } from './shapes.js';
 
@@ -123,7 +124,7 @@ function readSink(shape: Shape, inFile: (path: string) => string, at: At) {
   if (must !== undefined && (type === 'gelf' ? format !== 'gelf' : format === 'cef' || format === 'leef')) {
     at(['format'], `${format} cannot be sent to ${type}`);
   }
-  if (typeof proxy === 'string' && !/^https?:$/.test(URL.canParse(proxy) ? new URL(proxy).protocol : '')) {
+  if (typeof proxy === 'string' && !/^https?:$/.test(parseUrl(proxy)?.protocol ?? '')) {
     at(['proxy'], `found ${JSON.stringify(proxy)}; expected http://HOST:PORT or https://HOST:PORT`);
   }
   if (shape.retry.max < shape.retry.min) at(['retry', 'max'], 'is less than "min"');
@@ -162,7 +163,7 @@ function readUrl({ type, url, insecure }: Shape, inFile: (path: string) => strin
     return '';
   }
   if (type === 'file') {
-    if (url.startsWith('file:///') && URL.canParse(url)) return fileURLToPath(url);
+    if (url.startsWith('file:///') && parseUrl(url) !== undefined) return fileURLToPath(url);
     if (/^file:[^/]/.test(url)) return inFile(url.slice(5));
     at(['url'], `found ${JSON.stringify(url)}; expected file:///PATH or file:PATH`);
     return '';
@@ -176,7 +177,7 @@ function readNetUrl(
   insecure: boolean | undefined,
   at: At,
 ): string {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const url = parseUrl(value);
   const isWeb = schemes.includes('https:');
   if (
     url === undefined ||
