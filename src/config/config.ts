@@ -72,6 +72,8 @@ export interface Config {
   audit: AuditConfig;
   limits: Limits;
   feeds: FeedsConfig;
+  /** Directory where it is kept who owns what; null: nowhere. */
+  ownership: { state: string } | null;
   /** Null: there is no such section. */
   egress: EgressConfig | null;
 }
@@ -152,6 +154,12 @@ export const configFileSchema = z.strictObject({
     })
     .prefault({}),
   feeds: feedsSchema.prefault({}),
+  ownership: z
+    .strictObject({
+      state: text.describe('Directory for the key that signs owners, and for who pulled which image.'),
+    })
+    .optional()
+    .describe('Needed where rules of the policy ask for "owner".'),
   egress: egressSchema.optional(),
 });
 

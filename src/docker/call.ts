@@ -67,4 +67,50 @@ export interface Call {
   readonly client: Client;
   /** Host paths that the call names, and where they lead once links are followed; only those that lead elsewhere. */
   readonly hostPaths?: Readonly<Record<string, string>>;
+  /** Whose objects this caller makes and may be limited to; only where the policy has rules about owners. */
+  readonly owner?: Owner;
+  /** The engine's objects that the call names, as they were when it was judged; only where a rule asks for owners. */
+  readonly objects?: readonly NamedObject[];
+  /** The answer shows the caller's own objects alone: the guard takes the others out. */
+  readonly ownAnswer?: boolean;
+}
+
+/** The owner of what a caller makes. */
+export interface Owner {
+  /** Name of the source; `""` for a caller that is not limited to its own objects. */
+  readonly name: string;
+  /** Value of the label that says so. Nobody else can make it up; `""` for nobody. */
+  readonly label: string;
+}
+
+export type ObjectKind =
+  'container' | 'exec' | 'image' | 'tag' | 'volume' | 'network' | 'service' | 'task' | 'secret' | 'config';
+
+/** A place in a call where the name of an object stands, with what is around it: `container:`, `:ro`. */
+export interface NamePlace {
+  readonly in: 'path' | 'query' | 'body';
+  readonly steps: readonly string[];
+  readonly before: string;
+  readonly after: string;
+}
+
+/** An object of the engine that a call names. */
+export interface Reference {
+  /** `tag`: the name that an image gets. */
+  readonly kind: ObjectKind;
+  /** As the engine looks it up. */
+  readonly name: string;
+  /** `change`: the object, or what its name stands for, is another one afterwards. `pull`: it comes from a registry. */
+  readonly use: 'use' | 'change' | 'pull';
+  /** Where its id can stand in place of the name; undefined where only a name will do. */
+  readonly place?: NamePlace;
+  /** There need not be one yet: the call makes it, or the engine fetches it. */
+  readonly optional?: true;
+}
+
+export interface NamedObject extends Reference {
+  /** The whole id; for volumes the name. `""` where there is no such object. */
+  readonly id: string;
+  /** `shared`: of this caller and of others. `nobody`: of no source that is limited to its own objects. */
+  readonly relation: 'self' | 'shared' | 'other' | 'nobody' | 'missing';
 }

@@ -29,6 +29,8 @@ export interface Exchange {
   held: number;
   bytesIn: number;
   bytesOut: number;
+  /** Lets go of the names that the call holds for its owner. */
+  release: (() => void) | undefined;
   /** Ends the upstream side; set while there is one. */
   cut: ((end: End) => void) | undefined;
   /** The answer says that the connection closes: whatever is pipelined behind it is not served. */

@@ -19,6 +19,7 @@ import { nextCallId } from './exchange.js';
 import { openFeeds } from './feeds.js';
 import { openListener, type Listener, type ListenerEvents } from './listen.js';
 import { openMetrics } from './metrics.js';
+import { openOwnership } from './ownership/ownership.js';
 import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
 import { serve } from './pipeline.js';
 import type { GuardState } from './state.js';
@@ -78,6 +79,10 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const { audit, sinks } = await openAudit(config.audit, (message) => log.warn(message));
   const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  const ownership =
+    config.ownership === null
+      ? undefined
+      : openOwnership(config.ownership.state, engine, (message) => log.warn(message));
   const outbound =
     config.egress === null || trial !== undefined
       ? undefined
@@ -96,6 +101,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     engineIsLocal: config.upstream.url.startsWith('unix:'),
     policy,
     feeds,
+    ownership,
     audit,
     sinks,
     outbound,
@@ -111,6 +117,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     policy.close();
     await feeds.stop();
     await outbound?.stop();
+    ownership?.close();
     await engine.destroy();
     // The calls that were cut write their outcome in the next turns.
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -111,6 +111,7 @@ export async function openListener(
       held: 0,
       bytesIn: 0,
       bytesOut: 0,
+      release: undefined,
       cut: undefined,
       closing: false,
       unreadable: undefined,

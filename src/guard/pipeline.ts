@@ -1,15 +1,17 @@
 import type { DecisionEvent } from '../audit/event.js';
 import { watchIndicators } from '../capture/context/watch.js';
 import type { ContextReading } from '../docker/build-context.js';
-import type { Call } from '../docker/call.js';
+import type { Call, NamedObject } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
 import { Refusal } from '../docker/refusal.js';
+import { shortImageName } from '../hazards/image-name.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type Inspection, type Seen } from '../hazards/inspection.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { decide } from '../policy/decide.js';
+import { seal, volumesToMake } from '../policy/ownership.js';
 import type { Verdict } from '../policy/verdict.js';
 import { captureBody } from './body.js';
 import { uploadContext } from './context-upload.js';
@@ -60,6 +62,38 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   // One snapshot for the whole call: a reload in between must not mix two policies, or two states of the feeds.
   const { policy, revision } = guard.policy.current();
   const grounds: Grounds = { policy, revision, index: guard.feeds.current().index };
+  if (policy.owners.length > 0) void judgeOwned(guard, exchange, call, grounds);
+  else judgeCall(guard, exchange, call, grounds);
+}
+
+/** Where the policy has rules about owners, the engine is asked whose the objects are before the call is looked at. */
+async function judgeOwned(
+  guard: GuardState,
+  exchange: Exchange,
+  call: Call,
+  grounds: Grounds,
+): Promise<void> {
+  try {
+    if (guard.ownership === undefined) throw NO_OWNERSHIP;
+    const sources = sourcesFor(grounds.policy, call.client);
+    const owned = await guard.ownership.prepare(call, grounds.policy, sources);
+    if (exchange.finished) owned.release();
+    else {
+      exchange.release = owned.release;
+      judgeCall(guard, exchange, owned.call, grounds);
+    }
+  } catch (error) {
+    deny(guard, exchange, error);
+  }
+}
+
+const NO_OWNERSHIP = new Refusal(
+  503,
+  'ownership',
+  'the policy has rules about owners, but the configuration names no directory "ownership.state" to keep them in',
+);
+
+function judgeCall(guard: GuardState, exchange: Exchange, call: Call, grounds: Grounds): void {
   if (carriesContext(call)) {
     judgeBuild(guard, exchange, call, grounds);
     return;
@@ -108,20 +142,38 @@ interface Judgement {
   readonly sources: readonly string[];
   readonly inspection: Inspection;
   readonly verdict: Verdict;
-  readonly revision: string;
-  /** INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result. */
+  readonly grounds: Grounds;
+  /**
+   * INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result. Only the
+   * owner's label is added, and ids stand in place of the names that were looked up.
+   */
   readonly sent: Call;
   readonly passes: boolean;
 }
 
 /** inspect → decide → rewrite. A rewritten call is inspected in the same way. */
-function consider(call: Call, { policy, revision, index }: Grounds, seen?: Seen): Judgement {
+function consider(call: Call, grounds: Grounds, seen?: Seen): Judgement {
+  const { policy, index } = grounds;
   const sources = sourcesFor(policy, call.client);
   const look = (one: Call): Inspection => inspect(one, index, seen);
   const inspection = look(call);
   const verdict = decide(policy, call, sources, inspection, look);
   const passes = verdict.effect === 'allow' || verdict.observe;
-  return { call, sources, inspection, verdict, revision, sent: verdict.call ?? call, passes };
+  const judged: Judgement = { call, sources, inspection, verdict, grounds, sent: verdict.call ?? call, passes };
+  return passes && call.owner !== undefined ? sealed(judged) : judged;
+}
+
+/** The judgement on a call that makes something, or names something, that has an owner. */
+function sealed(judged: Judgement): Judgement {
+  const { sent, verdict, grounds } = judged;
+  const { call, changes, conflict } = seal(sent);
+  if (conflict === '') {
+    const rewrites = changes.length === 0 ? verdict.rewrites : [...verdict.rewrites, ...changes];
+    return { ...judged, sent: call, verdict: { ...verdict, rewrites } };
+  }
+  const reason = `rule ${verdict.rule} allows ${call.operation.id}, but what it makes could not be marked as its owner's: ${conflict}`;
+  const { observe } = grounds.policy;
+  return { ...judged, passes: observe, verdict: { ...verdict, effect: 'deny', observe, code: 'ownership', reason } };
 }
 
 /** audit; the effect follows when the decision is on record. */
@@ -145,9 +197,11 @@ function record(
         exchange.cut?.('client-gone');
         finish(guard, exchange, 0, 'client-gone');
       } else if (!passes) {
-        stop(new Refusal(403, verdict.code, withDetails(judgement)));
+        stop(denial(judgement));
       } else {
-        pass(sent);
+        const absent = absentObject(judgement);
+        if (absent === undefined) pass(sent);
+        else stop(absent);
       }
     } catch (error) {
       // Rendering checks once more what it writes; the verdict is on record, so only the call itself fails.
@@ -156,6 +210,40 @@ function record(
   };
   // What changes something must be on record even after a power loss; a denial changes nothing.
   guard.audit.record(decisionEvent(judgement), written, passes && call.operation.writes);
+}
+
+/**
+ * The answer to a denied call. To a caller that is limited to its own objects those of others are not there: it is told
+ * what it would be told if they were not.
+ */
+function denial(judgement: Judgement): Refusal {
+  const { call, verdict, grounds } = judgement;
+  const objects = call.objects ?? [];
+  if ((call.owner?.name ?? '') !== '' && objects.some(isHidden)) {
+    const hide = (object: NamedObject): NamedObject =>
+      isHidden(object) ? { ...object, id: '', relation: 'missing' } : object;
+    const without = consider({ ...call, objects: objects.map(hide) }, grounds);
+    return absentObject(without) ?? new Refusal(403, verdict.code, withDetails(without));
+  }
+  return new Refusal(403, verdict.code, withDetails(judgement));
+}
+
+/** A name that the caller wants to give away cannot be free and taken at once. */
+const isHidden = ({ relation, optional }: NamedObject): boolean => relation === 'other' && optional !== true;
+
+/** Somebody could make what is not there between this and the engine's look: then the call is not sent at all. */
+function absentObject({ call, passes, grounds }: Judgement): Refusal | undefined {
+  if (!passes || grounds.policy.observe) return undefined;
+  const absent = call.objects?.find(({ relation, optional }) => relation === 'missing' && optional !== true);
+  return absent === undefined ? undefined : new Refusal(404, 'not-found', notFound(absent));
+}
+
+/** In the engine's words: clients look for them. */
+function notFound({ kind, name }: NamedObject): string {
+  if (kind === 'container') return `No such container: ${name}`;
+  if (kind === 'image') return `No such image: ${shortImageName(name)}`;
+  if (kind === 'exec') return `No such exec instance: ${name}`;
+  return kind === 'volume' ? `get ${name}: no such volume` : `${kind} ${name} not found`;
 }
 
 /** What was unclear about a build is the user's own file: the answer says it, bounded. */
@@ -168,7 +256,23 @@ function withDetails({ verdict, inspection }: Judgement): string {
 /** forward */
 function send(guard: GuardState, exchange: Exchange, call: Call): void {
   if (tooMany(guard)) refuse(guard, exchange, TOO_MANY);
-  else if (call.operation.response === 'hijack') tunnel(guard, exchange, call);
+  else if (volumesToMake(call).length > 0) void sendWithVolumes(guard, exchange, call);
+  else sendNow(guard, exchange, call);
+}
+
+/** The engine would make the volumes of a container itself, as nobody's. */
+async function sendWithVolumes(guard: GuardState, exchange: Exchange, call: Call): Promise<void> {
+  try {
+    await guard.ownership?.makeVolumes(call);
+    if (exchange.socket.writable) sendNow(guard, exchange, call);
+    else finish(guard, exchange, 0, 'client-gone');
+  } catch (error) {
+    refuse(guard, exchange, toRefusal(guard, error));
+  }
+}
+
+function sendNow(guard: GuardState, exchange: Exchange, call: Call): void {
+  if (call.operation.response === 'hijack') tunnel(guard, exchange, call);
   else forward(guard, exchange, call);
 }
 
@@ -221,9 +325,12 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, grounds: 
     upload.destroy();
     refuse(guard, exchange, refusal);
   };
-  const judgeWhole = (context: ContextReading): void => {
+  const judgeWhole = async (context: ContextReading): Promise<void> => {
+    const known: Call = { ...call, body: { ...body, context } };
+    // Now it is known what it builds from.
+    const found = call.objects === undefined ? known : await guard.ownership!.again(known);
     if (decided) return;
-    let whole = consider({ ...call, body: { ...body, context } }, grounds, watch);
+    let whole = consider(found, grounds, watch);
     // The head of the request is with the engine already: another rule's rewrite would come too late.
     const same = sameHead(whole.sent, first.sent);
     if (!same && grounds.policy.observe) whole = sentAs(first, whole);
@@ -304,7 +411,7 @@ function toRefusal(guard: GuardState, error: unknown): Refusal {
   return new Refusal(500, 'internal', 'the guard could not judge this request, so it was denied');
 }
 
-function decisionEvent({ call, sources, inspection, verdict, revision }: Judgement): DecisionEvent {
+function decisionEvent({ call, sources, inspection, verdict, grounds }: Judgement): DecisionEvent {
   return {
     event: 'decision',
     call: call.id,
@@ -323,6 +430,6 @@ function decisionEvent({ call, sources, inspection, verdict, revision }: Judgeme
     code: verdict.code,
     reason: verdict.reason,
     rewrites: verdict.rewrites,
-    policy: revision,
+    policy: grounds.revision,
   };
 }

@@ -12,6 +12,7 @@ import type { Feeds } from '../feeds/feeds.js';
 import type { Engine } from '../upstream/engine.js';
 import type { Metrics } from './metrics.js';
 import type { Outbound } from './outbound/outbound.js';
+import type { Ownership } from './ownership/ownership.js';
 
 /** What every call of one guard shares. */
 export interface GuardState {
@@ -27,6 +28,8 @@ export interface GuardState {
   readonly policy: PolicyStore;
   /** The indicators in force: a call takes `current()` once. */
   readonly feeds: Feeds;
+  /** Who owns what; undefined where the configuration has no place for it. */
+  readonly ownership: Ownership | undefined;
   readonly audit: AuditWriter;
   /** Who sends the audit journal on; undefined without `audit.sinks`. */
   readonly sinks: Sinks | undefined;
@@ -50,7 +53,13 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
   return sources;
 }
 
-/** Learns which containers come out of this call, for reports on outbound traffic. */
+/** Learns from the engine's answer: which containers came out of the call, and whose an image is that was pulled. */
 export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
-  return guard.outbound?.creators.watch(call, sourcesFor(guard.policy.current().policy, call.client));
+  const creator = guard.outbound?.creators.watch(call, sourcesFor(guard.policy.current().policy, call.client));
+  const owner = call.owner === undefined ? undefined : guard.ownership?.watch(call);
+  if (creator === undefined || owner === undefined) return creator ?? owner;
+  return (piece) => {
+    creator(piece);
+    owner(piece);
+  };
 }

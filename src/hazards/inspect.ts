@@ -25,6 +25,7 @@ import type { Inspection, Seen } from './inspection.js';
 import { asObject, asString } from './judge.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
+import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
 import { queryFlag, queryText } from './query.js';
 import { inspectService } from './service.js';
@@ -156,6 +157,7 @@ export function inspect(
   if (
     !looks &&
     inspector === undefined &&
+    call.objects === undefined &&
     call.unknown.length === 0 &&
     !hijack &&
     call.operation.headers.length === 0
@@ -177,6 +179,7 @@ export function inspect(
     }
   }
   inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
+  inspectOwner(call, found);
   const sightings = looks ? inspectIndicators(call, found, index, seen) : NOTHING_SEEN.sightings;
   const { facts, hazards, pending } = found;
   if (pending === undefined && sightings.length === 0) return { facts, hazards };

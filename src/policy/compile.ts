@@ -11,6 +11,8 @@ import { compileGlob } from './glob.js';
 import { didYouMean } from './nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
+import { ownStep } from './ownership.js';
+import type { CompiledRewrite } from './rewrite.js';
 import { compileRewrite } from './rewrite-compile.js';
 import { plainJsonSchema, policyFileSchema, type PolicyFileShape, type RuleShape } from './schema.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -108,6 +110,12 @@ function checkRule(
       `unknown source ${describeValue(name)}.${didYouMean(name, sources.keys())}${valid} "*" is everyone.`,
     );
   });
+  if (rule.effect !== 'deny' && rule.where?.['owner'] !== undefined && rule.sources.includes('*')) {
+    at(
+      ['where', 'owner'],
+      'everyone has nothing in common to own: name the sources of this rule in place of "*"; each of them is one owner.',
+    );
+  }
   if (rule.effect === 'deny' && rule.permit !== undefined) {
     at(
       ['permit'],
@@ -122,6 +130,12 @@ function checkRule(
   }
 }
 
+/** A rule about owners shows, and removes, the caller's own alone; the last step, so that no other one undoes it. */
+function withOwnStep(rewrite: CompiledRewrite | null, isAboutOwners: boolean, id: string): CompiledRewrite | null {
+  const step = isAboutOwners ? ownStep(id) : undefined;
+  return step === undefined ? rewrite : [...(rewrite ?? []), step];
+}
+
 /**
  * Compiles policy files into one policy. Files count in the order given, rules in the order written. All
  * problems of all files are reported together; a policy with any problem is not usable at all.
@@ -134,7 +148,8 @@ export function compilePolicy(
   const words = indexVocabulary(vocabulary);
   const read = readFiles(files, problems);
   const sources = compileSources(read, problems);
-  const operations = new Map<string, { deny: CompiledRule[]; allow: CompiledRule[] }>();
+  const operations = new Map<string, { deny: CompiledRule[]; allow: CompiledRule[]; owner: boolean }>();
+  const owners = new Set<string>();
   const ids = new Map<string, string>();
 
   for (const file of read) {
@@ -152,13 +167,16 @@ export function compilePolicy(
       const permit = compilePermit(rule, words, at);
       const where = compileWhere(rule, named, words, at);
       const effect = rule.effect ?? 'allow';
+      const owner = where.some(({ fact }) => fact.name === 'owner');
+      if (owner && effect === 'allow') for (const name of rule.sources) owners.add(name);
       const rewrite =
         rule.rewrite === undefined || effect === 'deny'
           ? undefined
           : compileRewrite(rule.rewrite, named, permit, at);
       for (const id of named) {
-        const entry = operations.get(id) ?? { deny: [], allow: [] };
+        const entry = operations.get(id) ?? { deny: [], allow: [], owner: false };
         operations.set(id, entry);
+        entry.owner ||= owner;
         entry[effect].push({
           id: rule.id,
           description: rule.description ?? '',
@@ -166,7 +184,7 @@ export function compilePolicy(
           sources: rule.sources.includes('*') ? null : new Set(rule.sources),
           where: bindConditions(where, id),
           permit,
-          rewrite: rewrite?.get(id) ?? null,
+          rewrite: withOwnStep(rewrite?.get(id) ?? null, owner && effect === 'allow', id),
           allowed: Object.freeze({
             effect: 'allow',
             rule: rule.id,
@@ -188,6 +206,7 @@ export function compilePolicy(
       rules: ids.size,
       observe: read.length > 0 && read.every((file) => file.shape.mode === 'observe'),
       sources: sources.list,
+      owners: sources.list.map(({ name }) => name).filter((name) => owners.has(name)),
       networks: indexNetworks(sources.networks),
       operations: operations satisfies Map<string, OperationRules>,
     },

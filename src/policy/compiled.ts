@@ -45,6 +45,8 @@ export interface CompiledRule {
 }
 
 export interface OperationRules {
+  /** Some rule asks whose the objects are that the call names. */
+  readonly owner: boolean;
   readonly deny: readonly CompiledRule[];
   readonly allow: readonly CompiledRule[];
 }
@@ -66,6 +68,8 @@ export interface CompiledPolicy {
   /** Every file is in observe mode: then no denial is enforced. */
   readonly observe: boolean;
   readonly sources: readonly CompiledSource[];
+  /** Names of the sources that rules limit to their own objects, in the order of `sources`; mostly none. */
+  readonly owners: readonly string[];
   /** Address → names of the sources whose `cidr` holds it. */
   readonly networks: NetworkIndex<string>;
   /** Only operations that some rule names. */

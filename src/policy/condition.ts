@@ -89,6 +89,10 @@ function negate(value: boolean | undefined): boolean | undefined {
 }
 
 function compileStrings(fact: FactWord, raw: unknown, report: Report): Test | undefined {
+  if (fact.bare === 'each' && (typeof raw === 'string' || Array.isArray(raw))) {
+    const each = readGlobs(typeof raw === 'string' ? [raw] : raw, '', report);
+    return each && compileStrings(fact, { each: typeof raw === 'string' ? [raw] : raw }, report);
+  }
   if (!isObject(raw)) {
     const forms =
       '{"each": […]} (every value matches one of these), {"any": […]} (at least one value does) or {"none": […]} (no value does)';

@@ -86,7 +86,8 @@ function matcherSchema(fact: FactWord): JsonObject {
   });
   if (fact.type === 'boolean') return { ...note, type: 'boolean' };
   if (fact.type === 'strings') {
-    return { ...note, ...object({ each: patterns, any: patterns, none: patterns }) };
+    const lists = object({ each: patterns, any: patterns, none: patterns });
+    return { ...note, ...(fact.bare === 'each' ? { anyOf: [...oneOrMore.anyOf, lists] } : lists) };
   }
   if (fact.type === 'string') {
     return { ...note, anyOf: [...oneOrMore.anyOf, object({ any: patterns, not: patterns })] };

@@ -14,6 +14,8 @@ export interface HazardWord {
 export interface FactWord {
   readonly name: string;
   readonly type: 'string' | 'number' | 'boolean' | 'strings';
+  /** A bare pattern, or an array of them, stands for `{"each": …}`. */
+  readonly bare?: 'each';
   readonly operations: readonly string[];
   readonly doc: string;
 }

@@ -1,0 +1,168 @@
+import { LRUCache } from 'lru-cache';
+import type { NamedObject, ObjectKind, Reference } from '../../docker/call.js';
+import { Refusal } from '../../docker/refusal.js';
+import type { Engine } from '../../upstream/engine.js';
+import { askEngine } from '../ask-engine.js';
+import type { ImageOwners } from './image-owners.js';
+import type { OwnerLabels } from './owner-labels.js';
+
+/** An object as the engine knows it at this moment. */
+interface Found {
+  readonly id: string;
+  readonly owners: readonly string[];
+  /** Of a container: networks that the engine will look up by name when it starts. */
+  readonly networks: readonly string[];
+}
+
+/** What is read of the engine's answers; all of it may be missing (moby api/types). */
+interface Inspected {
+  readonly Id?: string;
+  readonly ID?: string;
+  readonly Name?: string;
+  readonly ContainerID?: string;
+  readonly ServiceID?: string;
+  readonly Labels?: unknown;
+  readonly Config?: { readonly Labels?: unknown } | null;
+  readonly Spec?: { readonly Labels?: unknown };
+  readonly HostConfig?: { readonly NetworkMode?: string };
+  readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, { readonly NetworkID?: string } | null>> };
+}
+
+/** Where each kind is asked for, and which other object it belongs to. */
+const PLACES: Readonly<
+  Record<ObjectKind, { readonly path: string; readonly of?: (body: Inspected) => Pick<Reference, 'kind' | 'name'> }>
+> = {
+  container: { path: '/containers/*/json' },
+  exec: { path: '/exec/*/json', of: ({ ContainerID = '' }) => ({ kind: 'container', name: ContainerID }) },
+  image: { path: '/images/*/json' },
+  tag: { path: '/images/*/json' },
+  volume: { path: '/volumes/*' },
+  network: { path: '/networks/*' },
+  service: { path: '/services/*' },
+  task: { path: '/tasks/*', of: ({ ServiceID = '' }) => ({ kind: 'service', name: ServiceID }) },
+  secret: { path: '/secrets/*' },
+  config: { path: '/configs/*' },
+};
+
+const OWN_NETWORKS = new Set(['', 'default', 'bridge', 'none', 'host']);
+const WHOLE_ID = /^[0-9a-f]{64}$/;
+const CACHED = 16_384;
+/** Of one call. A container has at most a few hundred mounts; each is a question to the engine. */
+const MOST_OBJECTS = 256;
+
+export interface ObjectFinder {
+  /**
+   * Asks the engine for the objects that a call names, and whose they are.
+   *
+   * @param isStart a container is about to start: the networks it names count too.
+   * @throws Refusal when the engine does not know what is meant, or does not answer: nothing is guessed.
+   */
+  find(references: readonly Reference[], owner: string, isStart: boolean): Promise<NamedObject[]>;
+}
+
+export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: ImageOwners): ObjectFinder {
+  /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
+  const known = new LRUCache<string, Found>({ max: CACHED });
+
+  const look = async (kind: ObjectKind, name: string): Promise<Found | undefined> => {
+    const path = pathOf(kind, name);
+    if (path === undefined) return undefined;
+    const { status, body } = await askEngine(engine, 'GET', path).catch((error: Error) => {
+      throw new Refusal(502, 'ownership', `the engine could not be asked whose ${kind} ${quote(name)} is: ${error.message}`);
+    });
+    if (status === 404) return undefined;
+    if (status !== 200 || typeof body !== 'object' || body === null) {
+      const message = (body as { message?: unknown } | null)?.message;
+      throw new Refusal(
+        status >= 400 && status < 500 ? status : 502,
+        'ownership',
+        `the engine cannot tell which ${kind} ${quote(name)} is: ${typeof message === 'string' ? message.slice(0, 300) : `status ${status}`}`,
+      );
+    }
+    return read(kind, name, body as Inspected);
+  };
+
+  const read = async (kind: ObjectKind, name: string, body: Inspected): Promise<Found | undefined> => {
+    const of = PLACES[kind].of?.(body);
+    const id = body.Id ?? body.ID ?? (kind === 'volume' ? (body.Name ?? '') : '');
+    if (of !== undefined) {
+      const owner = of.name === '' ? undefined : await ask(of.kind, of.name);
+      return { id: id || name, owners: owner?.owners ?? [], networks: [] };
+    }
+    if (id === '') throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
+    const owner = labels.ownerOf(body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels);
+    const owners = owner === '' ? [] : [owner];
+    if (kind === 'image' || kind === 'tag') {
+      return { id, owners: [...new Set([...owners, ...images.of(id)])], networks: [] };
+    }
+    if (kind === 'volume' && owner === '' && WHOLE_ID.test(id)) {
+      return { id, owners: await usersOf(id), networks: [] };
+    }
+    return { id, owners, networks: kind === 'container' ? namedNetworks(body) : [] };
+  };
+
+  /** An anonymous volume belongs to whom all the containers belong that use it. */
+  const usersOf = async (volume: string): Promise<readonly string[]> => {
+    const filters = encodeURIComponent(JSON.stringify({ volume: [volume] }));
+    const { status, body } = await askEngine(engine, 'GET', `/containers/json?all=1&filters=${filters}`);
+    if (status !== 200 || !Array.isArray(body)) return [];
+    const owners = (body as Inspected[]).map(({ Labels }) => labels.ownerOf(Labels));
+    return owners.includes('') ? [] : [...new Set(owners)];
+  };
+
+  const ask = async (kind: ObjectKind, name: string): Promise<Found | undefined> => {
+    const isKept = (kind === 'container' || kind === 'exec' || kind === 'network') && WHOLE_ID.test(name);
+    const key = `${kind}:${name}`;
+    const cached = isKept ? known.get(key) : undefined;
+    if (cached !== undefined) return cached;
+    const found = await look(kind, name);
+    if (isKept && found !== undefined && (kind === 'exec' || found.id === name)) known.set(key, { ...found, networks: [] });
+    return found;
+  };
+
+  return {
+    async find(references, owner, isStart) {
+      if (references.length > MOST_OBJECTS) {
+        throw new Refusal(403, 'ownership', `a call may name at most ${MOST_OBJECTS} objects`);
+      }
+      const objects: NamedObject[] = [];
+      for (const reference of references) {
+        const { kind, name } = reference;
+        // The names of its networks are not in the cache.
+        const found = await (isStart && kind === 'container' ? look(kind, name) : ask(kind, name));
+        objects.push({
+          ...reference,
+          id: found?.id ?? '',
+          relation: found === undefined ? 'missing' : relationOf(found.owners, owner),
+        });
+        for (const network of isStart ? (found?.networks ?? []) : []) {
+          objects.push(...(await this.find([{ kind: 'network', name: network, use: 'use', optional: true }], owner, false)));
+        }
+      }
+      return objects;
+    },
+  };
+}
+
+export function relationOf(owners: readonly string[], owner: string): NamedObject['relation'] {
+  if (owners.length === 0) return 'nobody';
+  if (owner === '' || !owners.includes(owner)) return 'other';
+  return owners.length === 1 ? 'self' : 'shared';
+}
+
+/** Once a container has joined a network, the engine keeps the network's id (daemon/container_operations.go). */
+function namedNetworks({ HostConfig, NetworkSettings }: Inspected): string[] {
+  const networks = NetworkSettings?.Networks ?? {};
+  const unbound = Object.keys(networks).filter((name) => (networks[name]?.NetworkID ?? '') === '');
+  const mode = HostConfig?.NetworkMode ?? '';
+  const all = mode.startsWith('container:') || mode in networks ? unbound : [mode, ...unbound];
+  return [...new Set(all)].filter((name) => !OWN_NETWORKS.has(name));
+}
+
+function pathOf(kind: ObjectKind, name: string): string | undefined {
+  const segments = name.replace(/^\//, '').split('/');
+  if (name.length > 4096 || segments.some((one) => one === '' || one === '.' || one === '..')) return undefined;
+  return PLACES[kind].path.replace('*', () => segments.map(encodeURIComponent).join('/'));
+}
+
+const quote = (name: string): string => JSON.stringify(name.slice(0, 200));

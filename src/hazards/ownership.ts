@@ -1,0 +1,44 @@
+import type { Call, NamedObject } from '../docker/call.js';
+import type { JsonValue } from '../docker/json-value.js';
+import { state, type Findings } from './findings.js';
+import { asArray, asObject, asString } from './judge.js';
+import { queryJson } from './query.js';
+import { subjectOf } from './references.js';
+
+/** The label that says whose an object is. Its value is signed by the guard: `SOURCE.HMAC`. */
+export const OWNER_LABEL = 'breakwater.owner';
+
+/**
+ * States whose objects a call is about, where a rule asks for it: one entry for each sort of objects.
+ * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered shows those of others.
+ */
+export function inspectOwner(call: Call, found: Findings): void {
+  if (call.objects === undefined) return;
+  const subject = subjectOf(call.operation.id);
+  if (subject.kind === 'names') state(found, 'owner', [...new Set(call.objects.flatMap(entryOf))]);
+  else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
+  else state(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
+}
+
+function entryOf({ kind, use, relation }: NamedObject): string[] {
+  if (relation === 'missing') return [];
+  // Who pulls what others have pulled as well takes nothing from them.
+  if (use === 'pull' && relation !== 'other') return [];
+  if (relation === 'self' || (relation === 'shared' && use !== 'change')) return ['self'];
+  return [`${relation}:${kind}`];
+}
+
+function isLimited(call: Call): boolean {
+  const label = call.owner?.label ?? '';
+  if (label === '') return false;
+  return call.ownAnswer === true || labelFilters(queryJson(call, 'filters')).includes(ownFilter(label));
+}
+
+/** How a filter names the caller's own. */
+export const ownFilter = (label: string): string => `${OWNER_LABEL}=${label}`;
+
+/** The values of `label` in either form that engines take: a list, or an object with the values as keys. */
+export function labelFilters(filters: JsonValue): string[] {
+  const label = asObject(filters)['label'];
+  return Array.isArray(label) ? asArray(label).map(asString) : Object.keys(asObject(label));
+}

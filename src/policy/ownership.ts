@@ -1,0 +1,199 @@
+import type { Call, NamePlace, QueryValue } from '../docker/call.js';
+import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import { asArray, asObject, asString } from '../hazards/judge.js';
+import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
+import { queryJson, queryText, queryTexts } from '../hazards/query.js';
+import { subjectOf } from '../hazards/references.js';
+import { fieldOf, putEntries, putField, putQuery, putQueryEntries, startDraft } from './rewrite-draft.js';
+import type { Draft, Step } from './rewrite-draft.js';
+
+/*
+ * What makes owners real, as rewrites: a rule that asks for owners shows and removes the caller's own alone; what a
+ * caller makes bears its label; and where the engine was asked whose an object is, its id stands in place of its name.
+ */
+
+/** The step that a rule about owners takes for an operation; undefined where there is nothing to limit. */
+export function ownStep(operation: string): Step | undefined {
+  const { kind } = subjectOf(operation);
+  if (kind === 'filtered') return limitFilters;
+  return kind === 'answer' ? limitAnswer : undefined;
+}
+
+/** Lists, prunes and events: the engine itself leaves out what lacks the label, so that `limit` and pages still work. */
+const limitFilters: Step = (draft) => {
+  const label = draft.call.owner?.label ?? '';
+  if (label === '') return;
+  const filters = queryJson(draft.next, 'filters');
+  const given = labelFilters(filters);
+  const values = asObject(filters);
+  const isList = Object.values(values).some((value) => Array.isArray(value));
+  if (isList && Object.values(values).some((value) => !Array.isArray(value))) {
+    draft.conflict = 'its filters are written in two ways at once';
+    return;
+  }
+  // INVARIANT: swarm handlers make a map of the labels, where the last of two values of one label counts.
+  const ours = [...given.filter((text) => text.split('=', 1)[0] !== OWNER_LABEL), ownFilter(label)];
+  const all = isList ? ours : Object.fromEntries(ours.map((text) => [text, true]));
+  const limited = Object.assign(Object.create(null) as JsonObject, values, { label: all });
+  putQuery(draft, 'filters', { type: 'json', value: limited });
+};
+
+const limitAnswer: Step = (draft) => {
+  if ((draft.call.owner?.label ?? '') !== '') draft.next = { ...draft.next, ownAnswer: true };
+};
+
+/** Where what is made gets its labels, besides builds, commits and imports; and where a label of the image would show through. */
+const LABELS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  ContainerCreate: [['Labels']],
+  VolumeCreate: [['Labels']],
+  NetworkCreate: [['Labels']],
+  ServiceCreate: [['Labels'], ['TaskTemplate', 'ContainerSpec', 'Labels']],
+  ServiceUpdate: [['Labels'], ['TaskTemplate', 'ContainerSpec', 'Labels']],
+  SecretCreate: [['Labels']],
+  SecretUpdate: [['Labels']],
+  ConfigCreate: [['Labels']],
+  ConfigUpdate: [['Labels']],
+  ImageCommit: [['Labels']],
+};
+
+/** What changes the labels of an object that has an owner already: a caller without one leaves them as they are. */
+const UPDATES = new Set(['ServiceUpdate', 'SecretUpdate', 'ConfigUpdate']);
+
+/** A call as it goes to the engine, and what was changed for the sake of owners. */
+export interface Sealed {
+  readonly call: Call;
+  readonly changes: readonly string[];
+  /** Why it cannot be done, or `""`; the call must then not be sent. */
+  readonly conflict: string;
+}
+
+/**
+ * Writes the owner's label on what the call makes, and ids in place of the names that were judged.
+ * INVARIANT: a label of the client, of the image or of the Dockerfile never says who the owner is. Whoever has no
+ * owner writes an empty one: a container has the labels of its image else.
+ */
+export function seal(call: Call): Sealed {
+  const { owner } = call;
+  if (owner === undefined) return { call, changes: [], conflict: '' };
+  const draft = startDraft(call);
+  const changes: string[] = [];
+  if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(nobody)'}`);
+  if (draft.conflict !== '') return { call, changes: [], conflict: draft.conflict };
+  let sent = draft.next;
+  for (const { kind, name, id, place } of call.objects ?? []) {
+    if (place === undefined || id === '' || id === name || (kind === 'image' && !isOfId(place, name, id))) continue;
+    sent = withText(sent, place, place.before + id + place.after);
+    changes.push(`${kind} ${name.slice(0, 80)} = ${id}`);
+  }
+  return { call: sent, changes, conflict: '' };
+}
+
+/** A container keeps the name of its image; a short id becomes the whole one, elsewhere the id is put for any name. */
+function isOfId({ in: where }: NamePlace, name: string, id: string): boolean {
+  return where === 'path' || id.replace('sha256:', '').startsWith(name.replace('sha256:', ''));
+}
+
+/** @returns false where nothing is made. */
+function stamp(draft: Draft, label: string): boolean {
+  const { id } = draft.call.operation;
+  if (label === '' && UPDATES.has(id)) return false;
+  const entries = new Map<string, JsonValue>([[OWNER_LABEL, label]]);
+  if (id === 'ImageBuild') {
+    putQueryEntries(draft, 'labels', entries);
+    return true;
+  }
+  if (id === 'ImageCreate') return queryText(draft.call, 'fromImage') === '' && stampChanges(draft, label);
+  const places = LABELS[id];
+  if (places === undefined) return false;
+  for (const steps of places) putEntries(draft, steps, entries);
+  if (id === 'ImageCommit' && queryTexts(draft.call, 'changes').length > 0) stampChanges(draft, label);
+  // Two networks of one name, and nobody can name either any more.
+  if (id === 'NetworkCreate') putField(draft, ['CheckDuplicate'], true);
+  if (id === 'ServiceCreate' || id === 'ServiceUpdate') stampMounts(draft, entries);
+  return true;
+}
+
+/** Nodes make the volumes of a service when they are not there. */
+function stampMounts(draft: Draft, entries: ReadonlyMap<string, JsonValue>): void {
+  const steps = ['TaskTemplate', 'ContainerSpec', 'Mounts'];
+  const mounts = asArray(fieldOf(draft, ...steps));
+  if (!mounts.some((mount) => asObject(mount)['Type'] === 'volume')) return;
+  const labelled = mounts.map((mount): JsonValue => {
+    const fields = asObject(mount);
+    if (fields['Type'] !== 'volume') return mount;
+    const options = asObject(fields['VolumeOptions']);
+    const Labels = { ...asObject(options['Labels']), ...Object.fromEntries(entries) };
+    return { ...fields, VolumeOptions: { ...options, Labels } };
+  });
+  putField(draft, steps, labelled);
+}
+
+/** Instructions of one line that can neither swallow the next line nor set a label. */
+const PLAIN_CHANGE =
+  /^\s*(?:CMD|ENTRYPOINT|ENV|EXPOSE|STOPSIGNAL|USER|VOLUME|WORKDIR|HEALTHCHECK|MAINTAINER)\s[^\r\n\\`]*$/i;
+
+/** Commit and import: the engine reads `changes` as the lines of a Dockerfile; the last label counts. */
+function stampChanges(draft: Draft, label: string): boolean {
+  const changes = queryTexts(draft.next, 'changes').filter((text) => text !== '');
+  const odd = changes.find((text) => text.includes('<<') || !PLAIN_CHANGE.test(text));
+  if (odd !== undefined) {
+    draft.conflict = `the instruction ${JSON.stringify(odd.slice(0, 80))} in "changes" could take the owner's label away; leave it out, or build the image with a Dockerfile`;
+    return false;
+  }
+  putQuery(draft, 'changes', { type: 'strings', value: [...changes, `LABEL ${OWNER_LABEL}="${label}"`] });
+  return true;
+}
+
+function withText(call: Call, place: NamePlace, text: string): Call {
+  const [name = ''] = place.steps;
+  if (place.in === 'path') return { ...call, path: { ...call.path, [name]: text } };
+  if (place.in === 'query') {
+    const value: QueryValue = { type: 'string', value: text };
+    return { ...call, query: Object.assign(Object.create(null) as typeof call.query, call.query, { [name]: value }) };
+  }
+  if (call.body.kind !== 'json') return call;
+  return { ...call, body: { kind: 'json', value: putText(call.body.value, place.steps, text) as JsonObject } };
+}
+
+function putText(value: JsonValue | undefined, [step, ...rest]: readonly string[], text: string): JsonValue {
+  if (step === undefined) return text;
+  if (Array.isArray(value)) {
+    return value.map((item, index) => (String(index) === step ? putText(item, rest, text) : item));
+  }
+  const copy = Object.assign(Object.create(null) as JsonObject, asObject(value));
+  copy[step] = putText(copy[step], rest, text);
+  return copy;
+}
+
+/** Volumes that a container asks for and that are not there: as the guard has to make them, with the owner's label. */
+export interface NewVolume {
+  readonly Name: string;
+  readonly Driver: string;
+  readonly DriverOpts: JsonObject;
+  readonly Labels: JsonObject;
+}
+
+/** The volumes that the engine would make on its own, without a label. */
+export function volumesToMake(call: Call): NewVolume[] {
+  const { objects = [], owner, body } = call;
+  if (call.operation.id !== 'ContainerCreate' || owner === undefined || body.kind !== 'json') return [];
+  const missing = objects.filter(({ kind, relation }) => kind === 'volume' && relation === 'missing');
+  const names = [...new Set(missing.map(({ name }) => name))];
+  const given = body.value['HostConfig'];
+  const host = given === undefined || given === null ? body.value : asObject(given);
+  return names.map((Name) => {
+    const mount = asArray(host['Mounts']).map(asObject).find((one) => one['Source'] === Name);
+    const options = asObject(mount?.['VolumeOptions']);
+    const driver = asObject(options['DriverConfig']);
+    // Of binds, VolumeDriver; of mounts, their own (daemon/create_unix.go, volume/mounts).
+    const Driver = mount === undefined ? asString(host['VolumeDriver']) : asString(driver['Name']);
+    return {
+      Name,
+      Driver: Driver || 'local',
+      DriverOpts: asObject(driver['Options']),
+      Labels: Object.assign(Object.create(null) as JsonObject, asObject(options['Labels']), {
+        [OWNER_LABEL]: owner.label,
+      }),
+    };
+  });
+}
