@@ -309,6 +309,8 @@ function createServer(config: ListenConfig, limits: Limits): Server {
     keepAliveTimeout: limits.idle,
     connectionsCheckingInterval: CHECK_INTERVAL,
     noDelay: true,
+    // The HTTP server asks for it by itself, the HTTPS server does not: the end of stdin would end the output as well.
+    allowHalfOpen: true,
     highWaterMark: 64 * 1024,
   };
   const tls = config.tls;
