@@ -1,4 +1,4 @@
-import type { Call, NamePlace, QueryValue } from '../docker/call.js';
+import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { asArray, asObject, asString } from '../hazards/judge.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
@@ -80,17 +80,19 @@ export function seal(call: Call): Sealed {
   if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(nobody)'}`);
   if (draft.conflict !== '') return { call, changes: [], conflict: draft.conflict };
   let sent = draft.next;
-  for (const { kind, name, id, place } of call.objects ?? []) {
-    if (place === undefined || id === '' || id === name || (kind === 'image' && !isOfId(place, name, id))) continue;
+  for (const object of call.objects ?? []) {
+    const { kind, name, id, place } = object;
+    if (place === undefined || id === '' || id === name || keepsName(object)) continue;
     sent = withText(sent, place, place.before + id + place.after);
     changes.push(`${kind} ${name.slice(0, 80)} = ${id}`);
   }
   return { call: sent, changes, conflict: '' };
 }
 
-/** A container keeps the name of its image; a short id becomes the whole one, elsewhere the id is put for any name. */
-function isOfId({ in: where }: NamePlace, name: string, id: string): boolean {
-  return where === 'path' || id.replace('sha256:', '').startsWith(name.replace('sha256:', ''));
+/** A container shows the name of its image, and a removal by name takes that name alone: only an id becomes the whole one. */
+function keepsName({ kind, name, id, use, place }: NamedObject): boolean {
+  if (kind !== 'image' || (use === 'use' && place?.in === 'path')) return false;
+  return !id.replace('sha256:', '').startsWith(name.replace('sha256:', ''));
 }
 
 /** @returns false where nothing is made. */

@@ -262,6 +262,7 @@ export function send(
   path: string,
   body?: Buffer | string,
   ms = 60_000,
+  type = 'application/x-tar',
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
@@ -275,7 +276,7 @@ export function send(
           host: 'docker',
           ...(body === undefined
             ? {}
-            : { 'content-type': 'application/x-tar', 'content-length': body.length }),
+            : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
         },
       },
       (incoming) => {
