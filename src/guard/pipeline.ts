@@ -228,8 +228,15 @@ function denial(judgement: Judgement): Refusal {
   return new Refusal(403, verdict.code, withDetails(judgement));
 }
 
-/** A name that the caller wants to give away cannot be free and taken at once. */
-const isHidden = ({ relation, optional }: NamedObject): boolean => relation === 'other' && optional !== true;
+/**
+ * A name that the caller wants to give away cannot be free and taken at once. Images of nobody are there to be shared, and
+ * everyone knows of the networks that an engine makes itself.
+ */
+function isHidden({ kind, name, relation, optional }: NamedObject): boolean {
+  if (optional === true) return false;
+  return relation === 'other' || (relation === 'nobody' && kind !== 'image' && !COMMON.has(name));
+}
+const COMMON = new Set(['bridge', 'host', 'none']);
 
 /** Somebody could make what is not there between this and the engine's look: then the call is not sent at all. */
 function absentObject({ call, passes, grounds }: Judgement): Refusal | undefined {

@@ -180,6 +180,9 @@ function serviceReferences(call: Call): Reference[] {
   ];
 }
 
+/** A fact names `beef` as `beef:latest`; an engine takes it for the start of an id as well. */
+const asWritten = (name: string): string => (/^[0-9a-f]+:latest$/.test(name) ? name.slice(0, -':latest'.length) : name);
+
 /** The facts of a build whose Dockerfile is not known yet are not there; it is judged again when they are. */
 function buildReferences(call: Call, facts: Facts): Reference[] {
   const list = (name: string): string[] => asStrings(facts[name] as JsonValue | undefined);
@@ -190,7 +193,7 @@ function buildReferences(call: Call, facts: Facts): Reference[] {
     ...queryTexts(call, 't').flatMap((name) => tag(name)),
     ...bases
       .filter((name) => name !== 'scratch' && name !== '?')
-      .map((name) => ({ kind: 'image', name, use: 'use', optional: true }) as const),
+      .map((name) => ({ kind: 'image', name: asWritten(name), use: 'use', optional: true }) as const),
     ...network(mode),
     ...(mode.startsWith(prefix)
       ? [

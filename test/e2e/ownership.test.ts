@@ -1,12 +1,11 @@
 import t, { type Test } from 'tap';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
-import { projectRoot } from '../support/command.js';
 import { get, missing, send, startEngine, type Answer, type Engine } from '../support/engine.js';
 import { foreignCalls, LISTS, type Foreign, type ForeignCall, type Own } from '../support/foreign-calls.js';
 import { selfCheck } from '../support/guard.js';
-import { startTeams, type Team, type Teams } from '../support/teams.js';
+import { everythingButOthers, startTeams, type Team, type Teams } from '../support/teams.js';
 
 // Two teams with a certificate each share one engine, each with a Compose project: neither sees or touches what the other
 // made, and each works as if it were alone.
@@ -33,22 +32,6 @@ networks: { inner: {} }
 `;
 
 const OWNER = 'breakwater.owner';
-
-const skip = missing({ cli: true }) ?? (selfCheck ? 'self-check: nothing is denied by a relay' : undefined);
-if (skip !== undefined) {
-  t.comment(skip);
-  t.plan(0, skip);
-} else {
-  await main();
-}
-
-/** Every operation and every hazard is fine, but for the owner: nothing else can be what denies a call. */
-function everythingButOthers(): object {
-  const policy = JSON.parse(readFileSync(join(projectRoot, 'policies/teams.json'), 'utf8')) as { rules: object[] };
-  const where = { owner: ['self', 'nobody:image'] };
-  const all = { id: 'all', sources: ['team-a', 'team-b'], operations: ['*'], permit: ['*'], where };
-  return { ...policy, rules: [all] };
-}
 
 async function main(): Promise<void> {
   t.setTimeout(400_000);
@@ -247,4 +230,12 @@ async function aliasCalls(engine: Engine, { container }: Foreign, own: Own): Pro
 
 function post(engine: Engine, path: string, body: object): Promise<Answer> {
   return send(engine.socket, 'POST', path, JSON.stringify(body), 20_000, 'application/json');
+}
+
+const skip = missing({ cli: true }) ?? (selfCheck ? 'self-check: nothing is denied by a relay' : undefined);
+if (skip !== undefined) {
+  t.comment(skip);
+  t.plan(0, skip);
+} else {
+  await main();
 }

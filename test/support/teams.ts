@@ -6,7 +6,7 @@ import pino from 'pino';
 import { loadConfig } from '../../src/config/load.js';
 import { startGuard, type RunningGuard } from '../../src/guard/guard.js';
 import { projectRoot, run, type Outcome } from './command.js';
-import type { Answer, Engine } from './engine.js';
+import { send, type Answer, type Engine } from './engine.js';
 
 /** A client with a certificate of its own. */
 export interface Team {
@@ -21,6 +21,8 @@ export interface Teams {
   readonly guard: RunningGuard;
   readonly a: Team;
   readonly b: Team;
+  /** Somebody on the unix listener `admin`, who has no certificate. */
+  admin(method: string, path: string, body?: object): Promise<Answer>;
   audit(): Record<string, unknown>[];
   /** Stops the guard and starts it anew, with the same state. */
   restart(): Promise<void>;
@@ -44,7 +46,10 @@ export async function startTeams(
     const tls = { cert: 'server.pem', key: 'server.key', clientCa: 'ca.pem' };
     const value = {
       admin: null,
-      listen: [{ name: 'lan', url: `tls://127.0.0.1:${port}`, tls }],
+      listen: [
+        { name: 'lan', url: `tls://127.0.0.1:${port}`, tls },
+        { name: 'admin', url: `unix://${join(dir, 'admin.sock')}` },
+      ],
       upstream: { url: engine.host },
       policy: [policyFile],
       audit: { file: audit },
@@ -66,6 +71,15 @@ export async function startTeams(
     },
     a: team('team-a'),
     b: team('team-b'),
+    admin: (method, path, body) =>
+      send(
+        join(dir, 'admin.sock'),
+        method,
+        path,
+        body === undefined ? undefined : JSON.stringify(body),
+        20_000,
+        'application/json',
+      ),
     audit: () =>
       readFileSync(audit, 'utf8')
         .split('\n')
@@ -173,4 +187,18 @@ async function makeCertificates(dir: string, clients: readonly string[]): Promis
       writeFileSync(join(dir, name, to), readFileSync(join(dir, from)));
     }
   }
+}
+
+/** Every operation and every hazard is fine for the teams, but for the owner: nothing else can be what denies a call. */
+export function everythingButOthers(): object {
+  const policy = JSON.parse(readFileSync(join(projectRoot, 'policies/teams.json'), 'utf8')) as { sources: object };
+  const all = { operations: ['*'], permit: ['*'] };
+  const where = { owner: ['self', 'nobody:image'] };
+  return {
+    sources: { ...policy.sources, admin: { listener: ['admin'] } },
+    rules: [
+      { id: 'teams', sources: ['team-a', 'team-b'], where, ...all },
+      { id: 'admin', sources: ['admin'], ...all },
+    ],
+  };
 }

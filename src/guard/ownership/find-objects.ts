@@ -9,6 +9,9 @@ import type { OwnerLabels } from './owner-labels.js';
 /** An object as the engine knows it at this moment. */
 interface Found {
   readonly id: string;
+  /** By its label. */
+  readonly owner: string;
+  /** By its label, and those that have pulled it. */
   readonly owners: readonly string[];
   /** Of a container: networks that the engine will look up by name when it starts. */
   readonly networks: readonly string[];
@@ -87,18 +90,18 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     const id = body.Id ?? body.ID ?? (kind === 'volume' ? (body.Name ?? '') : '');
     if (of !== undefined) {
       const owner = of.name === '' ? undefined : await ask(of.kind, of.name);
-      return { id: id || name, owners: owner?.owners ?? [], networks: [] };
+      return { id: id || name, owner: owner?.owner ?? '', owners: owner?.owners ?? [], networks: [] };
     }
     if (id === '') throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
     const owner = labels.ownerOf(body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels);
     const owners = owner === '' ? [] : [owner];
     if (kind === 'image' || kind === 'tag') {
-      return { id, owners: [...new Set([...owners, ...images.of(id)])], networks: [] };
+      return { id, owner, owners: [...new Set([...owners, ...images.of(id)])], networks: [] };
     }
     if (kind === 'volume' && owner === '' && WHOLE_ID.test(id)) {
-      return { id, owners: await usersOf(id), networks: [] };
+      return { id, owner, owners: await usersOf(id), networks: [] };
     }
-    return { id, owners, networks: kind === 'container' ? namedNetworks(body) : [] };
+    return { id, owner, owners, networks: kind === 'container' ? namedNetworks(body) : [] };
   };
 
   /** An anonymous volume belongs to whom all the containers belong that use it. */
@@ -133,7 +136,7 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
         objects.push({
           ...reference,
           id: found?.id ?? '',
-          relation: found === undefined ? 'missing' : relationOf(found.owners, owner),
+          relation: found === undefined ? 'missing' : relationOf(ownersFor(reference, found), owner),
         });
         for (const network of isStart ? (found?.networks ?? []) : []) {
           objects.push(...(await this.find([{ kind: 'network', name: network, use: 'use', optional: true }], owner, false)));
@@ -142,6 +145,12 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
       return objects;
     },
   };
+}
+
+/** Whoever pulls moves a tag to what the registry has: that takes nothing from others who have pulled it. */
+function ownersFor({ use }: Reference, { owner, owners }: Found): readonly string[] {
+  if (use !== 'pull') return owners;
+  return owner === '' ? [] : [owner];
 }
 
 export function relationOf(owners: readonly string[], owner: string): NamedObject['relation'] {

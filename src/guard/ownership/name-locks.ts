@@ -1,13 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Call } from '../../docker/call.js';
+import type { Call, Reference } from '../../docker/call.js';
 import { Refusal } from '../../docker/refusal.js';
 import { shortImageName } from '../../hazards/image-name.js';
 import { asObject, asString } from '../../hazards/judge.js';
 
-/** A name that a call depends on: `volume:data`. `change`: what it stands for is another thing afterwards. */
+/**
+ * A name that a call depends on: `volume:data`. `share`: whoever likes may depend on it as well. `own`: the calls of one
+ * owner, which can only harm itself. `alone`: this call.
+ */
 export interface NameLock {
   readonly name: string;
-  readonly mode: 'use' | 'change';
+  readonly mode: 'share' | 'own' | 'alone';
 }
 
 /** Names that calls hold, from their judgement to their end. */
@@ -33,22 +36,13 @@ const WHOLE_ID = /^(?:sha256:)?[0-9a-f]{64}$/;
  * or let it stand for something else. Calls of one owner do not wait for each other: it can only harm itself.
  */
 export function openNameLocks(): NameLocks {
-  /** Name → owner → how many of its calls use it and change it. */
-  const held = new Map<string, Map<string, { use: number; change: number }>>();
+  const held = new Map<string, Set<{ readonly mode: NameLock['mode']; readonly owner: string }>>();
   const isFree = ({ name, mode }: NameLock, owner: string): boolean => {
-    for (const [holder, { use, change }] of held.get(name) ?? []) {
-      if (holder !== owner && (change > 0 || (mode === 'change' && use > 0))) return false;
+    for (const other of held.get(name) ?? []) {
+      if (mode === 'alone' || other.mode === 'alone') return false;
+      if (other.owner !== owner && (mode === 'own' || other.mode === 'own')) return false;
     }
     return true;
-  };
-  const count = ({ name, mode }: NameLock, owner: string, by: 1 | -1): void => {
-    const holders = held.get(name) ?? new Map<string, { use: number; change: number }>();
-    const counts = holders.get(owner) ?? { use: 0, change: 0 };
-    counts[mode] += by;
-    if (counts.use + counts.change > 0) holders.set(owner, counts);
-    else holders.delete(owner);
-    if (holders.size > 0) held.set(name, holders);
-    else held.delete(name);
   };
   return {
     get size() {
@@ -65,29 +59,39 @@ export function openNameLocks(): NameLocks {
         }
         await sleep(LOOK);
       }
-      for (const lock of locks) count(lock, owner, 1);
-      let released = false;
+      const holds = locks.map(({ name, mode }) => ({ name, hold: { mode, owner } }));
+      for (const { name, hold } of holds) {
+        const holders = held.get(name) ?? new Set();
+        holders.add(hold);
+        held.set(name, holders);
+      }
       return () => {
-        if (released) return;
-        released = true;
-        for (const lock of locks) count(lock, owner, -1);
+        for (const { name, hold } of holds) {
+          const holders = held.get(name);
+          holders?.delete(hold);
+          if (holders?.size === 0) held.delete(name);
+        }
       };
     },
   };
 }
 
-/** The names that a call depends on. */
-export function locksOf(call: Call, references: readonly { kind: string; name: string; use: string }[]): NameLock[] {
+/** The names that a call depends on, each once. */
+export function locksOf(call: Call, references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[]): NameLock[] {
+  const { id } = call.operation;
   const locks = references.flatMap(({ kind, name, use }): NameLock[] => {
     if (WHOLE_ID.test(name)) return [];
-    if (kind === 'volume') return [{ name: `volume:${name}`, mode: 'change' }];
-    const mode = use === 'change' ? 'change' : 'use';
+    if (kind === 'volume') return [{ name: `volume:${name}`, mode: id === 'VolumeDelete' ? 'alone' : 'own' }];
+    const mode = use === 'change' ? 'own' : 'share';
     if (kind === 'tag' || kind === 'image') return [{ name: `image:${shortImageName(name)}`, mode }];
-    const isDelete = call.operation.id === 'NetworkDelete';
-    return kind === 'network' ? [{ name: `network:${name}`, mode: isDelete ? 'change' : mode }] : [];
+    return kind === 'network' ? [{ name: `network:${name}`, mode: id === 'NetworkDelete' ? 'own' : 'share' }] : [];
   });
-  if (call.operation.id === 'NetworkCreate' && call.body.kind === 'json') {
-    locks.push({ name: `network:${asString(asObject(call.body.value)['Name'])}`, mode: 'change' });
+  if (id === 'NetworkCreate' && call.body.kind === 'json') {
+    locks.push({ name: `network:${asString(asObject(call.body.value)['Name'])}`, mode: 'own' });
   }
-  return locks;
+  const strictest = new Map<string, NameLock>();
+  for (const lock of locks) {
+    if (strictest.get(lock.name)?.mode !== 'own') strictest.set(lock.name, lock);
+  }
+  return [...strictest.values()];
 }

@@ -78,14 +78,22 @@ export function openOwnership(state: string, engine: Engine, warn: (message: str
       const name = policy.owners.find((one) => sources.includes(one)) ?? '';
       const owned: Call = { ...call, owner: { name, label: labels.labelFor(name) } };
       const asks = policy.operations.get(call.operation.id)?.owner === true;
-      const letGo = asks ? await locks.hold(locksOf(owned, referencesOf(owned, {})), name) : () => {};
+      const holds: (() => void)[] = [];
       const release = (): void => {
-        letGo();
+        for (const letGo of holds) letGo();
         before.delete(call.id);
       };
       try {
         if (name !== '' && queryText(call, 'fromImage') !== '') before.set(call.id, await imagesNow());
-        return { call: asks ? { ...owned, objects: await find(owned) } : owned, release };
+        if (!asks) return { call: owned, release };
+        holds.push(await locks.hold(locksOf(owned, referencesOf(owned, {})), name));
+        let objects = await find(owned);
+        if (STARTS.has(call.operation.id) && objects.length > 1) {
+          // What names the container would look up is known only now; looked up again when nobody can change it.
+          holds.push(await locks.hold(locksOf(owned, objects), name));
+          objects = await find(owned);
+        }
+        return { call: { ...owned, objects }, release };
       } catch (error) {
         release();
         throw error;
