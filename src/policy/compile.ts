@@ -8,6 +8,7 @@ import {
 import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } from './compiled.js';
 import { indexNetworks, parseNetwork, type Network } from './cidr.js';
 import { compileGlob } from './glob.js';
+import { compileLimits } from './limits-schema.js';
 import { didYouMean } from './nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
@@ -88,6 +89,7 @@ function compileSources(files: readonly ReadFile[], problems: Problem[]): Source
         listener: listener?.map(compileGlob) ?? null,
         certificate: certificate?.map(compileGlob) ?? null,
         token: token ? new Set(token.map((entry) => entry.slice('sha256:'.length).toLowerCase())) : null,
+        limits: source.limits ? compileLimits(source.limits, file.shape.mode === 'observe') : null,
       });
     }
   }
@@ -188,6 +190,7 @@ export function compilePolicy(
       rules: ids.size,
       observe: read.length > 0 && read.every((file) => file.shape.mode === 'observe'),
       sources: sources.list,
+      limited: new Map(sources.list.flatMap((one) => (one.limits === null ? [] : [[one.name, one]]))),
       networks: indexNetworks(sources.networks),
       operations: operations satisfies Map<string, OperationRules>,
     },

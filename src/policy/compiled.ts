@@ -1,6 +1,7 @@
 import type { Glob } from './glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from './cidr.js';
+import type { SourceLimits } from './limits.js';
 import type { CompiledRewrite } from './rewrite.js';
 import type { Verdict } from './verdict.js';
 
@@ -56,6 +57,8 @@ export interface CompiledSource {
   readonly listener: readonly Glob[] | null;
   readonly certificate: readonly Glob[] | null;
   readonly token: ReadonlySet<string> | null;
+  /** Rate limits; null: none. */
+  readonly limits: SourceLimits | null;
 }
 
 /** A whole policy, ready to decide. Immutable; one snapshot serves a whole call. */
@@ -66,6 +69,8 @@ export interface CompiledPolicy {
   /** Every file is in observe mode: then no denial is enforced. */
   readonly observe: boolean;
   readonly sources: readonly CompiledSource[];
+  /** Those of them that have rate limits, by name. */
+  readonly limited: ReadonlyMap<string, CompiledSource>;
   /** Address → names of the sources whose `cidr` holds it. */
   readonly networks: NetworkIndex<string>;
   /** Only operations that some rule names. */
