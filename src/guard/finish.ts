@@ -6,6 +6,7 @@ export function finish(guard: GuardState, exchange: Exchange, status: number, en
   if (exchange.finished) return;
   exchange.finished = true;
   exchange.cut = undefined;
+  exchange.share?.close();
   if (exchange.held > 0) {
     guard.budget.give(exchange.held);
     exchange.held = 0;

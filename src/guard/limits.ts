@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Flow } from '../capture/relay-body.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';
 import { parseAddress } from '../policy/cidr.js';
@@ -17,6 +18,7 @@ import {
   type RateName,
   type SourceLimits,
 } from '../policy/limits.js';
+import type { Exchange } from './exchange.js';
 import { sourcesFor } from './state.js';
 
 /** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
@@ -42,14 +44,8 @@ export interface Share {
   begin(operation: Operation): Over | undefined;
   /** The limit that it is over and that is only recorded. */
   readonly observed: Over | undefined;
-  /** True when `flow` has anything to count. */
-  readonly counted: boolean;
-  /**
-   * Counts bytes that have come or gone.
-   *
-   * @param resume called once, later, when it was false: the bytes are used up, the flow has to pause.
-   */
-  flow(bytes: number, resume: () => void): boolean;
+  /** Counts bytes that have come or gone; undefined when no source of the caller limits them. */
+  readonly flow: Flow | undefined;
   /** The call is over: gives its stream back. */
   close(): void;
 }
@@ -116,6 +112,9 @@ export function openRateLimits(
     },
   };
 }
+
+/** How the bytes of a call are counted; undefined when nobody limits them. */
+export const flowOf = ({ share }: Exchange): Flow | undefined => share?.flow;
 
 const newAccount = (): Account => ({ levels: new Map(), open: 0 });
 
@@ -209,6 +208,22 @@ function openShare(
     timers.add(timer);
   };
 
+  const flow: Flow = (bytes, resume) => {
+    if (closed) return true;
+    const now = clock();
+    for (const entry of withBytes) charge(entry, 'bytes', bytes, now);
+    const wait = owed(now);
+    if (wait === 0) return true;
+    if (!slowed) {
+      slowed = true;
+      for (const entry of withBytes) {
+        if (waitOf(entry, 'bytes', 0, now) > 0) onOver(entry.source.name, 'bytes');
+      }
+    }
+    pause(wait, resume);
+    return false;
+  };
+
   return {
     admit: () => take(['calls', 'bytes'], false),
     begin({ id, response }) {
@@ -222,22 +237,7 @@ function openShare(
     get observed() {
       return observed;
     },
-    counted: withBytes.length > 0,
-    flow(bytes, resume) {
-      if (withBytes.length === 0 || closed) return true;
-      const now = clock();
-      for (const entry of withBytes) charge(entry, 'bytes', bytes, now);
-      const wait = owed(now);
-      if (wait === 0) return true;
-      if (!slowed) {
-        slowed = true;
-        for (const entry of withBytes) {
-          if (waitOf(entry, 'bytes', 0, now) > 0) onOver(entry.source.name, 'bytes');
-        }
-      }
-      pause(wait, resume);
-      return false;
-    },
+    flow: withBytes.length === 0 ? undefined : flow,
     close() {
       if (closed) return;
       closed = true;
