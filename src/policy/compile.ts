@@ -73,6 +73,9 @@ function compileSources(files: readonly ReadFile[], problems: Problem[]): Source
           'a source needs at least one of: listener, cidr, certificate, token. For everyone use "*" in the rule.',
         );
       }
+      if (source.limits !== undefined && !Object.keys(source.limits).some((key) => key !== 'per')) {
+        at(['limits'], 'no limit is given; expected at least one of calls, builds, creates, bytes, streams.');
+      }
       cidr?.forEach((text, index) => {
         const network = parseNetwork(text);
         if (network !== undefined) result.networks.push([network, name]);

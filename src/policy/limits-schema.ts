@@ -55,9 +55,6 @@ export const limitsSchema = z
       .optional()
       .describe('Most calls at the same time that may last: events, logs, attach, exec, builds, pulls …'),
   })
-  .refine((limits) => [...RATES, 'streams' as const].some((key) => limits[key] !== undefined), {
-    error: 'expected at least one of calls, builds, creates, bytes, streams',
-  })
   .describe('Rate limits of the source; a caller that belongs to several has to keep the limits of each.');
 
 export type LimitsShape = z.output<typeof limitsSchema>;

@@ -118,7 +118,7 @@ export function spend(level: Level, rate: Rate, amount: number, now: number, flo
 }
 
 /** What rounding may take: who waits as long as told must not be refused again. It is owed, so it does not add up. */
-const ROUNDING = 1e-6;
+const ROUNDING = 1e-9;
 
 /** Milliseconds until `amount` can be had; 0: now. */
 export function waitFor(level: Level, rate: Rate, amount: number, now: number): number {
