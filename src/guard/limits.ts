@@ -227,7 +227,8 @@ function openShare(
   return {
     admit: () => take(['calls', 'bytes'], false),
     begin({ id, response }) {
-      if (begun) return undefined;
+      // INVARIANT: what is over takes no stream that nobody would give back.
+      if (begun || closed) return undefined;
       begun = true;
       const names: RateName[] = [];
       if (BUILDS.has(id)) names.push('builds');
