@@ -390,6 +390,57 @@ t.test(
   },
 );
 
+t.test('bytes: several streams at the same time share the limit', async (t) => {
+  const g = await start(t, limited({ bytes: { rate: '200KiB/1s', burst: '100KiB' } }));
+  const body = Buffer.alloc(150 * KIB, 'd');
+  g.upstream.behave = (request, socket) =>
+    (request.call.includes('/exec') ? raw(body) : download(body, false))(request, socket);
+  const began = performance.now();
+  const plainExec = POST('/v1.41/exec/e/start', '{}', JSON_TYPE);
+  const got = await Promise.all([
+    ask(g.tcp, GET('/v1.41/images/get?names=a'), 20_000),
+    ask(g.tcp, GET('/v1.41/images/get?names=b'), 20_000),
+    talk(g.tcp, [plainExec], { answers: 0, timeout: 20_000 }).then(({ answers }) => answers[0]!),
+  ]);
+  tookAtLeast(t, began, ((450 - 100 - 3 * 64) / 200) * 1_000, 'three streams of 150 KiB');
+  t.same(
+    got.map(({ status }) => status),
+    [200, 200, 200],
+  );
+  t.ok(got.slice(0, 2).every((one) => one.body.equals(body)));
+  t.ok(got[2]!.body.length >= body.length, 'a hijack without an upgrade arrives whole');
+});
+
+/** Answers 101, then these bytes, then ends. */
+const raw =
+  (body: Buffer): Behaviour =>
+  (_request, socket) => {
+    socket.write('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n');
+    socket.end(body);
+  };
+
+t.test('bytes: while it waits, a client can leave and the guard can stop', async (t) => {
+  const g = await start(t, limited({ bytes: { rate: '100KiB/1s', burst: '10KiB' } }));
+  const upload = POST('/v1.41/images/load', Buffer.alloc(500 * KIB), 'Content-Type: application/x-tar');
+  const left = connect(g.tcp);
+  left.on('error', () => {});
+  left.write(upload);
+  await until(() => g.upstream.requests.length === 1, 5_000);
+  left.resetAndDestroy();
+  t.ok(await until(() => unpaired(g.auditText()).length === 0, 10_000), 'noticed when it may send again');
+  t.equal(g.upstream.requests[0]?.complete, false, 'the engine never saw an end');
+
+  g.pass(100_000);
+  await g.enforce(limited({ bytes: '20KiB/1h' }));
+  g.upstream.behave = download(Buffer.alloc(900 * KIB), false);
+  const waiting = await open(g.tcp, GET('/v1.41/images/get?names=a'));
+  const ended = new Promise((resolve) => waiting.socket.once('end', resolve));
+  waiting.socket.resume();
+  await g.stop(100);
+  await ended;
+  t.match(g.audit().at(-1), { event: 'outcome', end: 'shutdown' });
+});
+
 t.test('bytes: who would have to wait for long is told so', async (t) => {
   const g = await start(t, limited({ bytes: '100KiB/1h' }));
   g.upstream.behave = download(Buffer.alloc(110 * KIB), false);
