@@ -390,6 +390,24 @@ t.test(
   },
 );
 
+t.test('bytes: many small pieces, which no socket would hold back', async (t) => {
+  const g = await start(t, limited({ bytes: { rate: '100KiB/1s', burst: '50KiB' } }));
+  const piece = Buffer.alloc(2 * KIB, 'p');
+  g.upstream.behave = (_request, socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${150 * piece.length}\r\n\r\n`);
+    let left = 150;
+    const timer = setInterval(() => {
+      if (left === 0 || socket.destroyed) clearInterval(timer);
+      else socket.write(piece);
+      left -= 1;
+    }, 1);
+  };
+  const began = performance.now();
+  const got = await ask(g.tcp, GET('/v1.41/containers/c/logs?stdout=1'), 20_000);
+  tookAtLeast(t, began, ((300 - 50 - 64) / 100) * 1_000, 'logs');
+  t.equal(got.body.length, 300 * KIB);
+});
+
 t.test('bytes: several streams at the same time share the limit', async (t) => {
   const g = await start(t, limited({ bytes: { rate: '200KiB/1s', burst: '100KiB' } }));
   const body = Buffer.alloc(150 * KIB, 'd');
@@ -408,7 +426,7 @@ t.test('bytes: several streams at the same time share the limit', async (t) => {
     [200, 200, 200],
   );
   t.ok(got.slice(0, 2).every((one) => one.body.equals(body)));
-  t.ok(got[2]!.body.length >= body.length, 'a hijack without an upgrade arrives whole');
+  t.ok(got[2].body.length >= body.length, 'a hijack without an upgrade arrives whole');
 });
 
 /** Answers 101, then these bytes, then ends. */
