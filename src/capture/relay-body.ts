@@ -1,11 +1,20 @@
 import { Readable } from 'node:stream';
 import { Refusal } from '../docker/refusal.js';
 
+/**
+ * Counts bytes that have come.
+ *
+ * @param resume called once, later, when it was false: the sender has to wait for it.
+ */
+export type Flow = (bytes: number, resume: () => void) => boolean;
+
 export interface RelayLimits {
   /** Most bytes of the whole stream. */
   readonly bytes: number;
   /** Longest time (ms) in which either the client sends nothing, or the engine takes nothing of what was sent. */
   readonly idle: number;
+  /** Holds the client back; nobody is silent then. */
+  readonly flow?: Flow | undefined;
 }
 
 export interface RelayedBody extends Readable {
@@ -31,7 +40,12 @@ const BUFFER = 128 * 1024;
 export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
   let bytes = 0;
   let blocked = false;
+  let held = false;
   const onIdle = (): void => {
+    if (held) {
+      timer.refresh();
+      return;
+    }
     body.destroy(
       blocked
         ? new Refusal(
@@ -60,8 +74,15 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
     } else {
       timer.refresh();
       blocked = !body.push(chunk);
-      if (blocked) source.pause();
+      if (limits.flow?.(chunk.length, onRelease) === false) held = true;
+      if (blocked || held) source.pause();
     }
+  };
+  const onRelease = (): void => {
+    held = false;
+    if (body.destroyed) return;
+    timer.refresh();
+    if (!blocked) source.resume();
   };
   const onEnd = (): void => {
     clearTimeout(timer);
@@ -78,7 +99,7 @@ export function relayBody(source: Readable, limits: RelayLimits): RelayedBody {
     read() {
       if (blocked) timer.refresh();
       blocked = false;
-      source.resume();
+      if (!held) source.resume();
     },
     destroy(error, callback) {
       clearTimeout(timer);

@@ -3,15 +3,18 @@
  * with this status and Docker's error shape. It is never a pass.
  */
 export class Refusal extends Error {
-  /** HTTP status for the client: 400 unreadable, 404 unknown operation, 405 method, 413 too large, 415 media type. */
+  /** HTTP status for the client: 400 unreadable, 404 unknown operation, 405 method, 413 too large, 415 media type, 429 too often. */
   readonly status: number;
   /** Stable machine word for the audit line and metrics, e.g. `duplicate-parameter`. Lower-case, hyphens. */
   readonly code: string;
+  /** Whole seconds after which it is worth trying again; 0: not said. */
+  readonly retryAfter: number;
 
-  constructor(status: number, code: string, message: string) {
+  constructor(status: number, code: string, message: string, retryAfter = 0) {
     super(message);
     this.name = 'Refusal';
     this.status = status;
     this.code = code;
+    this.retryAfter = retryAfter;
   }
 }

@@ -7,6 +7,7 @@ import { renderHeaders, renderTarget } from '../docker/render.js';
 import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { exchangeWith, upstreamRefusal } from './forward.js';
+import { flowOf } from './limits.js';
 import { watchAnswer, type GuardState } from './state.js';
 
 /** A build context on its way to the engine, without its end. */
@@ -46,6 +47,7 @@ export function uploadContext(
     limits: { ...CONTEXT_LIMITS, inflated: guard.limits.context },
     idle: guard.limits.bodyIdle,
     watch,
+    flow: flowOf(exchange),
   });
   Object.defineProperty(relay.output, 'bytes', { get: () => relay.bytesIn });
   let released = false;

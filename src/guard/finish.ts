@@ -7,6 +7,7 @@ export function finish(guard: GuardState, exchange: Exchange, status: number, en
   exchange.finished = true;
   exchange.cut = undefined;
   exchange.release?.();
+  exchange.share?.close();
   if (exchange.held > 0) {
     guard.budget.give(exchange.held);
     exchange.held = 0;

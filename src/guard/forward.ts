@@ -8,6 +8,7 @@ import type { Abort, EngineRequest } from '../upstream/engine-call.js';
 import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
+import { flowOf } from './limits.js';
 import { refuse } from './refuse.js';
 import { watchAnswer, type GuardState } from './state.js';
 
@@ -55,7 +56,8 @@ type RequestBody = string | RelayedBody | undefined;
 function requestBody(guard: GuardState, exchange: Exchange, call: Call): RequestBody {
   if (call.body.kind === 'json') return renderBody(call);
   if (call.body.kind === 'none' || exchange.reading!.framing.kind === 'none') return undefined;
-  return relayBody(bodyOf(exchange), { bytes: guard.limits.context, idle: guard.limits.bodyIdle });
+  const { context: bytes, bodyIdle: idle } = guard.limits;
+  return relayBody(bodyOf(exchange), { bytes, idle, flow: flowOf(exchange) });
 }
 
 /** A POST without a body says so with `Content-Length: 0`; a stream of known length keeps it. */
@@ -95,7 +97,10 @@ export function exchangeWith(
 ): void {
   const { request, response, socket } = exchange;
   const body = typeof engineRequest.body === 'string' ? undefined : (engineRequest.body as CountedBody);
+  const flow = flowOf(exchange);
   let resume: (() => void) | undefined;
+  /** The bytes of its caller are used up. */
+  let waiting = false;
   let status = 0;
   let headers: string[] = [];
   /** Declared length, or -1. */
@@ -130,7 +135,13 @@ export function exchangeWith(
     if (how !== 'client-gone') socket.destroy();
   };
   const onGone = (): void => stop('client-gone');
-  const onDrain = (): void => resume?.();
+  const onDrain = (): void => {
+    if (!waiting) resume?.();
+  };
+  const onFlow = (): void => {
+    waiting = false;
+    if (!socket.writableNeedDrain) resume?.();
+  };
 
   /** The answer goes on after this turn, or is large: from here on it is passed on as it comes. */
   const stream = (): void => {
@@ -187,7 +198,8 @@ export function exchangeWith(
         if (heldBytes > SMALL) stream();
       }
       // False pauses the engine's side until the client has taken what is on its way (`drain`).
-      return !socket.writableNeedDrain;
+      if (flow?.(piece.length, onFlow) === false) waiting = true;
+      return !waiting && !socket.writableNeedDrain;
     },
     onComplete() {
       if (over) return;

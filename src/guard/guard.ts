@@ -17,6 +17,7 @@ import { startTrialEngine } from '../upstream/trial-engine.js';
 import { openAdmin } from './admin.js';
 import { nextCallId } from './exchange.js';
 import { openFeeds } from './feeds.js';
+import { openRateLimits } from './limits.js';
 import { openListener, type Listener, type ListenerEvents } from './listen.js';
 import { openMetrics } from './metrics.js';
 import { openOwnership } from './ownership/ownership.js';
@@ -37,6 +38,8 @@ export interface GuardOptions {
   readonly log?: Logger;
   /** Nobody asked for the admin listener by name: a busy port is then a warning, not a reason to stay down. */
   readonly adminOptional?: boolean;
+  /** The clock of rate limits: milliseconds that never go back; default `performance.now`. */
+  readonly clock?: () => number;
 }
 
 export interface RunningGuard {
@@ -106,6 +109,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     sinks,
     outbound,
     budget: openBodyBudget(config.limits.buffered),
+    rates: openRateLimits((source, limit) => metrics.overLimit(source, limit), options.clock),
     metrics,
     log,
     draining: false,

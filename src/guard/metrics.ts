@@ -14,6 +14,8 @@ export interface Metrics {
   /** Connections that sent something that is not HTTP, or were too slow or too large, by reason. */
   clientError(reason: string): void;
   reload(ok: boolean): void;
+  /** A call was over a rate limit. The labels are names of the policy: clients cannot add any. */
+  overLimit(source: string, limit: string): void;
   bytes: { in: number; out: number };
   streams: number;
   /** Prometheus text exposition. */
@@ -39,6 +41,7 @@ export function openMetrics(): Metrics {
   const decisions = new Map<string, Map<string, number>>();
   const outcomes = new Map<string, number>();
   const clientErrors = new Map<string, number>();
+  const overLimits = new Map<string, number>();
   const reloads = { ok: 0, failed: 0 };
   const connections = { open: 0, accepted: 0, dropped: 0 };
   const bytes = { in: 0, out: 0 };
@@ -59,6 +62,7 @@ export function openMetrics(): Metrics {
       add(outcomes, end === 'complete' && status < 400 ? 'complete' : `${end} ${Math.floor(status / 100)}xx`);
     },
     clientError: (reason) => add(clientErrors, reason),
+    overLimit: (source, limit) => add(overLimits, `${source} ${limit}`),
     reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
     async render(live) {
       const registry = new Registry();
@@ -86,6 +90,15 @@ export function openMetrics(): Metrics {
       }
       const errors = counter('client_errors_total', 'Connections cut before a request was whole', ['reason']);
       for (const [reason, count] of clientErrors) errors.inc({ reason }, count);
+      const limited = counter(
+        'rate_limited_total',
+        'Calls over a rate limit: refused, slowed down, or observed',
+        ['source', 'limit'],
+      );
+      for (const [key, count] of overLimits) {
+        const [source = '', limit = ''] = key.split(' ');
+        limited.inc({ source, limit }, count);
+      }
       const loads = counter('policy_reloads_total', 'Policy reloads', ['result']);
       loads.inc({ result: 'ok' }, reloads.ok);
       loads.inc({ result: 'failed' }, reloads.failed);

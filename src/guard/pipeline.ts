@@ -1,7 +1,7 @@
 import type { DecisionEvent } from '../audit/event.js';
 import { watchIndicators } from '../capture/context/watch.js';
 import type { ContextReading } from '../docker/build-context.js';
-import type { Call, NamedObject } from '../docker/call.js';
+import type { Call, Client, NamedObject } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
 import { Refusal } from '../docker/refusal.js';
@@ -11,6 +11,7 @@ import { formatHazard, type Inspection, type Seen } from '../hazards/inspection.
 import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { decide } from '../policy/decide.js';
+import { describeOver, retryAfter, type Over } from '../policy/limits.js';
 import { seal, volumesToMake } from '../policy/ownership.js';
 import type { Verdict } from '../policy/verdict.js';
 import { captureBody } from './body.js';
@@ -53,15 +54,28 @@ export function serve(guard: GuardState, exchange: Exchange): void {
   }
 }
 
+/** Who calls: the client, with the bearer token of this request. */
+function callerOf({ client, reading }: Exchange): Client {
+  const token = reading?.bearerToken ?? '';
+  return token === '' ? client : withToken(client, token);
+}
+
 /** read; then the judgement, at once or, for a build, when its context was read. */
 function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined): void {
   const reading = exchange.reading!;
-  const client =
-    reading.bearerToken === '' ? exchange.client : withToken(exchange.client, reading.bearerToken);
+  const client = callerOf(exchange);
   const call = readCall(reading, body, exchange.id, client, guard.limits);
   // One snapshot for the whole call: a reload in between must not mix two policies, or two states of the feeds.
   const { policy, revision } = guard.policy.current();
   const grounds: Grounds = { policy, revision, index: guard.feeds.current().index };
+  // Counted before it is judged: whoever tries what is denied, again and again, is not free.
+  exchange.share = guard.rates.shareOf(policy, client);
+  const over = exchange.share?.admit();
+  if (over !== undefined) {
+    record(guard, exchange, denyOver(unseen(call, grounds), over), IGNORE);
+    return;
+  }
+  exchange.share?.flow?.(body?.length ?? 0, IGNORE);
   if (policy.owners.length > 0) void judgeOwned(guard, exchange, call, grounds);
   else judgeCall(guard, exchange, call, grounds);
 }
@@ -149,6 +163,8 @@ interface Judgement {
    */
   readonly sent: Call;
   readonly passes: boolean;
+  /** The rate limit that it is over. */
+  readonly over?: Over;
 }
 
 /** inspect → decide → rewrite. A rewritten call is inspected in the same way. */
@@ -176,14 +192,60 @@ function sealed(judged: Judgement): Judgement {
   return { ...judged, passes: observe, verdict: { ...verdict, effect: 'deny', observe, code: 'ownership', reason } };
 }
 
+const IGNORE = (): void => {};
+
+/** A call that is stopped before anybody looks what is in it: at a limit, looking would be the cost to be saved. */
+const unseen = (call: Call, grounds: Grounds): Omit<Judgement, 'verdict' | 'passes'> => ({
+  call,
+  sources: sourcesFor(grounds.policy, call.client),
+  inspection: { facts: {}, hazards: [] },
+  grounds,
+  sent: call,
+});
+
+/** The limits of the caller's sources have their say on what policy lets pass. */
+function withinLimits({ share }: Exchange, judgement: Judgement): Judgement {
+  if (share === undefined || !judgement.passes) return judgement;
+  const over = share.begin(judgement.call.operation);
+  if (over !== undefined) return denyOver(judgement, over);
+  const { observed } = share;
+  return observed === undefined || judgement.verdict.effect === 'deny'
+    ? judgement
+    : denyOver(judgement, observed, judgement.verdict);
+}
+
+/** @param verdict what the call goes on with, when the limit is only observed. */
+function denyOver(
+  judgement: Omit<Judgement, 'verdict' | 'passes'>,
+  over: Over,
+  verdict?: Verdict,
+): Judgement {
+  return {
+    ...judgement,
+    verdict: {
+      missing: [],
+      rewrites: [],
+      ...verdict,
+      effect: 'deny',
+      rule: '',
+      code: 'rate-limit',
+      reason: describeOver(over),
+      observe: over.observe,
+    },
+    passes: over.observe,
+    over,
+  };
+}
+
 /** audit; the effect follows when the decision is on record. */
 function record(
   guard: GuardState,
   exchange: Exchange,
-  judgement: Judgement,
+  judged: Judgement,
   pass: (sent: Call) => void,
   stop = (refusal: Refusal): void => refuse(guard, exchange, refusal),
 ): void {
+  const judgement = withinLimits(exchange, judged);
   const { call, verdict, sent, passes } = judgement;
   exchange.call = sent;
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
@@ -197,7 +259,7 @@ function record(
         exchange.cut?.('client-gone');
         finish(guard, exchange, 0, 'client-gone');
       } else if (!passes) {
-        stop(denial(judgement));
+        stop(refusalOf(judgement));
       } else {
         const absent = absentObject(judgement);
         if (absent === undefined) pass(sent);
@@ -216,8 +278,9 @@ function record(
  * The answer to a denied call. To a caller that is limited to its own objects those of others are not there: it is told
  * what it would be told if they were not.
  */
-function denial(judgement: Judgement): Refusal {
-  const { call, verdict, grounds } = judgement;
+function refusalOf(judgement: Judgement): Refusal {
+  const { call, verdict, grounds, over } = judgement;
+  if (over !== undefined) return new Refusal(429, verdict.code, verdict.reason, retryAfter(over));
   const objects = call.objects ?? [];
   if ((call.owner?.name ?? '') !== '' && objects.some(isHidden)) {
     const hide = (object: NamedObject): NamedObject =>
@@ -306,8 +369,9 @@ function carriesContext({ operation, body, query }: Call): boolean {
 function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, grounds: Grounds): void {
   const body = call.body as Extract<Call['body'], { kind: 'stream' }>;
   const first = consider({ ...call, body: { ...body, context: 'pending' } }, grounds);
-  if (!first.passes || tooMany(guard)) {
-    record(guard, exchange, first, () => refuse(guard, exchange, TOO_MANY));
+  const admitted = withinLimits(exchange, first);
+  if (!admitted.passes || tooMany(guard)) {
+    record(guard, exchange, admitted, () => refuse(guard, exchange, TOO_MANY));
     return;
   }
   // INVARIANT: one decision a call, whoever comes first: the verdict on the whole, the engine, or the client's leaving.
@@ -387,6 +451,9 @@ function mayPassUnrecorded(guard: GuardState, call: Call): boolean {
 function deny(guard: GuardState, exchange: Exchange, error: unknown): void {
   const refusal = exchange.unreadable ?? toRefusal(guard, error);
   const { request, reading } = exchange;
+  // Nor is whoever sends what cannot be read.
+  if (exchange.share === undefined)
+    guard.rates.shareOf(guard.policy.current().policy, callerOf(exchange))?.admit();
   const operation = reading?.operation.id ?? '';
   guard.metrics.decision(operation, 'deny', refusal.code);
   const event: DecisionEvent = {

@@ -22,6 +22,7 @@ export function refuse(guard: GuardState, exchange: Exchange, refusal: Refusal, 
   const message = JSON.stringify({ message: `breakwater: ${refusal.message} (call ${exchange.id})` });
   const unread = !request.complete || exchange.upgradeHead !== undefined;
   const headers = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(message))];
+  if (refusal.retryAfter > 0) headers.push('Retry-After', String(refusal.retryAfter));
   // Without its body the rest of an expecting request cannot be told from the next one.
   if (
     refusal.status === 503 ||

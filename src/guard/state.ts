@@ -10,6 +10,7 @@ import type { CompiledPolicy } from '../policy/compiled.js';
 import { sourcesOf } from '../policy/decide.js';
 import type { Feeds } from '../feeds/feeds.js';
 import type { Engine } from '../upstream/engine.js';
+import type { RateLimits } from './limits.js';
 import type { Metrics } from './metrics.js';
 import type { Outbound } from './outbound/outbound.js';
 import type { Ownership } from './ownership/ownership.js';
@@ -36,6 +37,7 @@ export interface GuardState {
   readonly budget: BodyBudget;
   /** Where outbound traffic is reported on; undefined without `egress`. */
   readonly outbound: Outbound | undefined;
+  readonly rates: RateLimits;
   readonly metrics: Metrics;
   readonly log: Logger;
   /** True once a stop was asked for: new calls are refused, running ones finish. */

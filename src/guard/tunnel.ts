@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import { Transform, type Duplex, type Readable } from 'node:stream';
 import type { Socket } from 'node:net';
 import { framedBody } from '../capture/framed-body.js';
 import type { Call } from '../docker/call.js';
@@ -6,6 +6,7 @@ import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { exchangeWith } from './forward.js';
+import { flowOf } from './limits.js';
 import type { GuardState } from './state.js';
 
 /** What the engine is asked to upgrade to: by operation, never what the client wrote. dockerd accepts only these. */
@@ -69,8 +70,22 @@ function joinSockets(guard: GuardState, exchange: Exchange, head: string[], engi
   socket.setNoDelay?.(true);
   socket.setTimeout(0);
   // Half-close passes: the end of stdin must reach the process while its output still flows.
-  socket.pipe(engine);
-  engine.pipe(socket);
+  measured(exchange, socket).pipe(engine);
+  measured(exchange, engine).pipe(socket);
+}
+
+/** What comes out of one side; no faster than the byte limits of the caller's sources let it. */
+function measured(exchange: Exchange, side: Readable): Readable {
+  const flow = flowOf(exchange);
+  if (flow === undefined) return side;
+  return side.pipe(
+    new Transform({
+      transform(piece: Buffer, _encoding, pass) {
+        const go = (): void => pass(null, piece);
+        if (flow(piece.length, go)) go();
+      },
+    }),
+  );
 }
 
 /** No upgrade asked for: what dockerd answers with 200 and raw bytes until the connection closes. */
@@ -89,7 +104,7 @@ function streamOutput(guard: GuardState, exchange: Exchange, head: string[], eng
     exchange.bytesOut += engine.bytesRead;
   });
   engine.end();
-  engine.pipe(response);
+  measured(exchange, engine).pipe(response);
 }
 
 /** One outcome for the pair: when either side is gone, the other is closed too, at once. */
@@ -117,8 +132,9 @@ function settle(
     if (!engine.readableEnded) {
       stop('upstream-error');
     } else if (!exchange.finished) {
-      // Everything was read from the engine; what is still on its way to the client may finish.
-      client.end();
+      // Everything was read from the engine; what is still on its way to the client may finish. What waits for the byte
+      // limits is on its way, too: the pipe ends the client's side behind it.
+      if (flowOf(exchange) === undefined) client.end();
       if (client.writableFinished) stop('complete');
       else client.once('finish', () => stop('complete'));
     }

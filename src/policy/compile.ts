@@ -8,6 +8,7 @@ import {
 import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } from './compiled.js';
 import { indexNetworks, parseNetwork, type Network } from './cidr.js';
 import { compileGlob } from './glob.js';
+import { compileLimits } from './limits-schema.js';
 import { didYouMean } from './nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
@@ -74,6 +75,9 @@ function compileSources(files: readonly ReadFile[], problems: Problem[]): Source
           'a source needs at least one of: listener, cidr, certificate, token. For everyone use "*" in the rule.',
         );
       }
+      if (source.limits !== undefined && !Object.keys(source.limits).some((key) => key !== 'per')) {
+        at(['limits'], 'no limit is given; expected at least one of calls, builds, creates, bytes, streams.');
+      }
       cidr?.forEach((text, index) => {
         const network = parseNetwork(text);
         if (network !== undefined) result.networks.push([network, name]);
@@ -90,6 +94,7 @@ function compileSources(files: readonly ReadFile[], problems: Problem[]): Source
         listener: listener?.map(compileGlob) ?? null,
         certificate: certificate?.map(compileGlob) ?? null,
         token: token ? new Set(token.map((entry) => entry.slice('sha256:'.length).toLowerCase())) : null,
+        limits: source.limits ? compileLimits(source.limits, file.shape.mode === 'observe') : null,
       });
     }
   }
@@ -207,6 +212,7 @@ export function compilePolicy(
       observe: read.length > 0 && read.every((file) => file.shape.mode === 'observe'),
       sources: sources.list,
       owners: sources.list.map(({ name }) => name).filter((name) => owners.has(name)),
+      limited: new Map(sources.list.flatMap((one) => (one.limits === null ? [] : [[one.name, one]]))),
       networks: indexNetworks(sources.networks),
       operations: operations satisfies Map<string, OperationRules>,
     },

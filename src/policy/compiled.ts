@@ -1,6 +1,7 @@
 import type { Glob } from './glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from './cidr.js';
+import type { SourceLimits } from './limits.js';
 import type { CompiledRewrite } from './rewrite.js';
 import type { Verdict } from './verdict.js';
 
@@ -58,6 +59,8 @@ export interface CompiledSource {
   readonly listener: readonly Glob[] | null;
   readonly certificate: readonly Glob[] | null;
   readonly token: ReadonlySet<string> | null;
+  /** Rate limits; null: none. */
+  readonly limits: SourceLimits | null;
 }
 
 /** A whole policy, ready to decide. Immutable; one snapshot serves a whole call. */
@@ -70,6 +73,8 @@ export interface CompiledPolicy {
   readonly sources: readonly CompiledSource[];
   /** Names of the sources that rules limit to their own objects, in the order of `sources`; mostly none. */
   readonly owners: readonly string[];
+  /** Those of them that have rate limits, by name. */
+  readonly limited: ReadonlyMap<string, CompiledSource>;
   /** Address → names of the sources whose `cidr` holds it. */
   readonly networks: NetworkIndex<string>;
   /** Only operations that some rule names. */

@@ -103,7 +103,9 @@ function zodProblems(
         const wanted = one.code === 'invalid_type' ? WORDS[one.expected] : undefined;
         return wanted ?? one.message;
       });
-      add(path, `found ${describeValue(found)}; expected ${[...new Set(expected)].join(' or ')}.`);
+      // A union that says itself what it takes says it best.
+      const own = issue.message === 'Invalid input' ? undefined : issue.message;
+      add(path, `found ${describeValue(found)}; expected ${own ?? [...new Set(expected)].join(' or ')}.`);
     } else {
       add(path, `found ${describeValue(found)}: ${issue.message}.`);
     }

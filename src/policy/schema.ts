@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { MAX_PATTERN } from './glob.js';
+import { limitsSchema } from './limits-schema.js';
 import { rewriteSchema } from './rewrite-schema.js';
 import type { FactWord, Vocabulary } from './vocabulary.js';
 
@@ -38,8 +39,11 @@ const source = z
       .optional()
       .describe('Globs over the names of a verified client certificate: CN=…, DNS=…, IP=…, URI=…, EMAIL=….'),
     token: z.array(token).min(1).optional().describe('SHA-256 of bearer tokens: sha256:<64 hex digits>.'),
+    limits: limitsSchema.optional(),
   })
-  .describe('A named set of clients. Every key given must hold; one entry of its list is enough.');
+  .describe(
+    'A named set of clients. Every list given must hold; one entry of it is enough. limits: how often they may call.',
+  );
 
 const rule = z.strictObject({
   id: name.describe('Unique over all files of the policy; denials and the audit log name it.'),

@@ -10,7 +10,7 @@ export interface Verdict {
   readonly observe: boolean;
   /** One sentence a user can act on: what was denied, why, and what would permit it. */
   readonly reason: string;
-  /** Stable word: `allowed`, `deny-rule`, `no-rule`, `source`, `condition`, `hazard`, `rewrite`. */
+  /** Stable word: `allowed`, `deny-rule`, `no-rule`, `source`, `condition`, `hazard`, `rewrite`, `rate-limit`. */
   readonly code: string;
   /** Hazards that no permit of the nearest rule covers. */
   readonly missing: readonly Hazard[];

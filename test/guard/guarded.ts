@@ -35,6 +35,8 @@ export interface Guarded {
   auditText(): string;
   /** Writes the feed anew; resolves when it is in force. */
   list(feed: readonly string[]): Promise<void>;
+  /** Puts another policy in force. */
+  enforce(policy: unknown): Promise<void>;
   /** The value of one sample of `/metrics`, by its name and labels as printed; 0 when it is not there. */
   metric(sample: string): Promise<number>;
   /** Stops the guard alone; what it wrote stays. */
@@ -54,6 +56,8 @@ export interface GuardedOptions {
   /** What the feed `c2` lists; default: there is no feed. */
   readonly feed?: readonly string[];
   readonly feedAction?: 'block' | 'alert';
+  /** See GuardOptions. */
+  readonly clock?: () => number;
   /** More of the config file: sections that stand above the usual ones. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -89,7 +93,11 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
   );
   const loaded = loadConfig(file('config.json'), { listen: [], policy: [] });
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
-  const guard = await startGuard({ config: loaded.config, log: pino({ level: 'silent' }) });
+  const guard = await startGuard({
+    config: loaded.config,
+    log: pino({ level: 'silent' }),
+    ...(options.clock !== undefined && { clock: options.clock }),
+  });
   const admin = new URL(guard.adminUrl ?? '');
   let read = 0;
   let stopped: Promise<void> | undefined;
@@ -101,6 +109,10 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
     auditText,
     async list(feed) {
       writeFeed(feed);
+      await guard.reload();
+    },
+    async enforce(policy) {
+      writeFileSync(file('policy.json'), JSON.stringify(policy));
       await guard.reload();
     },
     audit() {

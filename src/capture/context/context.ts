@@ -4,6 +4,7 @@ import { Refusal } from '../../docker/refusal.js';
 import { detectCompression, openDecoder, type Decoder } from './decompress.js';
 import { broken } from './header.js';
 import { tooLarge, writeFresh, type FreshOptions } from './fresh.js';
+import type { Flow } from '../relay-body.js';
 import { ZEROS } from './render.js';
 
 export { CONTEXT_LIMITS, type ContextLimits } from './fresh.js';
@@ -31,6 +32,8 @@ export interface ContextRelay {
 }
 
 export interface ContextOptions extends FreshOptions {
+  /** Holds the client back; nobody is silent then. */
+  readonly flow?: Flow | undefined;
   /** Longest time in which the client sends nothing, or the engine takes nothing of what was sent, milliseconds. */
   readonly idle: number;
 }
@@ -51,6 +54,7 @@ export function relayContext(source: Readable, options: ContextOptions): Context
   let inflated = 0;
   let state: 'reading' | 'read' | 'over' = 'reading';
   let wanted = false;
+  let held = false;
   let complete = false;
   let timer: NodeJS.Timeout | undefined;
   let resolve: (reading: ContextReading) => void;
@@ -63,7 +67,8 @@ export function relayContext(source: Readable, options: ContextOptions): Context
   read.catch(() => {});
 
   /** Both ways: nothing is read from a client while the engine takes nothing, so its leaving would not be seen. */
-  const onIdle = (): void =>
+  const onIdle = (): void => {
+    if (held) return arm();
     fail(
       source.isPaused()
         ? new Refusal(
@@ -73,6 +78,7 @@ export function relayContext(source: Readable, options: ContextOptions): Context
           )
         : new Refusal(408, 'body-idle', `the build context was silent for ${options.idle} ms`),
     );
+  };
   const arm = (): void => {
     clearTimeout(timer);
     timer = setTimeout(onIdle, options.idle);
@@ -82,7 +88,7 @@ export function relayContext(source: Readable, options: ContextOptions): Context
     if (state !== 'reading') return;
     decoder?.flow(wanted);
     if (complete) return;
-    if (decoder === undefined ? wanted : decoder.ready()) {
+    if (!held && (decoder === undefined ? wanted : decoder.ready())) {
       if (timer === undefined || source.isPaused()) arm();
       source.resume();
     } else if (!source.isPaused()) {
@@ -149,10 +155,11 @@ export function relayContext(source: Readable, options: ContextOptions): Context
     guarded(() => {
       bytesIn += chunk.length;
       timer?.refresh();
+      if (options.flow?.(chunk.length, onRelease) === false) held = true;
       if (head !== undefined) {
         head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
         // dockerd looks at 10 bytes.
-        if (head.length < 10) return;
+        if (head.length < 10) return flow();
         const first = head;
         head = undefined;
         start(first);
@@ -163,6 +170,10 @@ export function relayContext(source: Readable, options: ContextOptions): Context
       }
       flow();
     });
+  const onRelease = (): void => {
+    held = false;
+    flow();
+  };
   const onEnd = (): void =>
     guarded(() => {
       complete = true;

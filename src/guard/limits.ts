@@ -1,0 +1,295 @@
+import { LRUCache } from 'lru-cache';
+import type { Flow } from '../capture/relay-body.js';
+import type { Client } from '../docker/call.js';
+import type { Operation } from '../docker/operation.js';
+import { parseAddress } from '../policy/cidr.js';
+import type { CompiledPolicy, CompiledSource } from '../policy/compiled.js';
+import {
+  BUILDS,
+  CREATES,
+  fullLevel,
+  spend,
+  waitFor,
+  worst,
+  type Level,
+  type LimitName,
+  type Over,
+  type Rate,
+  type RateName,
+  type SourceLimits,
+} from '../policy/limits.js';
+import type { Exchange } from './exchange.js';
+import { sourcesFor } from './state.js';
+
+/** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
+export const MOST_CLIENTS = 65_536;
+
+/** A call that would have to wait longer than this for its first byte (ms) is refused instead of slowed down. */
+const PATIENCE = 1_000;
+
+/** When a stream would wait longer than this (ms), it looks again in between. */
+const LOOK_AGAIN = 10_000;
+
+/** The rate limits of a running guard. */
+export interface RateLimits {
+  /** What a caller has of the limits of its sources; undefined when none of them has limits. One for each call. */
+  shareOf(policy: CompiledPolicy, client: Client): Share | undefined;
+}
+
+/** One call's part in the limits of its caller's sources. */
+export interface Share {
+  /** Counts the call itself. @returns the limit that stops it. */
+  admit(): Over | undefined;
+  /** Counts what an allowed call does; once a call. @returns the limit that stops it. */
+  begin(operation: Operation): Over | undefined;
+  /** The limit that it is over and that is only recorded. */
+  readonly observed: Over | undefined;
+  /** Counts bytes that have come or gone; undefined when no source of the caller limits them. */
+  readonly flow: Flow | undefined;
+  /** The call is over: gives its stream back. */
+  close(): void;
+}
+
+/** The levels of a source, or of one client of it. */
+interface Account {
+  readonly levels: Map<RateName, { readonly rate: Rate; level: Level }>;
+  /** Streams open now. */
+  open: number;
+}
+
+/** What is kept of one source. */
+interface Ledger {
+  readonly per: SourceLimits['per'];
+  readonly whole: Account;
+  readonly clients: LRUCache<string, Account> | undefined;
+}
+
+/** One source of a caller. */
+interface Entry {
+  readonly source: CompiledSource;
+  readonly limits: SourceLimits;
+  readonly account: Account;
+}
+
+/**
+ * Opens the limits. Levels are in memory: they are full after a start, and stay as they are over a reload for every limit
+ * that says the same as before. A call that is on its way keeps the limits that it started with.
+ *
+ * @param onOver told of every call that is over a limit (of bytes: that was slowed down or refused), observed ones too.
+ * @param clock milliseconds that never go back.
+ */
+export function openRateLimits(
+  onOver: (source: string, limit: LimitName) => void,
+  clock: () => number = () => performance.now(),
+): RateLimits {
+  let ledgers = new Map<string, Ledger>();
+  let policyOfLedgers: CompiledPolicy | undefined;
+
+  /** INVARIANT: only sources of the policy in force are kept, so that reloads do not add up. */
+  const adopt = (policy: CompiledPolicy): void => {
+    policyOfLedgers = policy;
+    const kept = new Map<string, Ledger>();
+    for (const [name, { limits }] of policy.limited) {
+      const before = ledgers.get(name);
+      if (limits === null) continue;
+      kept.set(name, before?.per === limits.per ? before : openLedger(limits.per));
+    }
+    ledgers = kept;
+  };
+
+  return {
+    shareOf(policy, client) {
+      if (policy.limited.size === 0) return undefined;
+      if (policy !== policyOfLedgers) adopt(policy);
+      const entries: Entry[] = [];
+      for (const name of sourcesFor(policy, client)) {
+        const source = policy.limited.get(name);
+        const limits = source?.limits;
+        if (source == null || limits == null) continue;
+        entries.push({ source, limits, account: accountOf(ledgers.get(name)!, source, client) });
+      }
+      return entries.length === 0 ? undefined : openShare(entries, onOver, clock);
+    },
+  };
+}
+
+/** How the bytes of a call are counted; undefined when nobody limits them. */
+export const flowOf = ({ share }: Exchange): Flow | undefined => share?.flow;
+
+const newAccount = (): Account => ({ levels: new Map(), open: 0 });
+
+const openLedger = (per: SourceLimits['per']): Ledger => ({
+  per,
+  whole: newAccount(),
+  clients: per === 'client' ? new LRUCache({ max: MOST_CLIENTS }) : undefined,
+});
+
+function accountOf({ whole, clients }: Ledger, source: CompiledSource, client: Client): Account {
+  if (clients === undefined) return whole;
+  const key = clientKey(source, client);
+  let account = clients.get(key);
+  if (account === undefined) clients.set(key, (account = newAccount()));
+  return account;
+}
+
+/**
+ * Who a client is, for limits that each client has by itself.
+ *
+ * INVARIANT: nothing that a client can make up is part of it: a token counts only where the source knows it, and of an
+ * IPv6 address only the /64 (anybody has all of that).
+ */
+export function clientKey(source: Pick<CompiledSource, 'token'>, client: Client): string {
+  if (client.certificate.length > 0) return `certificate ${client.certificate.join(' ')}`;
+  if (source.token !== null) return `token ${client.tokenSha256}`;
+  const address = parseAddress(client.address.split('%', 1)[0]!);
+  if (address === undefined) return '';
+  return address.family === 4 ? `4 ${address.value}` : `6 ${address.value >> 64n}`;
+}
+
+function openShare(
+  entries: readonly Entry[],
+  onOver: (source: string, limit: LimitName) => void,
+  clock: () => number,
+): Share {
+  const withBytes = entries.filter(({ limits }) => limits.rates.bytes !== undefined);
+  const timers = new Set<NodeJS.Timeout>();
+  let begun = false;
+  let holding = false;
+  let slowed = false;
+  let closed = false;
+  let observed: Over | undefined;
+
+  /** All or nothing: a call that one source stops takes nothing from another. */
+  const take = (names: readonly RateName[], stream: boolean): Over | undefined => {
+    const now = clock();
+    const found: Over[] = [];
+    for (const entry of entries) {
+      for (const name of names) {
+        const wait = name === 'bytes' ? bytesWait(entry, now) : waitOf(entry, name, 1, now);
+        if (wait > 0) found.push(over(entry, name, wait));
+      }
+      const { account, limits } = entry;
+      if (stream && limits.streams !== undefined && account.open >= limits.streams)
+        found.push(over(entry, 'streams', 0));
+    }
+    for (const { source, limit } of found) onOver(source, limit);
+    const most = worst(found);
+    if (most !== undefined && !most.observe) return most;
+    observed ??= most;
+    for (const entry of entries) {
+      for (const name of names) {
+        // Observed calls are not stopped, and must not run up a debt for the day when they are.
+        if (name !== 'bytes' && waitOf(entry, name, 1, now) === 0) charge(entry, name, 1, now);
+      }
+      if (stream) entry.account.open += 1;
+    }
+    holding ||= stream;
+    return undefined;
+  };
+
+  const owed = (now: number): number => {
+    let wait = 0;
+    for (const entry of withBytes)
+      if (!entry.limits.observe) wait = Math.max(wait, waitOf(entry, 'bytes', 0, now));
+    return wait;
+  };
+  const pause = (wait: number, resume: () => void): void => {
+    const timer = setTimeout(
+      () => {
+        timers.delete(timer);
+        if (closed) return;
+        // Others have drawn on it meanwhile.
+        const more = owed(clock());
+        if (more > 0) pause(more, resume);
+        else resume();
+      },
+      Math.min(wait, LOOK_AGAIN),
+    );
+    timers.add(timer);
+  };
+
+  const flow: Flow = (bytes, resume) => {
+    if (closed) return true;
+    const now = clock();
+    for (const entry of withBytes) charge(entry, 'bytes', bytes, now);
+    const wait = owed(now);
+    if (wait === 0) return true;
+    if (!slowed) {
+      slowed = true;
+      for (const entry of withBytes) {
+        if (waitOf(entry, 'bytes', 0, now) > 0) onOver(entry.source.name, 'bytes');
+      }
+    }
+    pause(wait, resume);
+    return false;
+  };
+
+  return {
+    admit: () => take(['calls', 'bytes'], false),
+    begin({ id, response }) {
+      // INVARIANT: what is over takes no stream that nobody would give back.
+      if (begun || closed) return undefined;
+      begun = true;
+      const names: RateName[] = [];
+      if (BUILDS.has(id)) names.push('builds');
+      if (CREATES.has(id)) names.push('creates');
+      return take(names, response !== 'finite');
+    },
+    get observed() {
+      return observed;
+    },
+    flow: withBytes.length === 0 ? undefined : flow,
+    close() {
+      if (closed) return;
+      closed = true;
+      for (const timer of timers) clearTimeout(timer);
+      if (holding) for (const { account } of entries) account.open -= 1;
+    },
+  };
+}
+
+/** The level of one rate; a new one is full, and so is one whose rate was changed. */
+function levelOf(
+  { limits, account }: Entry,
+  name: RateName,
+  now: number,
+): { rate: Rate; level: Level } | undefined {
+  const rate = limits.rates[name];
+  if (rate === undefined) return undefined;
+  let kept = account.levels.get(name);
+  if (kept === undefined || (kept.rate !== rate && kept.rate.text !== rate.text)) {
+    account.levels.set(name, (kept = { rate, level: fullLevel(rate, now) }));
+  }
+  return kept;
+}
+
+function waitOf(entry: Entry, name: RateName, amount: number, now: number): number {
+  const kept = levelOf(entry, name, now);
+  return kept === undefined ? 0 : waitFor(kept.level, kept.rate, amount, now);
+}
+
+function bytesWait(entry: Entry, now: number): number {
+  const wait = waitOf(entry, 'bytes', 0, now);
+  return wait > PATIENCE ? wait : 0;
+}
+
+function charge(entry: Entry, name: RateName, amount: number, now: number): void {
+  const kept = levelOf(entry, name, now);
+  if (kept === undefined) return;
+  const { amount: per, interval } = kept.rate;
+  // Deep enough that the next call is seen to be over it.
+  const floor = entry.limits.observe ? (-2 * PATIENCE * per) / interval : undefined;
+  kept.level = spend(kept.level, kept.rate, amount, now, floor);
+}
+
+function over({ source: { name }, limits }: Entry, limit: LimitName, wait: number): Over {
+  const who = limits.per === 'client' ? `this client of source ${name}` : `source ${name}`;
+  const amount = limit === 'streams' ? `${limits.streams} at the same time` : limits.rates[limit]!.text;
+  return {
+    source: name,
+    limit,
+    what: `${who} is at its limit of ${limit} (${amount})`,
+    wait,
+    observe: limits.observe,
+  };
+}

@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import {
+  compileRate,
+  parseAmount,
+  parseRate,
+  RATES,
+  type Rate,
+  type RateName,
+  type SourceLimits,
+} from './limits.js';
+
+const COUNTS = 'a rate N/TIME, such as "600/1m" or "20/1h" (TIME: whole s, m, h or d, up to 366d)';
+const SIZES = 'a rate SIZE/TIME, such as "10GiB/1h" (TIME: whole s, m, h or d, up to 366d)';
+
+function rate(bytes: boolean, words: string) {
+  const valid = bytes ? SIZES : COUNTS;
+  const text = z.string().refine((value) => parseRate(value, bytes) !== undefined, `expected ${valid}`);
+  const amounts = bytes ? 'a size such as "64MiB", or a number of bytes' : 'a whole number from 1 on';
+  const amount: z.ZodType<string | number> = bytes ? z.union([z.string(), z.number()]) : z.number();
+  const burst = amount
+    .refine((value) => parseAmount(value, bytes) !== undefined, `expected ${amounts}`)
+    .optional();
+  return z
+    .union(
+      [
+        text,
+        z.strictObject({
+          rate: text,
+          burst: burst.describe('Most at once after a time of rest; without it, as much as in one TIME.'),
+        }),
+      ],
+      { error: `${valid}, or {"rate": …, "burst": …}` },
+    )
+    .optional()
+    .describe(`${words} ${bytes ? 'SIZE/TIME: "10GiB/1h".' : 'N/TIME: "600/1m".'}`);
+}
+
+/** How often a source may do what. What each limit counts is in limits.ts. */
+export const limitsSchema = z
+  .strictObject({
+    per: z
+      .enum(['source', 'client'])
+      .optional()
+      .describe(
+        'Who shares the limits: "source" (the default), all clients of the source together; "client", each by itself: certificate, else token, else address (IPv6: its /64).',
+      ),
+    calls: rate(false, 'Calls, those that are denied too.'),
+    builds: rate(false, 'Image builds that the rules allow.'),
+    creates: rate(false, 'Calls that the rules allow and that make something: containers, execs, images …'),
+    bytes: rate(true, 'Bytes of bodies and streams, both ways. What runs is slowed down, not cut.'),
+    streams: z
+      .int()
+      .min(1)
+      .max(1_000_000)
+      .optional()
+      .describe('Most calls at the same time that may last: events, logs, attach, exec, builds, pulls …'),
+  })
+  .describe('Rate limits of the source; a caller that belongs to several has to keep the limits of each.');
+
+export type LimitsShape = z.output<typeof limitsSchema>;
+
+/** @param observe the file is in observe mode. */
+export function compileLimits(shape: LimitsShape, observe: boolean): SourceLimits {
+  const rates: Partial<Record<RateName, Rate>> = {};
+  for (const name of RATES) {
+    const one = shape[name];
+    if (one !== undefined) rates[name] = compileRate(one, name === 'bytes');
+  }
+  return { per: shape.per ?? 'source', rates, streams: shape.streams, observe };
+}

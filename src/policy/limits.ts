@@ -1,0 +1,167 @@
+import { bytesOf } from './rewrite-schema.js';
+
+/** Limits that fill up again with time. */
+export const RATES = ['calls', 'builds', 'creates', 'bytes'] as const;
+export type RateName = (typeof RATES)[number];
+export type LimitName = RateName | 'streams';
+
+/** So much in so much time. */
+export interface Rate {
+  /** Units (calls, bytes) in one `interval`. */
+  readonly amount: number;
+  /** Milliseconds. */
+  readonly interval: number;
+  /** Most that can be had at once, after a time of rest. */
+  readonly burst: number;
+  /** For messages and comparison: `600/1m`, `600/1m, 100 at once`. */
+  readonly text: string;
+}
+
+/** What one source may do. */
+export interface SourceLimits {
+  /** Who shares them: all clients of the source, or nobody (each client has them for itself). */
+  readonly per: 'source' | 'client';
+  readonly rates: Readonly<Partial<Record<RateName, Rate>>>;
+  /** Most calls at the same time whose answer has no time limit; undefined: any number. */
+  readonly streams: number | undefined;
+  /** Its file is in observe mode: what is over the limit is on record and not stopped. */
+  readonly observe: boolean;
+}
+
+/** A rate as a policy states it. */
+export type RateShape = string | { readonly rate: string; readonly burst?: string | number | undefined };
+
+/** The operations that count as `builds`. A BuildKit connection (`/grpc`) may carry any number and counts as one. */
+export const BUILDS: ReadonlySet<string> = new Set(['ImageBuild', 'Grpc']);
+
+/** The operations that count as `creates`: each leaves something new with the engine. Builds have their own limit. */
+export const CREATES: ReadonlySet<string> = new Set([
+  'ContainerCreate',
+  'ContainerExec',
+  'CheckpointCreate',
+  'ImageCreate',
+  'ImageLoad',
+  'ImageCommit',
+  'VolumeCreate',
+  'NetworkCreate',
+  'ServiceCreate',
+  'SecretCreate',
+  'ConfigCreate',
+  'PluginCreate',
+  'PluginPull',
+]);
+
+const UNITS: Readonly<Record<string, number>> = { s: 1e3, m: 60e3, h: 3_600e3, d: 86_400e3 };
+const LONGEST = 366 * 86_400_000;
+/** Beyond this, levels that are kept as doubles would lose single units. */
+const MOST = 2 ** 50;
+
+/**
+ * Reads `600/1m`, or for bytes `10GiB/1h`.
+ *
+ * @returns undefined when it is no rate, or out of bounds: at least 1 unit, 1 second to 366 days.
+ */
+export function parseRate(
+  text: string,
+  bytes: boolean,
+): { readonly amount: number; readonly interval: number } | undefined {
+  const [count = '', time = '', ...more] = text.split('/');
+  const amount = parseAmount(count, bytes);
+  const match = /^([1-9]\d{0,8})([smhd])$/.exec(time);
+  if (amount === undefined || match === null || more.length > 0) return undefined;
+  const interval = Number(match[1]) * UNITS[match[2]!]!;
+  return interval <= LONGEST ? { amount, interval } : undefined;
+}
+
+/** A count, or for bytes a size such as `64MiB`; undefined when it is none, or less than 1. */
+export function parseAmount(value: string | number, bytes: boolean): number | undefined {
+  const text = String(value);
+  const amount = bytes ? bytesOf(text) : /^[1-9]\d{0,14}$/.test(text) ? Number(text) : Number.NaN;
+  return amount >= 1 && amount <= MOST ? amount : undefined;
+}
+
+/** A rate that has passed the schema. Without a burst all of one interval can be had at once. */
+export function compileRate(shape: RateShape, bytes: boolean): Rate {
+  const [text, burst] = typeof shape === 'string' ? [shape, undefined] : [shape.rate, shape.burst];
+  const { amount, interval } = parseRate(text, bytes)!;
+  if (burst === undefined) return { amount, interval, burst: amount, text };
+  return { amount, interval, burst: parseAmount(burst, bytes)!, text: `${text}, ${burst} at once` };
+}
+
+/**
+ * How much is left, at a time: a token bucket. It may be in debt: bytes are counted when they have come, and what
+ * comes after has to wait until they are paid for.
+ */
+export interface Level {
+  readonly left: number;
+  /** Milliseconds of a clock that never goes back. */
+  readonly at: number;
+}
+
+export const fullLevel = (rate: Rate, now: number): Level => ({ left: rate.burst, at: now });
+
+/** The level now. INVARIANT: never more than the burst, and a clock that stands still or goes back adds nothing. */
+export function refill(level: Level, rate: Rate, now: number): Level {
+  if (now <= level.at) return level;
+  const left = level.left + ((now - level.at) * rate.amount) / rate.interval;
+  return { left: Math.min(rate.burst, left), at: now };
+}
+
+/**
+ * What is left after `amount` more; see Level for debts.
+ *
+ * @param floor the debt goes no deeper than this (0 or less).
+ */
+export function spend(level: Level, rate: Rate, amount: number, now: number, floor = -Infinity): Level {
+  const { left, at } = refill(level, rate, now);
+  return { left: Math.max(left - amount, Math.min(left, floor)), at };
+}
+
+/** What rounding may take: who waits as long as told must not be refused again. It is owed, so it does not add up. */
+const ROUNDING = 1e-9;
+
+/** Milliseconds until `amount` can be had; 0: now. */
+export function waitFor(level: Level, rate: Rate, amount: number, now: number): number {
+  const { left } = refill(level, rate, now);
+  if (left >= amount - ROUNDING) return 0;
+  return Math.ceil(((amount - left) * rate.interval) / rate.amount);
+}
+
+/** Who is over which limit. */
+export interface Over {
+  readonly source: string;
+  readonly limit: LimitName;
+  /** The rest of the sentence that begins with the source. */
+  readonly what: string;
+  /** Milliseconds after which it is worth trying again. */
+  readonly wait: number;
+  /** It is only recorded. */
+  readonly observe: boolean;
+}
+
+/** Seconds for `Retry-After`: whole, at least 1. */
+export const retryAfter = ({ wait }: Over): number => Math.max(1, Math.ceil(wait / 1_000));
+
+/** One sentence that a user can act on. */
+export function describeOver(over: Over): string {
+  const seconds = retryAfter(over);
+  const when =
+    over.limit === 'streams' ? 'try again when one of them has ended' : `try again in ${inWords(seconds)}`;
+  return `${over.what}; ${when}`;
+}
+
+function inWords(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.ceil(seconds / 60)} min`;
+  return `${Math.ceil(seconds / 3_600)} h`;
+}
+
+/** The longest wait of those that are enforced; else the first that is only recorded. */
+export function worst(found: readonly Over[]): Over | undefined {
+  let result: Over | undefined;
+  for (const over of found) {
+    if (result === undefined || (result.observe && !over.observe)) result = over;
+    else if (result.observe === over.observe && over.wait > result.wait) result = over;
+  }
+  return result;
+}
