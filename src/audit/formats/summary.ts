@@ -159,9 +159,36 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   },
   alert: (base) => ({ name: 'Alert', message: text(base.event['message']), severity: 7 }),
   other(base) {
-    const name = `Audit ${text(base.event['event']) || 'record'}`;
+    const event = text(base.event['event']) || 'record';
+    const name = `Audit ${event}`;
+    if (event !== 'journal') return { name, message: name, severity: 0 };
     const kind = text(base.event['kind']);
-    return { name, message: kind === '' ? name : `${name}: ${kind}`, severity: kind === '' ? 0 : 5 };
+    const { says, severity } = JOURNAL[kind]?.(base.event) ?? { says: '', severity: 5 };
+    return { name, message: [name, kind, says].filter((part) => part !== '').join(': '), severity };
+  },
+};
+
+/**
+ * What the journal tells of itself, by `kind`. Old records that go are the order of things; records that are gone undelivered,
+ * or a file that is not as it was written, are what somebody does who hides his traces.
+ */
+const JOURNAL: Readonly<
+  Record<string, (event: TrailEvent) => { readonly says: string; readonly severity: number }>
+> = {
+  repaired(event) {
+    const damage = text(event['damage']);
+    const says = `${number(event['torn'])} bytes of a torn record were cut off`;
+    return damage === '' ? { says, severity: 5 } : { says: `${says}; ${damage}`, severity: 9 };
+  },
+  recovered(event) {
+    const lost = number(event['lost']);
+    const says = `${number(event['late'])} records were written late, ${lost} are lost`;
+    return { says, severity: lost > 0 ? 8 : 5 };
+  },
+  removed(event) {
+    const undelivered = number(event['undelivered']);
+    const says = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
+    return { says, severity: undelivered > 0 ? 8 : 2 };
   },
 };
 
@@ -177,16 +204,17 @@ function techniquesOf({ hazards, indicators, kind }: Base): Technique[] {
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
   const list = Array.isArray(event['indicators']) ? (event['indicators'] as unknown[]).map(object) : [];
-  const own = text(event['indicator']) === '' ? [] : [event];
-  return [...list, ...own].map((one) => ({
-    indicator: text(one['indicator']),
-    type: text(one['type']),
-    feed: text(one['feed']),
-    confidence: number(one['confidence']),
-    threat: text(one['threat']),
-    where: text(one['where']),
-    value: text(one['value']),
-  }));
+  return [...list, event]
+    .filter((one) => text(one['indicator']) !== '')
+    .map((one) => ({
+      indicator: text(one['indicator']),
+      type: text(one['type']),
+      feed: text(one['feed']),
+      confidence: number(one['confidence']),
+      threat: text(one['threat']),
+      where: text(one['where']),
+      value: text(one['value']),
+    }));
 }
 
 const object = (value: unknown): TrailEvent =>
@@ -197,7 +225,8 @@ const texts = (value: unknown): string[] =>
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
 
-function address(value: unknown): string {
+/** An address without its zone; empty for anything else. */
+export function address(value: unknown): string {
   const bare = text(value).split('%', 1)[0]!;
   return isIP(bare) === 0 ? '' : bare;
 }
