@@ -3,8 +3,9 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
 import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
+import { DETECTIONS } from '../support/detections.js';
 import { fieldsOf } from '../support/json-fields.js';
-import { playSiemScenes, type SceneName } from '../support/siem-scenes.js';
+import { playSiemScenes } from '../support/siem-scenes.js';
 import { readSigma, type Fields } from '../support/sigma.js';
 
 const folder = fileURLToPath(new URL('../../../deploy/siem/sigma/', import.meta.url));
@@ -16,36 +17,13 @@ const RULES = new Map(
 );
 const scenes = await playSiemScenes();
 
-/** Each rule with the scenes in which it fires; in all others it is quiet. */
-const FIRES: Readonly<Record<string, readonly SceneName[]>> = {
-  'build-untrusted-source': ['build by nobody'],
-  'build-remote-context': ['build from a remote context'],
-  'build-download': ['build with a download', 'build with an add', 'indicator in a command'],
-  'sequence-build-and-run': ['sequence:build-and-run'],
-  'sequence-probing': ['sequence:probing'],
-  'sequence-pull-and-escape': ['sequence:pull-and-escape'],
-  'sequence-exec-spread': ['sequence:exec-spread'],
-  'indicator-call': ['indicator in a command', 'indicator that only alerts'],
-  'indicator-outbound': ['outbound attempt', 'outbound sweep'],
-  'outbound-refused': ['outbound to what is not listed'],
-  'create-privileged': ['privileged', 'privileged exec'],
-  'mount-docker-socket': ['socket mount'],
-  'journal-tampered': [
-    'journal tampered with',
-    'undelivered records removed',
-    'journal recovered, records lost',
-  ],
-  'audit-failed': ['journal recovered, nothing lost', 'journal recovered, records lost'],
-  alert: ['alert'],
-};
-
 await t.test('each rule fires on its attack, and on nothing else', async (t) => {
-  t.strictSame([...RULES.keys()].sort(), Object.keys(FIRES).sort(), 'every rule is tried');
+  t.strictSame([...RULES.keys()].sort(), Object.keys(DETECTIONS).sort(), 'every rule is tried');
   for (const [name, { matches }] of RULES) {
     const fired = Object.entries(scenes).filter(([, { records }]) =>
       records.some((record) => matches(record)),
     );
-    t.strictSame(fired.map(([scene]) => scene).sort(), [...(FIRES[name] ?? [])].sort(), name);
+    t.strictSame(fired.map(([scene]) => scene).sort(), [...(DETECTIONS[name] ?? [])].sort(), name);
   }
 });
 

@@ -23,7 +23,7 @@ export function toEcs(summary: Summary, version: string): object {
     tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))],
     event: {
       id: summary.id,
-      sequence: summary.seq,
+      sequence: summary.seq || undefined,
       kind: kind === 'alert' || indicators.length > 0 ? 'alert' : 'event',
       category: CATEGORIES[kind],
       type: typesOf(summary, denied),

@@ -62,7 +62,7 @@ function base(
     metadata: {
       version: VERSION,
       uid,
-      sequence: summary.seq,
+      sequence: summary.seq || undefined,
       correlation_uid: summary.call,
       event_code: text(summary.event['event']),
       product: { name: 'Breakwater', vendor_name: 'Breakwater', version },
