@@ -18,8 +18,9 @@ export function ingest(name: string, pipelines: ReadonlyMap<string, Pipeline>, d
   const pipeline = pipelines.get(name);
   if (pipeline === undefined) throw new Error(`there is no pipeline ${name}`);
   for (const processor of pipeline.processors) {
-    const [[kind = '', options = {}] = [], ...more] = Object.entries(processor);
-    if (more.length > 0) throw new Error('two processors in one');
+    const [entry, ...more] = Object.entries(processor);
+    if (entry === undefined || more.length > 0) throw new Error('one processor has one key');
+    const [kind, options] = entry;
     const { if: condition, ignore_failure = false, ...rest } = options;
     if (typeof condition === 'string' && !holds(condition, document)) continue;
     try {
@@ -107,7 +108,7 @@ function filled(value: unknown, document: Document): unknown {
   return value.replace(/\{\{\{(.*?)\}\}\}/g, (_, path: string) => {
     if (path === '_ingest.timestamp') return '2026-01-02T03:04:06.000Z';
     const found = get(document, path) ?? '';
-    return typeof found === 'object' ? JSON.stringify(found) : String(found as string | number);
+    return typeof found === 'string' ? found : JSON.stringify(found);
   });
 }
 
