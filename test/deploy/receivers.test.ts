@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import type { AuditEvent, DecisionEvent } from '../../src/audit/event.js';
 import { openJournal, type Journal } from '../../src/audit/journal.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
+import { verifyTrail } from '../../src/guard/audit-trail.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
 import { freePort } from '../support/guard.js';
 
@@ -284,6 +285,17 @@ async function prove(t: Test, name: string): Promise<void> {
     'in order',
   );
   t.ok(Math.max(...received.map((line) => line.length)) > 1_000_000, 'the large one among them');
+
+  // What was received proves the journal: it fits, and no longer when the journal lost its end.
+  const keyFile = join(directory, 'signer.pem.pub');
+  const proof = { keyFile, shippedFile: out };
+  t.equal((await verifyTrail(join(directory, 'journal'), proof)).problem, undefined);
+  const segments = readdirSync(join(directory, 'journal'))
+    .filter((one) => one.endsWith('.jsonl'))
+    .sort();
+  const last = join(directory, 'journal', segments.at(-1)!);
+  writeFileSync(last, `${lines(readFileSync(last, 'utf8')).slice(0, 1).join('\n')}\n`);
+  t.ok((await verifyTrail(join(directory, 'journal'), proof)).problem, 'a journal that was cut');
 }
 
 if (isThere) {
