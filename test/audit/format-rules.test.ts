@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import fc from 'fast-check';
 import t from 'tap';
 import { formatRecord, type FormatName } from '../../src/audit/formats/format.js';
 import { syslogMessage } from '../../src/audit/sinks/frames.js';
@@ -238,4 +239,64 @@ await t.test('RFC 5424: what the syslog sink sends, by the grammar', async (t) =
   ]) {
     t.throws(() => readSyslog(wrong), wrong);
   }
+});
+
+// ---- texts that somebody chose
+
+const PARTS = [
+  '\r\n',
+  '\n',
+  '\0',
+  '|',
+  '=',
+  '\\',
+  '^',
+  '"',
+  ']',
+  '\u202e',
+  '\ud800',
+  '\u{1f433}',
+  ' src=6.6.6.6',
+  'x',
+];
+const chosen = fc.oneof(
+  fc.array(fc.constantFrom(...PARTS), { maxLength: 12 }).map((parts) => parts.join('')),
+  fc.constantFrom(...PARTS).map((part) => part.repeat(2_000)),
+  fc.constantFrom(
+    'fe80::1%eth0',
+    '::ffff:10.0.0.1',
+    '2001:db8::1',
+    '10.0.0.1',
+    '010.0.0.1',
+    '2026-01-02',
+    '-1',
+  ),
+);
+
+await t.test('whatever texts a record holds, it keeps to the rules of every format', async () => {
+  fc.assert(
+    fc.property(fc.constantFrom(...RECORDS), chosen, fc.integer(), (record, text, number) => {
+      const spoil = (value: unknown): unknown => {
+        if (typeof value === 'string') return text;
+        if (typeof value === 'number') return number;
+        if (Array.isArray(value)) return value.map(spoil);
+        if (typeof value !== 'object' || value === null) return value;
+        return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, spoil(inner)]));
+      };
+      const { event, verdict, time, id } = record;
+      // What the guard alone writes.
+      const evil = { ...(spoil(record) as Json), event, verdict, time, id };
+      const problems = [
+        ...texts('ocsf', evil).flatMap((one) => problemsOf(JSON.parse(one) as Json)),
+        ...texts('ecs', evil).flatMap((one) => ecsProblems(JSON.parse(one) as Json)),
+      ];
+      if (problems.length > 0) throw new Error(problems.join('; '));
+      readCef(texts('cef', evil)[0]!);
+      readLeef(texts('leef', evil)[0]!);
+      for (const message of formatRecord('gelf', evil, sender)) {
+        readSyslog(syslogMessage({ ...message, seq: 1 }, { host: text, facility: 13 }));
+      }
+    }),
+    { numRuns: 1_000 },
+  );
 });

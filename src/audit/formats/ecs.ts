@@ -20,7 +20,9 @@ export function toEcs(summary: Summary, version: string): object {
     '@timestamp': new Date(summary.time).toISOString(),
     ecs: { version: VERSION },
     message: summary.message,
-    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))],
+    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))].filter(
+      (kind) => kind !== '',
+    ),
     event: {
       id: summary.id,
       sequence: summary.seq || undefined,

@@ -77,7 +77,7 @@ export function summarize(event: TrailEvent): Summary {
   const base: Omit<Summary, 'name' | 'message' | 'severity' | 'techniques'> = {
     event,
     id: text(event['id']),
-    seq: number(event['seq']),
+    seq: whole(event['seq'], Number.MAX_SAFE_INTEGER),
     time: time(event['time']),
     kind: KNOWN.find((kind) => kind === event['event']) ?? 'other',
     verdict: event['verdict'] === 'allow' || event['verdict'] === 'deny' ? event['verdict'] : '',
@@ -86,7 +86,7 @@ export function summarize(event: TrailEvent): Summary {
     method: text(event['method']),
     sources: texts(event['sources']),
     address: address(client['address']) || address(event['address']) || address(event['client']),
-    port: number(client['port']),
+    port: port(client['port']),
     listener: text(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
     hazards,
@@ -99,12 +99,13 @@ export function summarize(event: TrailEvent): Summary {
     destination: {
       address: address(event['destination']),
       name: text(event['name']) || (address(event['destination']) === '' ? text(event['destination']) : ''),
-      port: number(event['port']),
-      protocol: text(event['protocol']),
+      port: port(event['port']),
+      protocol: /^[A-Za-z0-9-]{1,31}$/.test(text(event['protocol'])) ? text(event['protocol']) : '',
     },
-    count: Math.max(1, number(event['count'])),
+    count: whole(event['count'], 2 ** 31 - 1) || 1,
   };
-  return { ...base, ...WORDS[base.kind](base), techniques: techniquesOf(base) };
+  const words = WORDS[base.kind](base);
+  return { ...base, ...words, message: words.message || words.name, techniques: techniquesOf(base) };
 }
 
 const KNOWN = ['decision', 'outcome', 'egress', 'alert'] as const;
@@ -221,9 +222,14 @@ const object = (value: unknown): TrailEvent =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as TrailEvent) : {};
 export const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const texts = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string' && one !== '') : [];
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
+
+/** A whole number from 0 to `most`; 0 for anything else: receivers refuse a message for a number that a field cannot hold. */
+const whole = (value: unknown, most: number): number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most ? (value as number) : 0;
+const port = (value: unknown): number => whole(value, 65_535);
 
 /** An address without its zone; empty for anything else. */
 export function address(value: unknown): string {
