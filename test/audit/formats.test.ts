@@ -160,6 +160,10 @@ const gone = (value: string): string =>
     '?',
   );
 
+/** Cut to what the field takes. */
+const ended = (value: string, most: number): string =>
+  value.length <= most ? value : `${value.slice(0, most - 1)}…`;
+
 /** The record with a hostile text wherever a client has a say. */
 function hostile(record: Json, value: string): Json {
   const client = { listener: 'lan', address: value, port: 1, certificate: [value] };
@@ -216,10 +220,12 @@ function check(record: Json, value: string, evil = hostile(record, value)): void
   }
   const cef = readCef(texts('cef', evil)[0]!);
   expected(cef.header[0] === 'CEF:0' && cef.header[1] === 'Breakwater' && !cef.fields.has('src'));
-  if (value !== '') expected(cef.fields.get('suser') === gone(value.replace(/\r\n?/g, '\n')));
+  if (value !== '') expected(cef.fields.get('suser') === ended(gone(value.replace(/\r\n?/g, '\n')), 1023));
   const leef = readLeef(texts('leef', evil)[0]!);
   expected(leef.header[0] === 'LEEF:2.0' && leef.header[5] === '^' && !leef.fields.has('src'));
   if (value !== '') {
-    expected(leef.fields.get('usrName') === gone(value.replace(/[\r\n]+/g, ' ')).replaceAll('^', "'"));
+    expected(
+      leef.fields.get('usrName') === ended(gone(value.replace(/[\r\n]+/g, ' ')), 255).replaceAll('^', "'"),
+    );
   }
 }

@@ -32,7 +32,7 @@ const denied = {
   verdict: 'deny',
   rule: '',
   code: 'hazard',
-  hazards: ['privileged', 'docker-socket:/var/run/docker.sock'],
+  hazards: ['privileged', 'docker-socket'],
   reason: 'no rule permits privileged',
 };
 const indicator = {
@@ -73,7 +73,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     operation: 'ImageBuild',
     hazards: ['remote-context:https://c2.example/x', 'indicator:c2.example'],
     indicators: [
-      { ...indicator, action: 'deny', where: 'query remote', value: 'https://c2.example/x' },
+      { ...indicator, action: 'block', where: 'query remote', value: 'https://c2.example/x' },
       {
         ...indicator,
         indicator: 'feed.example',
@@ -94,7 +94,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     params: {},
     facts: {},
     hazards: [],
-    code: 'bad-request',
+    code: 'path-character',
     reason: 'the path has a dot segment',
   }),
   line(7, 'outcome', {
@@ -123,8 +123,14 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     count: 0,
     message: 'the blocking is in force again',
   }),
-  line(13, 'checkpoint', { upTo: 12, head: '0'.repeat(64), signature: 'c2ln' }),
-  line(14, 'journal', { kind: 'truncated', bytes: 17 }),
+  line(13, 'checkpoint', {
+    journal: 'j1',
+    upTo: 12,
+    head: '0'.repeat(64),
+    key: '0123456789abcdef',
+    signature: 'c2ln',
+  }),
+  line(14, 'journal', { kind: 'repaired', torn: 17 }),
   line(15, 'alert', {
     kind: 'denials',
     client: '10.20.0.7',
@@ -136,4 +142,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     calls: ['call-1'],
     message: '20 calls of ContainerCreate from 10.20.0.7 were denied (hazard)',
   }),
+  line(16, 'journal', { kind: 'repaired', torn: 0, damage: 'line 7 does not follow the record before it' }),
+  line(17, 'journal', { kind: 'removed', upTo: 9, undelivered: 4 }),
+  line(18, 'journal', { kind: 'recovered', late: 3, lost: 2 }),
 ].map((record) => JSON.parse(JSON.stringify(record)) as Readonly<Record<string, unknown>>);

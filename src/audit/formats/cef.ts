@@ -1,4 +1,4 @@
-import { text, type Summary } from './summary.js';
+import { number, text, type Summary } from './summary.js';
 
 /*
  * CEF (ArcSight Common Event Format, version 0) and LEEF 2.0 (QRadar): one line each. Their separators are what an
@@ -8,14 +8,17 @@ import { text, type Summary } from './summary.js';
 
 type Fields = readonly (readonly [string, string | number])[];
 
-/** `CEF:0|vendor|product|version|signature|name|severity|extension` */
+/**
+ * `CEF:0|vendor|product|version|signature|name|severity|extension`. Values are cut where the dictionary of CEF ends them:
+ * a receiver would cut them anyway, or refuse the line.
+ */
 export function toCef(summary: Summary, version: string): string {
   const header = [
     'Breakwater',
     'Breakwater',
-    version,
-    signature(summary),
-    summary.name,
+    cut(version, 31),
+    cut(signature(summary), 1023),
+    cut(summary.name, 512),
     String(summary.severity),
   ];
   const labelled: Fields = [
@@ -31,6 +34,9 @@ export function toCef(summary: Summary, version: string): string {
     ['cs5', summary.indicators.map(({ indicator }) => indicator).join(' ')],
     ['cs6Label', 'container'],
     ['cs6', summary.container.name || summary.image],
+    // The field for ids takes 40 characters.
+    ['flexString1Label', 'id'],
+    ['flexString1', summary.id.length > LONGEST['externalId']! ? summary.id : ''],
   ];
   const extension = [
     ...common(summary),
@@ -38,26 +44,36 @@ export function toCef(summary: Summary, version: string): string {
     ...labelled.filter((_, index) => labelled[index - (index % 2) + 1]![1] !== ''),
   ]
     .filter(([, value]) => value !== '')
-    .map(([key, value]) => `${key}=${cefValue(String(value))}`)
+    .map(([key, value]) => `${key}=${cefValue(key, String(value))}`)
     .join(' ');
   return `CEF:0|${header.map(cefHeader).join('|')}|${extension}`;
 }
 
 const cefHeader = (value: string): string => plain(value).replace(/[\\|]/g, '\\$&');
-const cefValue = (value: string): string =>
-  value
+const cefValue = (key: string, value: string): string =>
+  cut(
+    value.replace(/\r\n?/g, '\n').replace(CONTROL, (one) => (one === '\n' ? one : '?')),
+    LONGEST[key] ?? (key.startsWith('cs') ? 4000 : 1023),
+  )
     .replace(/[\\=]/g, '\\$&')
-    .replace(/\r\n|[\r\n]/g, '\\n')
-    .replace(CONTROL, '?');
+    .replaceAll('\n', '\\n');
+
+/** Lengths in the dictionary of CEF, in characters, where they are not 1023 (cs1 to cs6: 4000). */
+const LONGEST: Readonly<Record<string, number>> = { act: 63, externalId: 40, outcome: 63, proto: 31 };
+
+/** Not in the middle of a pair of surrogates. */
+const cut = (value: string, most: number): string =>
+  value.length <= most ? value : `${value.slice(0, most - 1).replace(/[\ud800-\udbff]$/, '')}…`;
 
 /** CEF's own names for what most records have. */
 function common(summary: Summary): Fields {
   const { destination, event } = summary;
   return [
     ['rt', summary.time],
-    ['externalId', summary.id],
+    // The end is what tells two ids apart.
+    ['externalId', summary.id.slice(-LONGEST['externalId']!)],
     ['act', action(summary)],
-    ['outcome', text(event['end']) || summary.code],
+    ['outcome', outcome(summary)],
     ['requestMethod', summary.method],
     ['cat', summary.operation],
     ...endpoint('src', 'c6a2', 'source', summary.address),
@@ -68,7 +84,9 @@ function common(summary: Summary): Fields {
     ['dpt', destination.port === 0 ? '' : destination.port],
     ['proto', destination.protocol],
     ['cnt', summary.count],
-    ['reason', summary.code],
+    ['start', Date.parse(text(event['first'])) || ''],
+    ['end', Date.parse(text(event['last'])) || ''],
+    ['reason', summary.code || text(event['end'])],
     ['msg', summary.message],
   ];
 }
@@ -92,17 +110,19 @@ export function toLeef(summary: Summary, version: string): string {
     ['sev', Math.max(1, summary.severity)],
     ['src', summary.address],
     ['srcPort', summary.port === 0 ? '' : summary.port],
-    ['usrName', summary.user],
+    // The guide of LEEF ends it there.
+    ['usrName', cut(plain(summary.user), 255)],
     ['dst', destination.address],
     ['dstPort', destination.port === 0 ? '' : destination.port],
     ['proto', destination.protocol],
-    ['identHostName', destination.name],
+    ['dstName', destination.name],
     ['eventUid', summary.id],
     ['action', action(summary)],
     ['operation', summary.operation],
     ['sources', summary.sources.join(' ')],
     ['hazards', summary.hazards.join(' ')],
     ['rule', summary.rule],
+    ['reason', summary.code || text(summary.event['end'])],
     ['technique', summary.techniques.map(({ id }) => id).join(' ')],
     ['indicator', summary.indicators.map(({ indicator }) => indicator).join(' ')],
     ['container', summary.container.name || summary.image],
@@ -120,6 +140,14 @@ export function toLeef(summary: Summary, version: string): string {
 const leefHeader = (value: string): string => plain(value).replaceAll('|', '/');
 /** LEEF has no escape for its delimiter: the character itself is given up. */
 const leefValue = (value: string): string => plain(value).replaceAll('^', "'");
+
+/** Of a call, in CEF's two words. */
+function outcome({ kind, event, verdict }: Summary): string {
+  if (kind === 'decision') return verdict === 'deny' && event['enforced'] !== false ? 'failure' : 'success';
+  if (kind !== 'outcome') return '';
+  const status = number(event['status']);
+  return status > 0 && status < 400 ? 'success' : 'failure';
+}
 
 /** What was done: `observe` where a denial is on record and the call was forwarded. */
 const action = ({ verdict, event }: Summary): string =>

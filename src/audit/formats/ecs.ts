@@ -1,4 +1,4 @@
-import { number, text, type Summary } from './summary.js';
+import { address, number, text, type Summary } from './summary.js';
 
 /** Elastic Common Schema 8.17: one document for each record; what ECS has no field for stands below `breakwater`. */
 const VERSION = '8.17.0';
@@ -20,13 +20,15 @@ export function toEcs(summary: Summary, version: string): object {
     '@timestamp': new Date(summary.time).toISOString(),
     ecs: { version: VERSION },
     message: summary.message,
-    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))],
+    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))].filter(
+      (kind) => kind !== '',
+    ),
     event: {
       id: summary.id,
-      sequence: summary.seq,
+      sequence: summary.seq || undefined,
       kind: kind === 'alert' || indicators.length > 0 ? 'alert' : 'event',
       category: CATEGORIES[kind],
-      type: [typeOf(summary, denied)],
+      type: typesOf(summary, denied),
       outcome: failed ? 'failure' : 'success',
       action: summary.operation || text(event['event']),
       code: summary.code,
@@ -35,6 +37,8 @@ export function toEcs(summary: Summary, version: string): object {
       dataset: 'breakwater.audit',
       module: 'breakwater',
       ...(kind === 'outcome' ? { duration: Math.round(number(event['duration']) * 1e6) } : {}),
+      start: date(event['first']),
+      end: date(event['last']),
     },
     observer: { vendor: 'Breakwater', product: 'Breakwater', type: 'proxy', version },
     rule: { id: summary.rule, ruleset: text(event['policy']) },
@@ -49,11 +53,11 @@ export function toEcs(summary: Summary, version: string): object {
       port: destination.port,
       ...(kind === 'outcome' ? { bytes: number(event['bytesOut']) } : {}),
     },
-    network: { transport: destination.protocol },
+    network: { transport: destination.protocol.toLowerCase() },
     user: { name: summary.user, roles: summary.sources },
     http: {
       request: { id: summary.call, method: summary.method },
-      ...(kind === 'outcome' ? { response: { status_code: status } } : {}),
+      ...(kind === 'outcome' && status > 0 ? { response: { status_code: status } } : {}),
     },
     container: { id: container.id, name: container.name, image: { name: container.image || summary.image } },
     threat: {
@@ -66,8 +70,10 @@ export function toEcs(summary: Summary, version: string): object {
         ? {}
         : {
             indicator: {
-              type: INDICATOR_TYPES[indicators[0].type] ?? 'unknown',
+              type: INDICATOR_TYPES[indicators[0].type] ?? '',
               name: indicators[0].indicator,
+              // A listed prefix is no address.
+              ip: address(indicators[0].indicator),
               provider: indicators[0].feed,
               confidence: level(indicators[0].confidence),
               description: indicators[0].threat,
@@ -83,11 +89,18 @@ const named = (techniques: Summary['techniques']): object => ({
   name: techniques.map(({ name }) => name),
 });
 
-function typeOf({ kind, event, verdict }: Summary, denied: boolean): string {
-  if (denied) return 'denied';
-  if (kind === 'decision') return verdict === 'deny' ? 'info' : 'allowed';
-  if (kind === 'egress') return event['kind'] === 'attempt' ? 'connection' : 'info';
-  return kind === 'outcome' ? 'end' : 'info';
+/** One of the types that ECS expects for each of the record's categories. */
+function typesOf({ kind, event, verdict }: Summary, denied: boolean): string[] {
+  if (kind === 'egress' && event['kind'] === 'attempt') return ['connection', denied ? 'denied' : 'allowed'];
+  if (denied) return ['denied'];
+  if (kind === 'decision') return [verdict === 'deny' ? 'info' : 'allowed'];
+  return [kind === 'outcome' ? 'end' : 'info'];
+}
+
+/** When it was first or last seen; empty for what is no time. */
+function date(value: unknown): string {
+  const ms = Date.parse(text(value));
+  return Number.isNaN(ms) ? '' : new Date(ms).toISOString();
 }
 
 /** Names of STIX cyber observables, as ECS has them. */

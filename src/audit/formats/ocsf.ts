@@ -62,7 +62,7 @@ function base(
     metadata: {
       version: VERSION,
       uid,
-      sequence: summary.seq,
+      sequence: summary.seq || undefined,
       correlation_uid: summary.call,
       event_code: text(summary.event['event']),
       product: { name: 'Breakwater', vendor_name: 'Breakwater', version },
@@ -95,7 +95,9 @@ function apiActivity(summary: Summary, version: string): object {
       : {
           action_id: denied ? 2 : summary.verdict === 'deny' ? 3 : 1,
           disposition_id: denied ? 2 : summary.verdict === 'deny' ? 17 : 1,
-          firewall_rule: { uid: summary.rule, version: text(summary.event['policy']) },
+          // A rule has to have a name: a denial for want of one has no rule.
+          firewall_rule:
+            summary.rule === '' ? {} : { uid: summary.rule, version: text(summary.event['policy']) },
         }),
     actor: {
       user: {
@@ -146,7 +148,11 @@ function networkActivity(summary: Summary, version: string): object {
       name: container.name || 'host',
       container: containerOf(summary),
     },
-    dst_endpoint: { ip: destination.address, hostname: destination.name, port: destination.port },
+    // A port alone is no endpoint.
+    dst_endpoint:
+      destination.address + destination.name === ''
+        ? {}
+        : { ip: destination.address, hostname: destination.name, port: destination.port },
     connection_info: { protocol_name: destination.protocol, direction_id: 2 },
     osint: summary.indicators.map(osint),
     attacks: attacks(summary),

@@ -77,7 +77,7 @@ export function summarize(event: TrailEvent): Summary {
   const base: Omit<Summary, 'name' | 'message' | 'severity' | 'techniques'> = {
     event,
     id: text(event['id']),
-    seq: number(event['seq']),
+    seq: whole(event['seq'], Number.MAX_SAFE_INTEGER),
     time: time(event['time']),
     kind: KNOWN.find((kind) => kind === event['event']) ?? 'other',
     verdict: event['verdict'] === 'allow' || event['verdict'] === 'deny' ? event['verdict'] : '',
@@ -86,7 +86,7 @@ export function summarize(event: TrailEvent): Summary {
     method: text(event['method']),
     sources: texts(event['sources']),
     address: address(client['address']) || address(event['address']) || address(event['client']),
-    port: number(client['port']),
+    port: port(client['port']),
     listener: text(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
     hazards,
@@ -99,12 +99,13 @@ export function summarize(event: TrailEvent): Summary {
     destination: {
       address: address(event['destination']),
       name: text(event['name']) || (address(event['destination']) === '' ? text(event['destination']) : ''),
-      port: number(event['port']),
-      protocol: text(event['protocol']),
+      port: port(event['port']),
+      protocol: /^[A-Za-z0-9-]{1,31}$/.test(text(event['protocol'])) ? text(event['protocol']) : '',
     },
-    count: Math.max(1, number(event['count'])),
+    count: whole(event['count'], 2 ** 31 - 1) || 1,
   };
-  return { ...base, ...WORDS[base.kind](base), techniques: techniquesOf(base) };
+  const words = WORDS[base.kind](base);
+  return { ...base, ...words, message: words.message || words.name, techniques: techniquesOf(base) };
 }
 
 const KNOWN = ['decision', 'outcome', 'egress', 'alert'] as const;
@@ -159,9 +160,36 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   },
   alert: (base) => ({ name: 'Alert', message: text(base.event['message']), severity: 7 }),
   other(base) {
-    const name = `Audit ${text(base.event['event']) || 'record'}`;
+    const event = text(base.event['event']) || 'record';
+    const name = `Audit ${event}`;
+    if (event !== 'journal') return { name, message: name, severity: 0 };
     const kind = text(base.event['kind']);
-    return { name, message: kind === '' ? name : `${name}: ${kind}`, severity: kind === '' ? 0 : 5 };
+    const { says, severity } = JOURNAL[kind]?.(base.event) ?? { says: '', severity: 5 };
+    return { name, message: [name, kind, says].filter((part) => part !== '').join(': '), severity };
+  },
+};
+
+/**
+ * What the journal tells of itself, by `kind`. Old records that go are the order of things; records that are gone undelivered,
+ * or a file that is not as it was written, are what somebody does who hides his traces.
+ */
+const JOURNAL: Readonly<
+  Record<string, (event: TrailEvent) => { readonly says: string; readonly severity: number }>
+> = {
+  repaired(event) {
+    const damage = text(event['damage']);
+    const says = `${number(event['torn'])} bytes of a torn record were cut off`;
+    return damage === '' ? { says, severity: 5 } : { says: `${says}; ${damage}`, severity: 9 };
+  },
+  recovered(event) {
+    const lost = number(event['lost']);
+    const says = `${number(event['late'])} records were written late, ${lost} are lost`;
+    return { says, severity: lost > 0 ? 8 : 5 };
+  },
+  removed(event) {
+    const undelivered = number(event['undelivered']);
+    const says = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
+    return { says, severity: undelivered > 0 ? 8 : 2 };
   },
 };
 
@@ -177,27 +205,34 @@ function techniquesOf({ hazards, indicators, kind }: Base): Technique[] {
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
   const list = Array.isArray(event['indicators']) ? (event['indicators'] as unknown[]).map(object) : [];
-  const own = text(event['indicator']) === '' ? [] : [event];
-  return [...list, ...own].map((one) => ({
-    indicator: text(one['indicator']),
-    type: text(one['type']),
-    feed: text(one['feed']),
-    confidence: number(one['confidence']),
-    threat: text(one['threat']),
-    where: text(one['where']),
-    value: text(one['value']),
-  }));
+  return [...list, event]
+    .filter((one) => text(one['indicator']) !== '')
+    .map((one) => ({
+      indicator: text(one['indicator']),
+      type: text(one['type']),
+      feed: text(one['feed']),
+      confidence: number(one['confidence']),
+      threat: text(one['threat']),
+      where: text(one['where']),
+      value: text(one['value']),
+    }));
 }
 
 const object = (value: unknown): TrailEvent =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as TrailEvent) : {};
 export const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const texts = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string' && one !== '') : [];
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
 
-function address(value: unknown): string {
+/** A whole number from 0 to `most`; 0 for anything else: receivers refuse a message for a number that a field cannot hold. */
+const whole = (value: unknown, most: number): number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most ? (value as number) : 0;
+const port = (value: unknown): number => whole(value, 65_535);
+
+/** An address without its zone; empty for anything else. */
+export function address(value: unknown): string {
   const bare = text(value).split('%', 1)[0]!;
   return isIP(bare) === 0 ? '' : bare;
 }
