@@ -46,6 +46,12 @@ const LINES: Readonly<Record<string, Line>> = {
     if (event['kind'] === 'notice') return `${paint('alert', 'egress')}${message}`;
     return `${paint('alert', what)} ${from}${made} to ${to}${feed}, ${show(event['count'])} times${message}`;
   },
+  alert(event, paint) {
+    const many = `${show(event['count'])} times`;
+    const hazards = list(event['hazards']);
+    const found = hazards === '' ? '' : ` [${hazards}]`;
+    return `${paint('alert', `ALERT ${show(event['kind'])}`)}${found} ${many}: ${show(event['message'])}`;
+  },
   checkpoint: (event, paint) => paint('quiet', `checkpoint up to record ${show(event['upTo'])}`),
   segment: (event, paint) => paint('quiet', `journal ${show(event['journal'])} goes on in a new file`),
   journal: (event, paint) => paint('alert', `journal ${show(event['kind'])} ${JSON.stringify(event)}`),
