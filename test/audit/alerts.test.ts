@@ -11,7 +11,12 @@ import { until } from '../support/command.js';
 function recorder(
   t: Test,
   options: Partial<AlertOptions> = {},
-): { audit: AuditWriter; alerts: AlertEvent[]; fail(): void; others(): number } {
+): {
+  readonly audit: AuditWriter;
+  readonly alerts: AlertEvent[];
+  readonly fail: () => void;
+  readonly others: () => number;
+} {
   const alerts: AlertEvent[] = [];
   const stats = { lines: 0, failures: 0, healthy: true };
   let others = 0;
