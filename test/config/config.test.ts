@@ -252,6 +252,10 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
     [{ audit: { journal: '/x', file: '-' } }, /^\/audit\/file: stands beside "journal"/],
     [{ audit: { journal: '/x', keep: { size: '64MiB' } } }, /^\/audit\/keep\/size: .*two segments/],
     [{ audit: { sinks: [{ name: 'a', type: 'stdout' }] } }, /^\/audit\/sinks: needs "journal"/],
+    [
+      { audit: { journal: 'j', sinks: [{ name: 'a', type: 'stdout', events: ['alerts'] }] } },
+      /^\/audit\/sinks\/0\/events\/0: .*Did you mean "alert"/,
+    ],
     [{ audit: { alerts: { threshold: 0 } } }, /^\/audit\/alerts/],
     [{ audit: { alerts: { window: 'soon' } } }, /^\/audit\/alerts/],
     [{ audit: { alerts: true } }, /^\/audit\/alerts/],
