@@ -6,6 +6,7 @@ import { measureBulk } from './bulk.js';
 import { measureContext } from './context.js';
 import { ownGuard, startEngine, startGuard, startProxy, type GuardBuild, type Places } from './field.js';
 import { measureIntel } from './intel.js';
+import { measureJournal } from './journal.js';
 import { interleave, measure, type Sample, type Target } from './load.js';
 import {
   chooseCores,
@@ -22,7 +23,7 @@ import { profile } from './profile.js';
 import { report, type Results } from './report.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'bulk', 'context', 'intel'] as const;
+const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'intel'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -154,6 +155,9 @@ async function measureParts(
         create: await rate('create', [proxy, guard], 'create', 16),
       };
     }
+  }
+  if (has('journal')) {
+    results.journal = await measureJournal(places, cores, options.build, { seconds, rounds, progress });
   }
   if (has('bulk')) {
     progress('bulk');

@@ -29,7 +29,7 @@ type Values = Readonly<Partial<Record<keyof typeof FILTER_OPTIONS, string>>>;
 export interface Filter {
   /** Milliseconds since 1970; what is older is not wanted. */
   readonly since: number | undefined;
-  wants(event: TrailEvent): boolean;
+  readonly wants: (event: TrailEvent) => boolean;
 }
 
 const EVENTS = ['decision', 'outcome', 'egress', 'alert', 'checkpoint', 'segment', 'journal'];
