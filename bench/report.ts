@@ -210,7 +210,7 @@ function journalRows({ loads, sync }: JournalFigures): Row[] {
     rows.push(
       of(`${title}, no audit trail, requests/s`, rate(none)),
       of(`${title}, journal, requests/s`, rate(journal)),
-      of('  ratio', rate(journal) / rate(none), {
+      of(`  ratio, ${title}`, rate(journal) / rate(none), {
         digits: 2,
         ...(load === 'mix' && { goal: guardAtLeast(0.8) }),
       }),
