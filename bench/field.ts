@@ -20,6 +20,8 @@ export interface GuardBuild {
   readonly nodeFlags?: readonly string[];
   /** A list of indicators that the guard looks for in every call. */
   readonly feed?: string;
+  /** Where its audit trail goes; default: a file. */
+  readonly trail?: 'file' | 'journal' | 'none';
 }
 
 /** The guard of this build. */
@@ -70,7 +72,13 @@ export async function startGuard(
 ): Promise<{ target: Target; process: Started }> {
   const port = await freePort();
   const files = join(places.short, `guard-${port}`);
-  const audit = join(places.disk, `audit-${port}.jsonl`);
+  const file = join(places.disk, `audit-${port}.jsonl`);
+  const { trail = 'file' } = build;
+  const audit = {
+    file: { file },
+    none: { file: '/dev/null' },
+    journal: { journal: join(places.disk, `journal-${port}`), keep: { size: '512MiB' } },
+  }[trail];
   writeFileSync(`${files}-policy.json`, JSON.stringify(policy));
   writeFileSync(
     `${files}.json`,
@@ -79,7 +87,7 @@ export async function startGuard(
       upstream: { url: `unix://${engine}` },
       policy: [`${files}-policy.json`],
       admin: null,
-      audit: { file: audit },
+      audit,
       ...(build.feed !== undefined && {
         feeds: {
           state: `${files}-feeds`,
@@ -93,6 +101,12 @@ export async function startGuard(
   const started = start(process.execPath, args, { core: cores.tested });
   await listening(port, started, 'the guard', build.feed === undefined ? undefined : 120_000);
   const socket = `${files}.sock`;
-  const target: Target = { name: 'guard', port, socket, pid: started.pid, after: () => truncateSync(audit) };
+  const target: Target = {
+    name: 'guard',
+    port,
+    socket,
+    pid: started.pid,
+    ...(trail === 'file' && { after: () => truncateSync(file) }),
+  };
   return { target, process: started };
 }

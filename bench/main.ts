@@ -6,6 +6,7 @@ import { measureBulk } from './bulk.js';
 import { measureContext } from './context.js';
 import { ownGuard, startEngine, startGuard, startProxy, type GuardBuild, type Places } from './field.js';
 import { measureIntel } from './intel.js';
+import { measureJournal } from './journal.js';
 import { interleave, measure, type Sample, type Target } from './load.js';
 import {
   chooseCores,
@@ -22,7 +23,7 @@ import { profile } from './profile.js';
 import { report, type Results } from './report.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'bulk', 'context', 'intel'] as const;
+const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'intel'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -34,7 +35,8 @@ const HELP = `npm run bench -- [options]: the guard against HAProxy and against 
   --feed F       a list of indicators that the guard looks for in every call, to see what that costs
   --node-flag F  a flag for the guard's node, such as --max-semi-space-size=4; may be given several times
   --check        exit 1 when a target is missed (else only when something does not work)
-  --profile      instead: the guard under V8's profiler, and where its time goes; --load mix|ping|create
+  --profile      instead: the guard under V8's profiler, and where its time goes; --load mix|ping|create,
+                 --only journal: with the audit journal
   --help
 
 Needs Linux, wrk, haproxy and taskset: on Debian, apt-get install wrk haproxy util-linux.
@@ -82,7 +84,9 @@ async function main(): Promise<number> {
     ...(values.feed !== undefined && { feed: resolve(values.feed) }),
   };
   if (values.profile) {
-    console.log(await profile(places, cores, { build, load, seconds: Math.max(seconds, 5) }));
+    const trail = values.only?.includes('journal') === true ? 'journal' : 'file';
+    const profiled = { build: { ...build, trail } as const, load, seconds: Math.max(seconds, 5) };
+    console.log(await profile(places, cores, profiled));
     return 0;
   }
   const results = await measureParts(parts, places, cores, { build, seconds, rounds });
@@ -154,6 +158,9 @@ async function measureParts(
         create: await rate('create', [proxy, guard], 'create', 16),
       };
     }
+  }
+  if (has('journal')) {
+    results.journal = await measureJournal(places, cores, options.build, { seconds, rounds, progress });
   }
   if (has('bulk')) {
     progress('bulk');

@@ -27,7 +27,7 @@ export async function profile(
   const engine = await startEngine(places, cores.rest);
   const spawned = Date.now();
   const guard = await startGuard(places, cores, engine.socket, {
-    main: options.build.main,
+    ...options.build,
     nodeFlags: [
       ...(options.build.nodeFlags ?? []),
       '--cpu-prof',

@@ -1,6 +1,7 @@
 import type { BulkResult } from './bulk.js';
 import { CONTEXTS, ENGINES, type ContextResult } from './context.js';
 import type { IntelFigures } from './intel.js';
+import type { JournalFigures } from './journal.js';
 import { median, type Sample, type Target } from './load.js';
 
 type Name = Target['name'];
@@ -14,6 +15,7 @@ export interface Results {
   bulk?: BulkResult;
   context?: ContextResult;
   intel?: IntelFigures;
+  journal?: JournalFigures;
   /** MB: the highest seen while measuring, and the highest of the process's whole life. */
   memory?: ReadonlyMap<Name, { load: number; life: number }>;
   /** MB: the guard's highest in each part of the run. */
@@ -54,6 +56,7 @@ const shareAtLeast = (least: number): Goal => ({
   met: (guard, _, direct) => guard / direct >= least,
 });
 const guardAtMost = (most: number): Goal => ({ text: `≤ ${most}`, met: (guard) => guard <= most });
+const guardAtLeast = (least: number): Goal => ({ text: `≥ ${least}`, met: (guard) => guard >= least });
 const guardBelow = (most: number): Goal => ({ text: `< ${most}`, met: (guard) => guard < most });
 
 /** More of the tested core than this going to other programs makes the measured rates a matter of luck. */
@@ -87,11 +90,12 @@ function disturbed(requests: Samples | undefined): boolean {
   );
 }
 
-function notesOn({ requests, guardMemory, left = [] }: Results): string[] {
+function notesOn({ requests, journal, guardMemory, left = [] }: Results): string[] {
   const notes = [...left];
-  if (disturbed(requests)) {
+  const withJournal = [...(journal?.loads.values() ?? [])].flatMap((of) => [...of.journal, ...of.none]);
+  if (disturbed(requests) || median(withJournal.map((sample) => sample.others)) > DISTURBED) {
     notes.push(
-      'Other programs ran on the tested core: go by the rate that the CPU time allows, not by the measured one.',
+      'Other programs ran on the tested core: go by what the CPU time allows, not by the measured rates.',
     );
   }
   if (guardMemory !== undefined && guardMemory.size > 0) {
@@ -103,7 +107,8 @@ function notesOn({ requests, guardMemory, left = [] }: Results): string[] {
   return notes;
 }
 
-function rowsOf({ requests, latency, create, bulk, context, intel, memory }: Results): Row[] {
+function rowsOf(results: Results): Row[] {
+  const { requests, latency, create, journal, bulk, context, intel, memory } = results;
   const rows: Row[] = [];
   if (requests !== undefined) {
     rows.push(
@@ -176,6 +181,7 @@ function rowsOf({ requests, latency, create, bulk, context, intel, memory }: Res
       }
     }
   }
+  if (journal !== undefined) rows.push(...journalRows(journal));
   if (intel !== undefined) rows.push(...intelRows(intel));
   if (memory !== undefined && memory.size > 0) {
     const pick = (what: 'load' | 'life'): Row['values'] =>
@@ -183,6 +189,41 @@ function rowsOf({ requests, latency, create, bulk, context, intel, memory }: Res
     rows.push({ name: 'resident memory under load, MB', values: pick('load'), goal: guardBelow(130) });
     rows.push({ name: '  highest ever (VmHWM), MB', values: pick('life') });
   }
+  return rows;
+}
+
+/** Both guards stand in the same column, and the ratio of the two below them. */
+function journalRows({ loads, sync }: JournalFigures): Row[] {
+  const of = (name: string, guard: number, more: Partial<Row> = {}): Row => ({
+    name,
+    values: { guard },
+    ratio: false,
+    ...more,
+  });
+  const rows: Row[] = [];
+  for (const [load, title] of [
+    ['mix', 'reads'],
+    ['create', 'creations'],
+  ] as const) {
+    const { journal = [], none = [] } = loads.get(load) ?? {};
+    const rate = (samples: readonly Sample[]): number => median(samples.map((sample) => sample.rate));
+    const cpu = (samples: readonly Sample[]): number => median(samples.map((sample) => sample.cpu));
+    // Where other programs took a part of the core, which of the two they took it from is a matter of luck.
+    const isDisturbed = median([...journal, ...none].map((sample) => sample.others)) > DISTURBED;
+    const goal = load === 'mix' ? { goal: guardAtLeast(0.8) } : {};
+    rows.push(
+      of(`${title}, no audit trail, requests/s`, rate(none)),
+      of(`${title}, journal, requests/s`, rate(journal)),
+      of(`  ratio, ${title}`, rate(journal) / rate(none), { digits: 2, ...(isDisturbed ? {} : goal) }),
+      of(`  ratio of what the CPU time allows, ${title}`, cpu(none) / cpu(journal), { digits: 2, ...goal }),
+      of('  busy with the journal, % of its core', median(journal.map((sample) => sample.busy)) * 100),
+      of('  other programs, % of its core', median(journal.map((sample) => sample.others)) * 100),
+    );
+  }
+  rows.push(
+    of('fdatasync of this disk, p50, ms', sync.p50, { digits: 2 }),
+    of('  p99, ms', sync.p99, { digits: 2 }),
+  );
   return rows;
 }
 

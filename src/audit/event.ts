@@ -1,8 +1,10 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue } from '../hazards/inspection.js';
 import type { Sighting } from '../intel/indicator.js';
+import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
 import { list, record, text } from './json-text.js';
+import { indicators } from './sightings.js';
 
 /** What was decided about one call, and on what grounds. Written before the decision takes effect. */
 export interface DecisionEvent {
@@ -52,7 +54,7 @@ export interface OutcomeEvent {
   readonly bytesOut: number;
 }
 
-export type AuditEvent = DecisionEvent | OutcomeEvent | EgressEvent;
+export type AuditEvent = DecisionEvent | OutcomeEvent | EgressEvent | AlertEvent;
 
 /**
  * One JSON line, newline included. `time` is RFC 3339 with milliseconds. Long texts and lists are cut (and say so),
@@ -61,6 +63,7 @@ export type AuditEvent = DecisionEvent | OutcomeEvent | EgressEvent;
  */
 export function formatEvent(event: AuditEvent, time: string): string {
   if (event.event === 'egress') return formatEgress(event, time);
+  if (event.event === 'alert') return formatAlert(event, time);
   if (event.event === 'outcome') {
     return (
       `{"v":1,"event":"outcome","time":"${time}","id":"${event.call}.o","call":"${event.call}",` +
@@ -79,21 +82,6 @@ export function formatEvent(event: AuditEvent, time: string): string {
     `"enforced":${event.enforced},"rule":${text(event.rule)},"code":"${event.code}","reason":${text(event.reason)},` +
     `"rewrites":${list(event.rewrites)},"policy":"${event.policy}"}\n`
   );
-}
-
-const MOST_INDICATORS = 50;
-
-/** Of more than are listed, `indicatorCount` says how many there were. */
-function indicators(sightings: readonly Sighting[]): string {
-  const shown = sightings.slice(0, MOST_INDICATORS).map(({ hit, value, where }) => {
-    const { indicator, type, feed, confidence, threat, action } = hit;
-    return (
-      `{"indicator":${text(indicator)},"type":"${type}","feed":${text(feed)},"confidence":${confidence},` +
-      `"threat":${text(threat)},"action":"${action}","where":${text(where)},"value":${text(value)}}`
-    );
-  });
-  const count = sightings.length > MOST_INDICATORS ? `"indicatorCount":${sightings.length},` : '';
-  return `"indicators":[${shown.join(',')}],${count}`;
 }
 
 /** A client says the same in every line of its connection. */

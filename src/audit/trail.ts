@@ -1,26 +1,49 @@
-import { open, stat } from 'node:fs/promises';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readRecord } from './chain.js';
 import { listSegments } from './journal-files.js';
 
-/** One line of an audit trail, decoded. */
+/** One event of an audit trail, decoded. */
 export type TrailEvent = Readonly<Record<string, unknown>>;
+
+/** One line of an audit trail. */
+export interface TrailLine {
+  /** As it stands, without its end. */
+  readonly bytes: Buffer;
+  /** Undefined: it is no event, or no record of the journal. */
+  readonly event: TrailEvent | undefined;
+}
+
+export interface TrailOptions {
+  /** Goes on with what is written from now on, until this is aborted. */
+  readonly follow?: AbortSignal;
+  /** Segments of a journal that hold nothing from then on (milliseconds since 1970) may be left out. */
+  readonly since?: number;
+}
 
 /** Between two looks at a file that may have grown (milliseconds). */
 const POLL = 250;
 const PIECE = 256 * 1024;
 const LONGEST_LINE = 4 * 2 ** 20;
+/** So far a clock may have been set back, and a segment still be told by the time of the next one's beginning (ms). */
+const CLOCK_SET_BACK = 600_000;
 
 /**
- * The events of an audit trail, oldest first: of a journal (a directory), or of a file with one event a line. What is no
- * event comes as undefined.
+ * The lines of an audit trail, oldest first, several at a time: of a journal (a directory), or of a file with one event a
+ * line. In constant memory.
  *
- * @param follow goes on with what is written from then on; ends with the signal.
  * @throws Error when it cannot be read.
  */
-export async function* readTrail(path: string, follow?: AbortSignal): AsyncGenerator<TrailEvent | undefined> {
-  const isJournal = (await stat(path)).isDirectory();
+export async function* readTrail(
+  path: string,
+  { follow, since }: TrailOptions = {},
+): AsyncGenerator<readonly TrailLine[]> {
+  const isJournal = statSync(path).isDirectory();
+  const parse = isJournal ? parseRecord : parseEvent;
   const files = (): string[] => (isJournal ? listSegments(path).map((segment) => segment.path) : [path]);
-  let current = files()[0];
+  const all = files();
+  let current = isJournal && since !== undefined ? all[firstNeeded(all, since)] : all[0];
   if (current === undefined && follow === undefined) {
     throw new Error(`${path}: there is no journal in this directory`);
   }
@@ -28,7 +51,7 @@ export async function* readTrail(path: string, follow?: AbortSignal): AsyncGener
     if (current !== undefined) {
       const file: string = current;
       const next = (): string | undefined => files().find((one) => one > file);
-      yield* readFile(file, () => (isJournal && next() !== undefined ? 'done' : follow));
+      yield* readFile(file, parse, () => (isJournal && next() !== undefined ? 'done' : follow));
       current = isJournal ? next() : undefined;
       if (current === undefined) return;
     } else {
@@ -38,11 +61,36 @@ export async function* readTrail(path: string, follow?: AbortSignal): AsyncGener
   }
 }
 
+/** Every record of a segment is older than the first one of the next, but for a clock that was set. */
+function firstNeeded(files: readonly string[], since: number): number {
+  for (let at = files.length - 1; at > 0; at--) {
+    const began = beginning(files[at]!);
+    if (began !== undefined && began <= since - CLOCK_SET_BACK) return at;
+  }
+  return 0;
+}
+
+/** Time of the first record of a segment. */
+function beginning(path: string): number | undefined {
+  const buffer = Buffer.alloc(4096);
+  const fd = openSync(path, 'r');
+  try {
+    const text = buffer.toString('utf8', 0, readSync(fd, buffer, 0, buffer.length, 0));
+    const ms = Date.parse(String(parseRecord(text.split('\n', 1)[0]!)?.['time']));
+    return Number.isNaN(ms) ? undefined : ms;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+type Parse = (line: string) => TrailEvent | undefined;
+
 /** Reads to the end, and on for as long as `more` gives a signal that is not aborted. */
 async function* readFile(
   path: string,
+  parse: Parse,
   more: () => AbortSignal | 'done' | undefined,
-): AsyncGenerator<TrailEvent | undefined> {
+): AsyncGenerator<readonly TrailLine[]> {
   const file = await open(path);
   const buffer = Buffer.alloc(PIECE);
   let rest: Buffer = Buffer.alloc(0);
@@ -62,21 +110,28 @@ async function* readFile(
         continue;
       }
       const bytes: Buffer = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+      const lines: TrailLine[] = [];
       let at = 0;
       for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, at)) {
-        yield parse(bytes.toString('utf8', at, end));
+        lines.push({ bytes: bytes.subarray(at, end), event: parse(bytes.toString('utf8', at, end)) });
         at = end + 1;
       }
       rest = bytes.subarray(at);
       if (rest.length > LONGEST_LINE)
         throw new Error(`${path} has a line of more than ${LONGEST_LINE} bytes`);
+      if (lines.length > 0) yield lines;
     }
+    // A file that was edited or cut out may end without a line end; a torn record of a journal was never on record.
+    const event = parse === parseEvent ? parse(rest.toString('utf8')) : undefined;
+    if (event !== undefined) yield [{ bytes: rest, event }];
   } finally {
     await file.close();
   }
 }
 
-function parse(line: string): TrailEvent | undefined {
+const parseRecord: Parse = (line) => (readRecord(line) === undefined ? undefined : parseEvent(line));
+
+const parseEvent: Parse = (line) => {
   try {
     const value: unknown = JSON.parse(line);
     return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -85,7 +140,7 @@ function parse(line: string): TrailEvent | undefined {
   } catch {
     return undefined;
   }
-}
+};
 
 const pause = (signal: AbortSignal | undefined): Promise<void> =>
   sleep(POLL, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);

@@ -13,12 +13,12 @@ export function painter(colours: boolean): Paint {
 /** One event as a line to read. Nothing in it can move the cursor or colour the terminal. */
 export function readableLine(event: TrailEvent, paint: Paint): string {
   const time = paint('quiet', show(event['time']).replace('T', ' ').replace('Z', ''));
-  return `${time} ${(LINES[show(event['event'])] ?? other)(event, paint)}`;
+  return `${time} ${(LINES.get(show(event['event'])) ?? other)(event, paint)}`;
 }
 
 type Line = (event: TrailEvent, paint: Paint) => string;
 
-const LINES: Readonly<Record<string, Line>> = {
+const WORDS: Readonly<Record<string, Line>> = {
   decision(event, paint) {
     const allowed = event['verdict'] === 'allow';
     const verdict = paint(allowed ? 'allow' : 'deny', allowed ? 'allow' : 'deny ');
@@ -35,10 +35,11 @@ const LINES: Readonly<Record<string, Line>> = {
     return `${paint('quiet', 'end  ')} ${show(event['operation'])}: ${status}, ${took} ${id(event, paint)}`;
   },
   egress(event, paint) {
-    const container = event['container'] as TrailEvent | undefined;
-    const from = container === undefined ? show(event['address']) : `container ${show(container['name'])}`;
-    const maker = event['createdBy'] as TrailEvent | undefined;
-    const made = maker === undefined ? '' : `, made by ${list(maker['sources']) || 'nobody known'}`;
+    const container = members(event['container']);
+    const name = show(container['name']) || show(container['id']);
+    const from = name === '' ? show(event['address']) || 'the host' : `container ${name}`;
+    const maker = event['createdBy'];
+    const made = maker === undefined ? '' : `, made by ${list(members(maker)['sources']) || 'nobody known'}`;
     const to = `${show(event['name']) || show(event['destination'])} port ${show(event['port'])}`;
     const feed = show(event['feed']) === '' ? '' : ` (${show(event['indicator'])} of ${show(event['feed'])})`;
     const message = show(event['message']) === '' ? '' : `: ${show(event['message'])}`;
@@ -46,28 +47,46 @@ const LINES: Readonly<Record<string, Line>> = {
     if (event['kind'] === 'notice') return `${paint('alert', 'egress')}${message}`;
     return `${paint('alert', what)} ${from}${made} to ${to}${feed}, ${show(event['count'])} times${message}`;
   },
+  alert(event, paint) {
+    const many = `${show(event['count'])} times`;
+    const hazards = list(event['hazards']);
+    const found = hazards === '' ? '' : ` [${hazards}]`;
+    return `${paint('alert', `ALERT ${show(event['kind'])}`)}${found} ${many}: ${show(event['message'])}`;
+  },
   checkpoint: (event, paint) => paint('quiet', `checkpoint up to record ${show(event['upTo'])}`),
   segment: (event, paint) => paint('quiet', `journal ${show(event['journal'])} goes on in a new file`),
-  journal: (event, paint) => paint('alert', `journal ${show(event['kind'])} ${JSON.stringify(event)}`),
+  journal(event, paint) {
+    const { kind, ...rest } = event;
+    const said = Object.entries(rest).filter(([key]) => !COMMON.has(key));
+    const details = said.map(([key, value]) => `${show(key)} ${show(value)}`).join(', ');
+    return paint('alert', `journal ${show(kind)}: ${details}`);
+  },
 };
+const LINES: ReadonlyMap<string, Line> = new Map(Object.entries(WORDS));
+
+/** Members that every record has. */
+const COMMON = new Set(['seq', 'hash', 'v', 'event', 'time', 'id']);
 
 const other: Line = (event) => show(JSON.stringify(event));
 
 const id: Line = (event, paint) => paint('quiet', show(event['call']));
 
 function who(event: TrailEvent): string {
-  const client = event['client'] as TrailEvent | undefined;
+  const client = members(event['client']);
   const sources = list(event['sources']);
-  const address = show(client?.['address']) || show(client?.['listener']);
+  const address = show(client['address']) || show(client['listener']);
   return sources === '' ? address : `${sources} (${address})`;
 }
 
 function named(event: TrailEvent): string {
-  const params = event['params'] as TrailEvent | undefined;
-  const facts = event['facts'] as TrailEvent | undefined;
-  const name = show(params?.['id'] ?? params?.['name'] ?? facts?.['image'] ?? '');
+  const params = members(event['params']);
+  const name = show(params['id'] ?? params['name'] ?? members(event['facts'])['image'] ?? '');
   return name === '' ? '' : ` ${name}`;
 }
+
+/** Of a value that may be anything: the trail may be a file that somebody else has written. */
+const members = (value: unknown): TrailEvent =>
+  typeof value === 'object' && value !== null ? (value as TrailEvent) : {};
 
 const list = (value: unknown): string => (Array.isArray(value) ? value.map(show).join(' ') : '');
 

@@ -1,9 +1,12 @@
 import { parseArgs } from 'node:util';
-import { followTrail, verifyTrail, type TrailEvent } from '../guard/audit-trail.js';
+import { FORMATS, jsonLine, readTrail, verifyTrail } from '../guard/audit-trail.js';
+import { exportTrail } from './audit-export.js';
+import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
 import { painter, readableLine } from './audit-line.js';
+import { toStream } from './audit-output.js';
 import type { Io } from './io.js';
 
-const HELP = `breakwater audit verify|tail PATH: look at an audit trail
+const HELP = `breakwater audit verify|tail|export PATH: look at an audit trail
 
   verify DIR      check a journal: every record against the one before it, every checkpoint
     --key F         public key that signed the checkpoints (key.pem.pub); without it signatures are not checked
@@ -12,15 +15,15 @@ const HELP = `breakwater audit verify|tail PATH: look at an audit trail
     --json          the result as JSON
   tail PATH       show a journal (a directory) or a file of JSON lines in words
     -f, --follow    go on with what is written from now on
-    --verdict V     only decisions that are "allow" or "deny"
-    --source S      only calls of this source
-    --operation O   only this operation
-    --call ID       only this call
-    --hazard K      only decisions with this hazard: a kind, or kind:argument
-    --event E       only decision, outcome, egress, checkpoint, segment or journal
-    --json          the events as they are
-
-Exit codes: 0 fine, 1 the journal is not what it was (the first bad record is named) or cannot be read, 2 wrong usage.
+    --json          the events as JSON
+  export PATH     a part of a journal, or of a file of JSON lines, for a SIEM or for evidence; needs --since
+    --format F      ${FORMATS.join(', ')}; the default, breakwater, is each line as it stands, with which the chain of a
+                    journal can still be checked
+    --out FILE      written whole or not at all, for its owner only; default: stdout
+  tail and export take these, all of which must hold:
+${FILTER_HELP}
+Exit codes: 0 fine, 1 the journal is not what it was (the first bad record is named), has lines that are no records or
+cannot be read, 2 wrong usage.
 `;
 
 type Values = Readonly<Record<string, string | boolean | undefined>>;
@@ -39,12 +42,9 @@ export async function runAudit(args: string[], io: Io): Promise<number> {
       key: { type: 'string' },
       shipped: { type: 'string' },
       follow: { type: 'boolean', short: 'f' },
-      verdict: { type: 'string' },
-      source: { type: 'string' },
-      operation: { type: 'string' },
-      call: { type: 'string' },
-      hazard: { type: 'string' },
-      event: { type: 'string' },
+      format: { type: 'string' },
+      out: { type: 'string' },
+      ...FILTER_OPTIONS,
     },
     allowPositionals: true,
   });
@@ -52,20 +52,31 @@ export async function runAudit(args: string[], io: Io): Promise<number> {
     io.stdout.write(HELP);
     return 0;
   }
-  const [what, path, ...more] = positionals;
-  if (what !== 'verify' && what !== 'tail') return usage('say what to do: verify or tail');
+  const [what = '', path, ...more] = positionals;
+  const allowed = OPTIONS.get(what);
+  if (allowed === undefined) return usage('say what to do: verify, tail or export');
   if (path === undefined || more.length > 0) return usage(`${what} takes one path`);
-  const allowed = what === 'verify' ? VERIFY_OPTIONS : TAIL_OPTIONS;
   const odd = Object.keys(values).find((name) => !allowed.has(name));
   if (odd !== undefined) return usage(`${what} has no option --${odd}`);
-  if (values.verdict !== undefined && !['allow', 'deny'].includes(values.verdict)) {
-    return usage('--verdict is "allow" or "deny"');
+  if (what === 'verify') return verify(path, values, io);
+  const filter = readFilter(values, Date.now());
+  if (typeof filter === 'string') return usage(filter);
+  if (what === 'tail') return tail(path, filter, values, io);
+  if (values.since === undefined) return usage('export needs --since T; --since 1970-01-01 is everything');
+  const { format: name = 'breakwater', out } = values;
+  const format = FORMATS.find((one) => one === name);
+  if (format === undefined) {
+    return usage(`--format ${JSON.stringify(name)} is none; it is one of ${FORMATS.join(', ')}`);
   }
-  return what === 'verify' ? verify(path, values, io) : tail(path, values, io);
+  return exportTrail({ path, format, filter, out }, io);
 }
 
-const VERIFY_OPTIONS = new Set(['json', 'key', 'shipped']);
-const TAIL_OPTIONS = new Set(['json', 'follow', 'verdict', 'source', 'operation', 'call', 'hazard', 'event']);
+const FILTERS = Object.keys(FILTER_OPTIONS);
+const OPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['verify', new Set(['json', 'key', 'shipped'])],
+  ['tail', new Set(['json', 'follow', ...FILTERS])],
+  ['export', new Set(['format', 'out', ...FILTERS])],
+]);
 
 async function verify(path: string, { key, shipped, json }: Values, io: Io): Promise<number> {
   const found = await verifyTrail(path, {
@@ -86,51 +97,32 @@ async function verify(path: string, { key, shipped, json }: Values, io: Io): Pro
   return problem === undefined ? 0 : 1;
 }
 
-async function tail(path: string, values: Values, io: Io): Promise<number> {
+async function tail(path: string, { since, wants }: Filter, values: Values, io: Io): Promise<number> {
   const stopping = new AbortController();
   const stop = (): void => stopping.abort();
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
-  // The reader has seen enough: `breakwater audit tail … | head`.
-  io.stdout.once('error', stop);
+  const output = toStream(io.stdout, stopping.signal, stop);
   const paint = painter(
     (io.stdout as { isTTY?: boolean }).isTTY === true && process.env['NO_COLOR'] === undefined,
   );
   let bad = 0;
-  for await (const event of followTrail(path, values['follow'] === true ? stopping.signal : undefined)) {
-    if (stopping.signal.aborted) break;
-    if (event === undefined) bad += 1;
-    else if (wanted(event, values)) {
-      const line = values['json'] === true ? JSON.stringify(event) : readableLine(event, paint);
-      if (!io.stdout.write(`${line}\n`)) await drained(io.stdout, stopping.signal);
+  const options = {
+    ...(values['follow'] === true ? { follow: stopping.signal } : {}),
+    ...(since === undefined ? {} : { since }),
+  };
+  for await (const lines of readTrail(path, options)) {
+    let text = '';
+    for (const { event } of lines) {
+      if (event === undefined) bad += 1;
+      else if (wants(event))
+        text += `${values['json'] === true ? jsonLine(event) : readableLine(event, paint)}\n`;
     }
+    if (text !== '' && !(await output.write(text))) break;
   }
   process.off('SIGINT', stop);
   process.off('SIGTERM', stop);
+  await output.end(true);
   if (bad > 0) io.stderr.write(`breakwater audit: ${bad} lines of ${path} are no events\n`);
   return bad > 0 ? 1 : 0;
-}
-
-function drained(stream: NodeJS.WritableStream, stopped: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    stream.once('drain', resolve);
-    stopped.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
-function wanted(
-  event: TrailEvent,
-  { verdict, source, operation, call, hazard, event: kind }: Values,
-): boolean {
-  const has = (list: unknown, test: (one: string) => boolean): boolean =>
-    Array.isArray(list) && list.some((one) => typeof one === 'string' && test(one));
-  return (
-    (verdict === undefined || event['verdict'] === verdict) &&
-    (source === undefined || has(event['sources'], (one) => one === source)) &&
-    (operation === undefined || event['operation'] === operation) &&
-    (call === undefined || event['call'] === call) &&
-    (hazard === undefined ||
-      has(event['hazards'], (one) => one === hazard || one.startsWith(`${hazard}:`))) &&
-    (kind === undefined || event['event'] === kind)
-  );
 }

@@ -7,7 +7,7 @@ const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promis
   run: { about: 'guard a Docker engine', load: async () => (await import('./run.js')).run },
   check: { about: 'validate policy files', load: async () => (await import('./check.js')).runCheck },
   audit: {
-    about: 'verify or show an audit trail',
+    about: 'verify, show or export an audit trail',
     load: async () => (await import('./audit.js')).runAudit,
   },
   feeds: {

@@ -8,6 +8,8 @@ export interface AuditConfig {
   /** Path of a JSON-lines file; `-` is stdout. Not used where there is a journal. */
   readonly file: string;
   readonly journal: JournalConfig | null;
+  /** Null: none. `window` in milliseconds. */
+  readonly alerts: { readonly window: number; readonly threshold: number; readonly keys: number } | null;
   /** What becomes of a call whose record cannot be written. */
   readonly onFailure: { readonly write: 'deny' | 'allow'; readonly read: 'deny' | 'allow' };
 }
@@ -28,6 +30,16 @@ export interface JournalConfig {
 }
 
 const onFailure = z.enum(['deny', 'allow']);
+
+const alerts = z.strictObject({
+  window: duration().default(300_000).describe('What happens within this time is summed up.'),
+  threshold: count(1_000_000)
+    .default(10)
+    .describe(
+      'So many denials of one kind from one address are an alert. Of anything worse the first one is.',
+    ),
+  keys: count(1_000_000).default(10_000).describe('Addresses and kinds that are counted at once.'),
+});
 
 /** The section `audit` as it stands in the file. */
 export const auditSchema = z.strictObject({
@@ -61,6 +73,14 @@ export const auditSchema = z.strictObject({
     .max(32)
     .default([])
     .describe('Receivers of the journal: SIEMs, collectors, files.'),
+  alerts: z
+    .union([alerts, z.literal(false), z.null()], {
+      error: 'an object with "window", "threshold" and "keys"; false or null for no alerts',
+    })
+    .prefault({})
+    .describe(
+      'Summaries in the trail, besides the records: many denials from one address, and what is worse.',
+    ),
   onFailure: z
     .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
     .prefault({}),
@@ -79,7 +99,15 @@ export function readAudit(
   inFile: (path: string) => string,
   at: (path: readonly PropertyKey[], message: string) => void,
 ): AuditConfig {
-  const { file = '-', journal, key, onFailure: failure, sinks: receivers, ...rest } = shape;
+  const {
+    file = '-',
+    journal,
+    key,
+    alerts: summaries,
+    onFailure: failure,
+    sinks: receivers,
+    ...rest
+  } = shape;
   if (receivers.length > 0 && journal === undefined) {
     at(['sinks'], 'needs "journal" beside it: what is sent is read from there');
   }
@@ -97,6 +125,7 @@ export function readAudit(
       directory === undefined
         ? null
         : { directory, key: key === undefined ? join(directory, 'key.pem') : inFile(key), ...rest, sinks },
+    alerts: summaries === false ? null : summaries,
     onFailure: failure,
   };
 }

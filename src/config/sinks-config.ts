@@ -8,6 +8,8 @@ type Secret = { readonly text: string } | { readonly env: string } | { readonly 
 
 const HTTP = ['splunk-hec', 'elasticsearch', 'loki', 'otlp', 'sentinel', 'webhook'] as const;
 const TYPES = ['syslog', 'gelf', ...HTTP, 'file', 'stdout'] as const;
+/** The events of a journal. */
+const EVENTS = ['decision', 'outcome', 'egress', 'alert', 'checkpoint', 'segment', 'journal'] as const;
 type Type = (typeof TYPES)[number];
 const isHttp = (type: Type): boolean => (HTTP as readonly string[]).includes(type);
 /** What takes JSON alone, and what it gets when nothing is said. */
@@ -50,6 +52,13 @@ export const sinkSchema = z.strictObject({
     .enum(['breakwater', 'ocsf', 'ecs', 'cef', 'leef', 'gelf'])
     .optional()
     .describe('Default: ecs for elasticsearch, gelf for gelf, else breakwater: the record as it stands.'),
+  events: z
+    .array(z.enum(EVENTS))
+    .min(1)
+    .optional()
+    .describe(
+      'What it gets, such as ["alert"] for a pager. Default: all, by which the chain can be checked.',
+    ),
   insecure: z.boolean().optional().describe('Must be true for a receiver beyond loopback without TLS.'),
   headers: z
     .record(z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the name of an HTTP header'), secret)

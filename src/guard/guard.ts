@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
+import { withAlerts } from '../audit/alerts.js';
 import { openJournal } from '../audit/journal.js';
 import type { Sinks } from '../audit/sinks/sinks.js';
 import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
@@ -167,10 +168,12 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
 }
 
 async function openAudit(
-  { journal, file }: AuditConfig,
+  { journal, file, alerts }: AuditConfig,
   warn: (message: string) => void,
 ): Promise<{ readonly audit: AuditWriter; readonly sinks: Sinks | undefined }> {
-  if (journal === null) return { audit: openAuditWriter(file), sinks: undefined };
+  const summed = (writer: AuditWriter): AuditWriter =>
+    alerts === null ? writer : withAlerts(writer, alerts);
+  if (journal === null) return { audit: summed(openAuditWriter(file)), sinks: undefined };
   let sinks: Sinks | undefined;
   const { directory, key, rotate, keep, onFull, checkpoint, timeout } = journal;
   const audit = openJournal({
@@ -194,7 +197,7 @@ async function openAudit(
     sinks = openSinks(journal.sinks, audit, { version: VERSION, host: hostname() }, warn);
     audit.onRecords(() => sinks?.wake());
   }
-  return { audit, sinks };
+  return { audit: summed(audit), sinks };
 }
 
 /** What the guard keeps lies where it reads the reports. */

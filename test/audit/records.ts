@@ -63,6 +63,13 @@ const egress = {
 };
 const nothing = { action: '', via: '', indicator: '', type: '', feed: '', confidence: 0, threat: '' };
 
+const alerted = {
+  count: 350,
+  first: '2026-01-02T03:00:00.000Z',
+  last: '2026-01-02T03:04:15.000Z',
+  window: 300_000,
+};
+
 export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
   line(1, 'segment', { journal: 'j1', previous: '' }),
   line(2, 'decision', decision),
@@ -132,15 +139,70 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
   }),
   line(14, 'journal', { kind: 'repaired', torn: 17 }),
   line(15, 'alert', {
-    kind: 'denials',
-    client: '10.20.0.7',
+    kind: 'denied',
+    action: 'blocked',
+    client: { listener: 'lan', address: '10.20.0.7' },
+    sources: ['ci'],
     operation: 'ContainerCreate',
     code: 'hazard',
-    count: 20,
-    first: '2026-01-02T03:00:00.000Z',
-    last: '2026-01-02T03:04:15.000Z',
-    calls: ['call-1'],
-    message: '20 calls of ContainerCreate from 10.20.0.7 were denied (hazard)',
+    hazards: ['privileged'],
+    ...alerted,
+    message: '350 calls (ContainerCreate) from 10.20.0.7 were denied (hazard) within 5 min',
+  }),
+  line(16, 'alert', {
+    kind: 'indicator',
+    action: 'observed',
+    client: { listener: 'lan', address: '2001:db8::7', network: '2001:db8::/64' },
+    sources: [],
+    operation: '',
+    operations: ['ContainerCreate', 'ImageBuild'],
+    code: '',
+    rule: 'ci/run',
+    indicators: [{ ...indicator, action: 'alert', where: 'image', value: 'c2.example' }],
+    ...alerted,
+    message:
+      '350 calls (ContainerCreate, ImageBuild) from 2001:db8::/64 named what feeds list (c2.example) and were let through within 5 min',
+  }),
+  line(17, 'alert', {
+    kind: 'sequence',
+    action: 'blocked',
+    addresses: 40,
+    sources: [],
+    operation: 'ContainerStart',
+    code: 'hazard',
+    hazards: ['sequence:build-and-run'],
+    ...alerted,
+    message:
+      '350 calls (ContainerStart) from 40 addresses went on with an attack (sequence:build-and-run) and were denied within 5 min',
+  }),
+  line(18, 'alert', {
+    kind: 'egress',
+    action: 'blocked',
+    address: '172.17.0.2',
+    container: egress.container,
+    sources: ['ci'],
+    operation: '',
+    code: 'address',
+    indicators: [
+      {
+        ...indicator,
+        indicator: '198.51.100.9',
+        type: 'ipv4',
+        action: 'block',
+        where: 'outbound',
+        value: '198.51.100.9',
+      },
+    ],
+    ...alerted,
+    message: 'container job reached for 198.51.100.9 350 times, blocked within 5 min',
+  }),
+  line(19, 'alert', {
+    kind: 'audit',
+    sources: [],
+    operation: '',
+    code: 'audit',
+    ...alerted,
+    message: '350 records of the audit trail could not be written when they were due within 5 min',
   }),
   line(16, 'journal', { kind: 'repaired', torn: 0, damage: 'line 7 does not follow the record before it' }),
   line(17, 'journal', { kind: 'removed', upTo: 9, undelivered: 4 }),

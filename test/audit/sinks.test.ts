@@ -250,3 +250,53 @@ await t.test('syslog over TCP: connections that die, a restart with the cursor',
   t.ok(got.every((text) => /^<\d+>1 \S+ h breakwater - audit \[breakwater@32473 id="/.test(text)));
   journal.close();
 });
+
+await t.test('events: a receiver gets what it asked for; the rest counts as delivered', async (t) => {
+  for (const type of ['webhook', 'syslog'] as const) {
+    const got: string[] = [];
+    const url = await receiver(t, (body, response) => {
+      got.push(...body.split('\n').slice(0, -1));
+      response.end();
+    });
+    const tcp = createTcp((socket) => {
+      socket.setEncoding('utf8').on('data', (piece: string) => void got.push(piece));
+      socket.on('end', () => socket.end());
+    });
+    t.teardown(() => tcp.close());
+    const where = type === 'webhook' ? url : `tcp://127.0.0.1:${await listen(tcp)}`;
+    const directory = room();
+    const journal = journalIn(directory);
+    const sinks = start(directory, journal, config(where, { type, body: 'ndjson', events: ['alert'] }));
+    await write(journal, 300);
+    t.ok(await until(() => isDone(sinks), 10_000), JSON.stringify(sinks.status()));
+    t.strictSame(got, [], 'checkpoints and outcomes are not for it');
+    t.equal(sinks.needed(), journal.last() + 1, 'they hold up no room');
+    journal.record({
+      event: 'alert',
+      id: 'x',
+      kind: 'audit',
+      action: '',
+      client: undefined,
+      container: undefined,
+      address: '',
+      addresses: 0,
+      sources: [],
+      operations: [],
+      code: 'audit',
+      rule: '',
+      hazards: [],
+      indicators: [],
+      count: 1,
+      first: 0,
+      last: 0,
+      window: 1000,
+      message: 'one "event":"outcome" in words',
+    });
+    await write(journal, 10);
+    t.ok(await until(() => isDone(sinks) && got.length > 0, 10_000), JSON.stringify(sinks.status()));
+    await sinks.stop(1_000);
+    t.equal(got.length, 1);
+    t.match(got[0], /"event":"alert"/);
+    journal.close();
+  }
+});

@@ -98,7 +98,12 @@ t.test('an empty file, and none, are the defaults', async (t) => {
     listen: [{ name: 'tcp', url: 'tcp://127.0.0.1:2375' }],
     upstream: { url: 'unix:///var/run/docker.sock', timeout: 120_000 },
     admin: { url: 'tcp://127.0.0.1:9323' },
-    audit: { file: '-', journal: null, onFailure: { write: 'deny', read: 'allow' } },
+    audit: {
+      file: '-',
+      journal: null,
+      alerts: { window: 300_000, threshold: 10, keys: 10_000 },
+      onFailure: { write: 'deny', read: 'allow' },
+    },
     limits: {
       body: 4 * 2 ** 20,
       buffered: 256 * 2 ** 20,
@@ -247,6 +252,13 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
     [{ audit: { journal: '/x', file: '-' } }, /^\/audit\/file: stands beside "journal"/],
     [{ audit: { journal: '/x', keep: { size: '64MiB' } } }, /^\/audit\/keep\/size: .*two segments/],
     [{ audit: { sinks: [{ name: 'a', type: 'stdout' }] } }, /^\/audit\/sinks: needs "journal"/],
+    [
+      { audit: { journal: 'j', sinks: [{ name: 'a', type: 'stdout', events: ['alerts'] }] } },
+      /^\/audit\/sinks\/0\/events\/0: .*Did you mean "alert"/,
+    ],
+    [{ audit: { alerts: { threshold: 0 } } }, /^\/audit\/alerts/],
+    [{ audit: { alerts: { window: 'soon' } } }, /^\/audit\/alerts/],
+    [{ audit: { alerts: true } }, /^\/audit\/alerts/],
     [
       { audit: { onFailure: { write: 'alow' } } },
       /found "alow"; valid: "deny", "allow". Did you mean "allow"/,

@@ -36,7 +36,7 @@ function messages(summary: Summary, version: string): object[] {
         ? [networkActivity(summary, version), ...findings(summary, version)]
         : [finding(summary, version, summary.id, summary.indicators[0])];
     case 'alert':
-      return [finding(summary, version, summary.id, undefined)];
+      return [alert(summary, version)];
     case 'other':
       return [other(summary, version)];
   }
@@ -165,6 +165,16 @@ function findings(summary: Summary, version: string): object[] {
     finding(summary, version, `${summary.id}.f${index + 1}`, indicator),
   );
 }
+
+/** One finding for all that is summed up, with the client as its evidence. */
+const alert = (summary: Summary, version: string): object => ({
+  ...finding(summary, version, summary.id, summary.indicators[0]),
+  count: summary.count,
+  start_time: Date.parse(text(summary.event['first'])) || summary.time,
+  end_time: Date.parse(text(summary.event['last'])) || summary.time,
+  osint: summary.indicators.map(osint),
+  evidences: summary.address === '' ? [] : [{ src_endpoint: { ip: summary.address } }],
+});
 
 function finding(
   summary: Summary,

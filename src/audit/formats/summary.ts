@@ -158,7 +158,10 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const name = blocked ? 'Outbound connection blocked' : 'Outbound connection to a listed host';
     return { name, message: `${from} tried to reach ${to}, ${count} times`, severity: blocked ? 8 : 9 };
   },
-  alert: (base) => ({ name: 'Alert', message: text(base.event['message']), severity: 7 }),
+  alert(base) {
+    const [name, severity] = ALERTS.get(text(base.event['kind'])) ?? ['Alert', 7];
+    return { name, message: text(base.event['message']), severity };
+  },
   other(base) {
     const event = text(base.event['event']) || 'record';
     const name = `Audit ${event}`;
@@ -193,13 +196,24 @@ const JOURNAL: Readonly<
   },
 };
 
+/** Name and severity of alerts by what they are about. */
+const ALERTS: ReadonlyMap<string, readonly [name: string, severity: number]> = new Map([
+  ['denied', ['Many calls denied', 7]],
+  ['unreadable', ['Many unreadable requests', 6]],
+  ['indicator', ['Listed indicator in calls', 9]],
+  ['sequence', ['Attack sequence', 9]],
+  ['egress', ['Outbound traffic to listed or forbidden hosts', 9]],
+  ['audit', ['Audit trail failed', 9]],
+]);
+
 /** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
-function techniquesOf({ hazards, indicators, kind }: Base): Technique[] {
+function techniquesOf({ hazards, indicators, kind, event }: Base): Technique[] {
   const ids = new Set<string>();
   for (const hazard of hazards) {
     for (const id of KINDS.get(hazard.split(':', 1)[0]!)?.attack?.split(' ') ?? []) ids.add(id);
   }
-  if (kind === 'egress' && indicators.length > 0) ids.add('T1071');
+  const isOutbound = kind === 'egress' || (kind === 'alert' && event['kind'] === 'egress');
+  if (isOutbound && indicators.length > 0) ids.add('T1071');
   return [...ids].map((id) => ({ id, name: TECHNIQUES[id] ?? id }));
 }
 

@@ -21,6 +21,8 @@ export interface SinkConfig {
   /** `udp://`, `tcp://` or `tls://HOST:PORT`; `http(s)://…`; a path for `file`; empty for `stdout`. */
   readonly url: string;
   readonly format: FormatName;
+  /** Names of the events that it gets; undefined: all. */
+  readonly events?: readonly string[] | undefined;
   readonly headers: Readonly<Record<string, Secret>>;
   readonly token?: Secret;
   /** Client credentials (RFC 6749, 4.4) that a token is fetched with. */

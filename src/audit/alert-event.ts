@@ -1,0 +1,78 @@
+import type { EgressContainer } from './egress-event.js';
+import { list, text } from './json-text.js';
+import type { Sighting } from '../intel/indicator.js';
+import { indicators } from './sightings.js';
+
+/**
+ * What an alert is about. `denied`: calls that policy denied. `unreadable`: input that never became a call. `indicator`:
+ * calls that name what a feed lists. `sequence`: calls that together make an attack. `egress`: outbound traffic to what
+ * is listed or not allowed. `audit`: records that could not be written.
+ */
+export type AlertKind = 'denied' | 'unreadable' | 'indicator' | 'sequence' | 'egress' | 'audit';
+
+/** Several events of one kind, told as one. Each of them is in the trail by itself as well. */
+export interface AlertEvent {
+  readonly event: 'alert';
+  readonly id: string;
+  readonly kind: AlertKind;
+  /** `blocked`, `observed` where it was let through, empty where it means nothing. */
+  readonly action: 'blocked' | 'observed' | '';
+  /** Who it was: of calls. Absent when it was many. */
+  readonly client: AlertClient | undefined;
+  /** Who it was: of outbound traffic; the address alone where no container is known. */
+  readonly container: EgressContainer | undefined;
+  readonly address: string;
+  /** How many clients or containers it was; 0 when it was the one named. */
+  readonly addresses: number;
+  readonly sources: readonly string[];
+  /** The first few operationIds that were called. */
+  readonly operations: readonly string[];
+  readonly code: string;
+  /** Of the last one. */
+  readonly rule: string;
+  /** Since this is told, the first few each. */
+  readonly hazards: readonly string[];
+  readonly indicators: readonly Sighting[];
+  /** All of this window so far, what an earlier alert of the same window told included. */
+  readonly count: number;
+  /** Milliseconds since 1970. */
+  readonly first: number;
+  readonly last: number;
+  /** Milliseconds. */
+  readonly window: number;
+  readonly message: string;
+}
+
+export interface AlertClient {
+  readonly listener: string;
+  /** Address, empty on a unix socket. */
+  readonly address: string;
+  /** Of IPv6: the /64 that is counted as one. Else empty. */
+  readonly network: string;
+}
+
+/** One JSON line, see formatEvent. */
+export function formatAlert(event: AlertEvent, time: string): string {
+  const { client, container, operations } = event;
+  return (
+    `{"v":1,"event":"alert","time":"${time}","id":${text(event.id)},"kind":"${event.kind}",` +
+    (event.action === '' ? '' : `"action":"${event.action}",`) +
+    (client === undefined
+      ? ''
+      : `"client":{"listener":${text(client.listener)},"address":${text(client.address)}` +
+        (client.network === '' ? '},' : `,"network":${text(client.network)}},`)) +
+    (event.address === '' ? '' : `"address":${text(event.address)},`) +
+    (container === undefined
+      ? ''
+      : `"container":{"id":${text(container.id)},"name":${text(container.name)},"image":${text(container.image)}},`) +
+    (event.addresses === 0 ? '' : `"addresses":${event.addresses},`) +
+    `"sources":${list(event.sources)},"operation":${text(operations.length === 1 ? operations[0]! : '')},` +
+    (operations.length > 1 ? `"operations":${list(operations)},` : '') +
+    `"code":${text(event.code)},` +
+    (event.rule === '' ? '' : `"rule":${text(event.rule)},`) +
+    (event.hazards.length === 0 ? '' : `"hazards":${list(event.hazards)},`) +
+    (event.indicators.length === 0 ? '' : indicators(event.indicators)) +
+    `"count":${event.count},"first":"${new Date(event.first).toISOString()}",` +
+    `"last":"${new Date(event.last).toISOString()}","window":${event.window},"message":${text(event.message)}}\n`
+  );
+}

@@ -1,0 +1,194 @@
+import type { Client } from '../docker/call.js';
+import { formatPrefix, maskWord, parseIpv6 } from '../intel/canonical-address.js';
+import type { Sighting } from '../intel/indicator.js';
+import type { AlertClient, AlertEvent, AlertKind } from './alert-event.js';
+import type { EgressContainer, EgressEvent } from './egress-event.js';
+import type { AuditEvent, DecisionEvent } from './event.js';
+
+/** One thing that happened and that an alert may come of. */
+export interface Occurrence {
+  readonly kind: AlertKind;
+  readonly action: AlertEvent['action'];
+  readonly code: string;
+  /** Whom it is counted for: an address, a /64, a listener, a container. */
+  readonly who: string;
+  readonly client: AlertClient | undefined;
+  readonly container: EgressContainer | undefined;
+  readonly address: string;
+  readonly operation: string;
+  readonly sources: readonly string[];
+  readonly rule: string;
+  readonly hazards: readonly string[];
+  readonly indicators: readonly Sighting[];
+  /** The first one is an alert. */
+  readonly severe: boolean;
+  readonly count: number;
+  /** Milliseconds since 1970, where it was not just now. */
+  readonly first?: number;
+  readonly last?: number;
+}
+
+/** What there is to count about an event; undefined for most: calls that were allowed and name nothing listed. */
+export function occurrenceOf(event: AuditEvent): Occurrence | undefined {
+  if (event.event === 'decision') {
+    const { verdict, hazards, indicators } = event;
+    if (verdict === 'allow' && hazards.length === 0 && indicators === undefined) return undefined;
+    return ofDecision(event);
+  }
+  return event.event === 'egress' ? ofEgress(event) : undefined;
+}
+
+function ofDecision(event: DecisionEvent): Occurrence | undefined {
+  const { hazards, indicators = [], operation, verdict, code, rule, sources } = event;
+  const has = (kind: string): boolean => hazards.some((hazard) => hazard.startsWith(`${kind}:`));
+  const isListed = indicators.length > 0 || has('indicator');
+  const isSequence = has('sequence');
+  if (verdict === 'allow' && !isListed && !isSequence) return undefined;
+  const kind: AlertKind = isSequence
+    ? 'sequence'
+    : isListed
+      ? 'indicator'
+      : operation === ''
+        ? 'unreadable'
+        : 'denied';
+  const client = clientOf(event.client);
+  return {
+    kind,
+    action: verdict === 'deny' && event.enforced ? 'blocked' : 'observed',
+    code,
+    who: client.network || client.address || `listener ${client.listener}`,
+    client,
+    container: undefined,
+    address: '',
+    operation,
+    sources,
+    rule,
+    hazards,
+    indicators,
+    severe: isSequence || isListed,
+    count: 1,
+  };
+}
+
+/** What was done with a container, and how the blocking fares, is told once as it is. */
+function ofEgress(event: EgressEvent): Occurrence | undefined {
+  if (event.kind !== 'attempt' && event.kind !== 'sweep') return undefined;
+  const { address, container, indicator, feed, confidence, threat } = event;
+  const type = TYPES.find((one) => one === event.type) ?? 'domain';
+  const hit = { type, indicator, action: 'block', feed, confidence, threat, port: event.port } as const;
+  return {
+    kind: 'egress',
+    action: event.action === 'blocked' ? 'blocked' : 'observed',
+    code: event.via || event.kind,
+    who: container?.id ?? (address === '' ? 'host' : address),
+    client: undefined,
+    container,
+    address,
+    operation: '',
+    sources: event.createdBy?.sources ?? [],
+    rule: '',
+    hazards: [],
+    indicators: indicator === '' ? [] : [{ hit, value: event.name || event.destination, where: 'outbound' }],
+    severe: indicator !== '',
+    count: Math.max(1, event.count),
+    ...timeOf('first', event.first),
+    ...timeOf('last', event.last),
+  };
+}
+
+const TYPES = ['ipv4', 'ipv6', 'domain', 'url', 'hash'] as const;
+
+function timeOf(key: 'first' | 'last', value: string): { readonly first?: number; readonly last?: number } {
+  const ms = Date.parse(value);
+  return Number.isNaN(ms) ? {} : { [key]: ms };
+}
+
+/** The audit trail could not be written: the first thing that somebody who wants to stay unseen would bring about. */
+export const whatFailed = (count: number): Occurrence => ({
+  kind: 'audit',
+  action: '',
+  code: 'audit',
+  who: '',
+  client: undefined,
+  container: undefined,
+  address: '',
+  operation: '',
+  sources: [],
+  rule: '',
+  hazards: [],
+  indicators: [],
+  severe: true,
+  count,
+});
+
+/** A client says the same in every call of its connection. */
+const clients = new WeakMap<Client, AlertClient>();
+
+function clientOf(client: Client): AlertClient {
+  let known = clients.get(client);
+  if (known === undefined) {
+    const { listener, address } = client;
+    known = { listener, address, network: networkOf(address) };
+    clients.set(client, known);
+  }
+  return known;
+}
+
+/** Of IPv6 one machine has a whole /64 to call from. */
+function networkOf(address: string): string {
+  const words = address.includes(':') ? parseIpv6(address) : undefined;
+  if (words === undefined) return '';
+  const [a, b] = words;
+  return formatPrefix({ family: 6, words: [maskWord(a, 32), maskWord(b, 32), 0, 0], bits: 64 });
+}
+
+/** @param atLeast more addresses than were counted. */
+export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolean): string {
+  const { kind, client, container, addresses, operations, code, count, window } = event;
+  const many = `${atLeast ? 'at least ' : ''}${addresses} addresses`;
+  const who =
+    addresses > 0
+      ? many
+      : container !== undefined
+        ? `container ${container.name}`
+        : client !== undefined
+          ? client.network || client.address || `listener ${client.listener}`
+          : event.address || 'the host';
+  const calls = `${count} ${count === 1 ? 'call' : 'calls'}${operations.length === 0 ? '' : ` (${operations.join(', ')})`} from ${who}`;
+  const verb = count === 1 ? 'was' : 'were';
+  const done = event.action === 'blocked' ? 'denied' : 'let through';
+  const listed = event.indicators.map(({ hit }) => hit.indicator).join(', ');
+  const within = count === 1 ? '' : ` within ${spanOf(window)}`;
+  switch (kind) {
+    case 'denied':
+      return event.action === 'blocked'
+        ? `${calls} ${verb} denied (${code})${within}`
+        : `${calls} would have been denied (${code})${within}`;
+    case 'unreadable':
+      return `${count} times input from ${who} could not be read as a call (${code})${within}`;
+    case 'indicator':
+      return `${calls} named what feeds list${listed === '' ? '' : ` (${listed})`} and ${verb} ${done}${within}`;
+    case 'sequence':
+      return `${calls} went on with an attack (${event.hazards.filter((one) => one.startsWith('sequence:')).join(', ')}) and ${verb} ${done}${within}`;
+    case 'egress': {
+      const to = listed === '' ? 'what its network may not reach' : listed;
+      return `${who} reached for ${to} ${count} ${count === 1 ? 'time' : 'times'}, ${event.action}${within}`;
+    }
+    case 'audit':
+      return `${count} ${count === 1 ? 'record' : 'records'} of the audit trail could not be written when they were due${within}`;
+  }
+}
+
+/** Milliseconds in the largest unit that says it whole. */
+function spanOf(ms: number): string {
+  const [unit, size] = UNITS.find(([, one]) => ms % one === 0)!;
+  return `${ms / size} ${unit}`;
+}
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+  ['ms', 1],
+] as const;
