@@ -175,7 +175,15 @@ function consider(call: Call, grounds: Grounds, seen?: Seen): Judgement {
   const inspection = look(call);
   const verdict = decide(policy, call, sources, inspection, look);
   const passes = verdict.effect === 'allow' || verdict.observe;
-  const judged: Judgement = { call, sources, inspection, verdict, grounds, sent: verdict.call ?? call, passes };
+  const judged: Judgement = {
+    call,
+    sources,
+    inspection,
+    verdict,
+    grounds,
+    sent: verdict.call ?? call,
+    passes,
+  };
   return passes && call.owner !== undefined ? sealed(judged) : judged;
 }
 
@@ -189,7 +197,11 @@ function sealed(judged: Judgement): Judgement {
   }
   const reason = `rule ${verdict.rule} allows ${call.operation.id}, but what it makes could not be marked as its owner's: ${conflict}`;
   const { observe } = grounds.policy;
-  return { ...judged, passes: observe, verdict: { ...verdict, effect: 'deny', observe, code: 'ownership', reason } };
+  return {
+    ...judged,
+    passes: observe,
+    verdict: { ...verdict, effect: 'deny', observe, code: 'ownership', reason },
+  };
 }
 
 const IGNORE = (): void => {};

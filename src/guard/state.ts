@@ -57,7 +57,10 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
 
 /** Learns from the engine's answer: which containers came out of the call, and whose an image is that was pulled. */
 export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
-  const creator = guard.outbound?.creators.watch(call, sourcesFor(guard.policy.current().policy, call.client));
+  const creator = guard.outbound?.creators.watch(
+    call,
+    sourcesFor(guard.policy.current().policy, call.client),
+  );
   const owner = call.owner === undefined ? undefined : guard.ownership?.watch(call);
   if (creator === undefined || owner === undefined) return creator ?? owner;
   return (piece) => {

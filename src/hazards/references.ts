@@ -181,7 +181,8 @@ function serviceReferences(call: Call): Reference[] {
 }
 
 /** A fact names `beef` as `beef:latest`; an engine takes it for the start of an id as well. */
-const asWritten = (name: string): string => (/^[0-9a-f]+:latest$/.test(name) ? name.slice(0, -':latest'.length) : name);
+const asWritten = (name: string): string =>
+  /^[0-9a-f]+:latest$/.test(name) ? name.slice(0, -':latest'.length) : name;
 
 /** The facts of a build whose Dockerfile is not known yet are not there; it is judged again when they are. */
 function buildReferences(call: Call, facts: Facts): Reference[] {

@@ -136,7 +136,11 @@ function checkRule(
 }
 
 /** A rule about owners shows, and removes, the caller's own alone; the last step, so that no other one undoes it. */
-function withOwnStep(rewrite: CompiledRewrite | null, isAboutOwners: boolean, id: string): CompiledRewrite | null {
+function withOwnStep(
+  rewrite: CompiledRewrite | null,
+  isAboutOwners: boolean,
+  id: string,
+): CompiledRewrite | null {
   const step = isAboutOwners ? ownStep(id) : undefined;
   return step === undefined ? rewrite : [...(rewrite ?? []), step];
 }

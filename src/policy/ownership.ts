@@ -151,10 +151,16 @@ function withText(call: Call, place: NamePlace, text: string): Call {
   if (place.in === 'path') return { ...call, path: { ...call.path, [name]: text } };
   if (place.in === 'query') {
     const value: QueryValue = { type: 'string', value: text };
-    return { ...call, query: Object.assign(Object.create(null) as typeof call.query, call.query, { [name]: value }) };
+    return {
+      ...call,
+      query: Object.assign(Object.create(null) as typeof call.query, call.query, { [name]: value }),
+    };
   }
   if (call.body.kind !== 'json') return call;
-  return { ...call, body: { kind: 'json', value: putText(call.body.value, place.steps, text) as JsonObject } };
+  return {
+    ...call,
+    body: { kind: 'json', value: putText(call.body.value, place.steps, text) as JsonObject },
+  };
 }
 
 function putText(value: JsonValue | undefined, [step, ...rest]: readonly string[], text: string): JsonValue {
@@ -184,7 +190,9 @@ export function volumesToMake(call: Call): NewVolume[] {
   const given = body.value['HostConfig'];
   const host = given === undefined || given === null ? body.value : asObject(given);
   return names.map((Name) => {
-    const mount = asArray(host['Mounts']).map(asObject).find((one) => one['Source'] === Name);
+    const mount = asArray(host['Mounts'])
+      .map(asObject)
+      .find((one) => one['Source'] === Name);
     const options = asObject(mount?.['VolumeOptions']);
     const driver = asObject(options['DriverConfig']);
     // Of binds, VolumeDriver; of mounts, their own (daemon/create_unix.go, volume/mounts).

@@ -43,7 +43,8 @@ export function applyRewrite(call: Call, rewrite: CompiledRewrite, variables: Va
     const after = valueAt(draft.next, place);
     if (!sameJson(before, after)) changes.push({ where, before, after });
   }
-  if (changes.length === 0) return { call: draft.next.ownAnswer === true ? draft.next : call, changes, conflict: '' };
+  if (changes.length === 0)
+    return { call: draft.next.ownAnswer === true ? draft.next : call, changes, conflict: '' };
   return { call: withUnknown(draft.next, changes), changes, conflict: '' };
 }
 

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { sleep } from '../support/command.js';
 import { get, missing, startEngine, type Answer, type Engine } from '../support/engine.js';
 import { selfCheck } from '../support/guard.js';
 import { startRegistry } from '../support/registry.js';
@@ -16,8 +17,10 @@ async function main(): Promise<void> {
   t.teardown(() => engine.stop());
   const teams = await startTeams(engine, everythingButOthers());
   t.teardown(() => teams.stop());
-  const scene = (name: string, play: (t: Test, engine: Engine, teams: Teams) => Promise<void>): Promise<unknown> =>
-    t.test(name, (t) => play(t, engine, teams));
+  const scene = (
+    name: string,
+    play: (t: Test, engine: Engine, teams: Teams) => Promise<void>,
+  ): Promise<unknown> => t.test(name, (t) => play(t, engine, teams));
   await scene('builds', builds);
   await scene('labels that a client writes', labels);
   await scene('labels that an image brings', inherited);
@@ -38,12 +41,17 @@ const look = async (engine: Engine, path: string): Promise<Record<string, never>
   JSON.parse(text(await get(engine.socket, path))) as Record<string, never>;
 
 const create = (team: Team, body: object, name = ''): Promise<Answer> =>
-  team.send('POST', `/containers/create${name === '' ? '' : `?name=${name}`}`, { Image: 'alpine', Cmd: ['sleep', '300'], ...body });
+  team.send('POST', `/containers/create${name === '' ? '' : `?name=${name}`}`, {
+    Image: 'alpine',
+    Cmd: ['sleep', '300'],
+    ...body,
+  });
 
 const build = (team: Team, dockerfile: string, query: string): Promise<Answer> =>
   team.send('POST', `/build?${query}`, tar(file('Dockerfile', dockerfile)));
 
-const built = (answer: Answer): boolean => answer.status === 200 && text(answer).includes('Successfully built');
+const built = (answer: Answer): boolean =>
+  answer.status === 200 && text(answer).includes('Successfully built');
 
 async function imageId(engine: Engine, name: string): Promise<string> {
   return String((await look(engine, `/images/${name}/json`))['Id'] ?? '');
@@ -53,14 +61,21 @@ async function builds(t: Test, engine: Engine, { a, b }: Teams): Promise<void> {
   t.ok(built(await build(b, 'FROM alpine\nRUN echo b-secret > /secret\n', 't=b/private:1')), 'own build');
   const id = await imageId(engine, 'b/private:1');
   t.ok(built(await build(a, 'FROM alpine\nRUN echo mine > /mine\n', 't=a/base:1')));
-  t.ok(built(await build(a, 'FROM a/base:1\nCOPY --from=a/base:1 /mine /again\n', 't=a/next:1')), 'from an own image');
+  t.ok(
+    built(await build(a, 'FROM a/base:1\nCOPY --from=a/base:1 /mine /again\n', 't=a/next:1')),
+    'from an own image',
+  );
   const denied: [string, string, string][] = [
     ['FROM', 'FROM b/private:1\nRUN cat /secret\n', 't=a/x:1'],
     ['FROM an id', `FROM ${id}\nRUN cat /secret\n`, 't=a/x:1'],
     ['FROM a short id', `FROM ${id.slice(7, 19)}\nRUN cat /secret\n`, 't=a/x:1'],
     ['FROM a build argument', 'ARG X=b/private:1\nFROM ${X}\nRUN cat /secret\n', 't=a/x:1'],
     ['COPY --from', 'FROM alpine\nCOPY --from=b/private:1 /secret /s\nRUN cat /s\n', 't=a/x:1'],
-    ['a stage that is not the last', 'FROM b/private:1 AS one\nFROM alpine\nCOPY --from=one /secret /s\n', 't=a/x:1'],
+    [
+      'a stage that is not the last',
+      'FROM b/private:1 AS one\nFROM alpine\nCOPY --from=one /secret /s\n',
+      't=a/x:1',
+    ],
     ['over the tag', 'FROM alpine\nRUN echo evil > /evil\n', 't=b/private:1'],
     ['over the tag, second', 'FROM alpine\nRUN echo evil > /evil\n', 't=a/x:1&t=docker.io/b/private:1'],
     ['over a tag that nobody owns', 'FROM alpine\nRUN echo evil > /evil\n', 't=alpine'],
@@ -95,18 +110,35 @@ async function labels(t: Test, engine: Engine, { a, b }: Teams): Promise<void> {
   t.equal(await ownerOf(`/networks/${network}`), 'team-a kept');
   await build(a, `FROM alpine\nLABEL ${OWNER}="${theirs}" other=kept\n`, 't=a/forged:1');
   t.equal(await ownerOf('/images/a/forged:1/json'), 'team-a kept', 'a LABEL of the Dockerfile');
-  await build(a, 'FROM alpine\nLABEL other=kept\n', `t=a/forged:2&labels=${encodeURIComponent(JSON.stringify(Labels))}`);
+  await build(
+    a,
+    'FROM alpine\nLABEL other=kept\n',
+    `t=a/forged:2&labels=${encodeURIComponent(JSON.stringify(Labels))}`,
+  );
   t.equal(await ownerOf('/images/a/forged:2/json'), 'team-a kept', 'labels of a build');
   const commit = (changes: string): Promise<Answer> =>
-    a.send('POST', `/commit?container=${container}&repo=a/forged&tag=3&changes=${encodeURIComponent(changes)}`);
-  for (const changes of [`LABEL ${OWNER}=${theirs}`, 'ENV a=b \\', 'RUN <<EOF', `ENV a=b\nLABEL ${OWNER}=x`, 'ONBUILD RUN x']) {
+    a.send(
+      'POST',
+      `/commit?container=${container}&repo=a/forged&tag=3&changes=${encodeURIComponent(changes)}`,
+    );
+  for (const changes of [
+    `LABEL ${OWNER}=${theirs}`,
+    'ENV a=b \\',
+    'RUN <<EOF',
+    `ENV a=b\nLABEL ${OWNER}=x`,
+    'ONBUILD RUN x',
+  ]) {
     t.match(await commit(changes), { status: 403 }, `commit with ${JSON.stringify(changes)}`);
   }
   t.equal((await commit('ENV a=b')).status, 201);
   t.equal(await ownerOf('/images/a/forged:3/json'), 'team-a kept', 'a commit');
   const layer = tar(file('x', 'y'));
   const load = (changes: string): Promise<Answer> =>
-    a.send('POST', `/images/create?fromSrc=-&repo=a/forged&tag=4&changes=${encodeURIComponent(changes)}`, layer);
+    a.send(
+      'POST',
+      `/images/create?fromSrc=-&repo=a/forged&tag=4&changes=${encodeURIComponent(changes)}`,
+      layer,
+    );
   t.equal((await load(`LABEL ${OWNER}=${theirs}`)).status, 403);
   t.equal((await load('ENV a=b')).status, 200);
   t.equal(await ownerOf('/images/a/forged:4/json'), 'team-a undefined', 'an import');
@@ -115,14 +147,20 @@ async function labels(t: Test, engine: Engine, { a, b }: Teams): Promise<void> {
   const asMap = encodeURIComponent(JSON.stringify({ label: { [`${OWNER}=${theirs}`]: true } }));
   const own = idOf(await create(b, {}, 'b-listed'));
   for (const given of [filters, asMap]) {
-    t.notMatch(text(await a.send('GET', `/containers/json?all=1&filters=${given}`)), own, 'a filter for the other label');
+    t.notMatch(
+      text(await a.send('GET', `/containers/json?all=1&filters=${given}`)),
+      own,
+      'a filter for the other label',
+    );
   }
   for (const id of [container, own]) await get(engine.socket, `/containers/${id}/json`);
 }
 
 async function inherited(t: Test, engine: Engine, { a, b, admin }: Teams): Promise<void> {
   // A container has the labels of its image: one that an administrator makes from a team's image is not the team's.
-  const id = idOf(await admin('POST', '/containers/create?name=of-admin', { Image: 'b/private:1', Cmd: ['true'] }));
+  const id = idOf(
+    await admin('POST', '/containers/create?name=of-admin', { Image: 'b/private:1', Cmd: ['true'] }),
+  );
   t.equal((await b.send('GET', `/containers/${id}/json`)).status, 404);
   t.notMatch(text(await b.send('GET', '/containers/json?all=1')), id);
   t.match(text(await admin('GET', '/containers/json?all=1')), id, 'who is not limited sees all');
@@ -161,14 +199,24 @@ async function pulls(t: Test, engine: Engine, teams: Teams): Promise<void> {
 
   t.match(text(await pull(b, 'lib/tool:1')), 'Image is up to date');
   t.equal((await create(b, { Image: name })).status, 201, 'who pulls it too has it too');
-  t.equal((await a.send('DELETE', `/images/${name}?force=1`)).status, 403, 'and nobody removes it from under the other');
+  t.equal(
+    (await a.send('DELETE', `/images/${name}?force=1`)).status,
+    403,
+    'and nobody removes it from under the other',
+  );
   t.equal((await a.send('POST', `/images/a/base:1/tag?repo=${registry.host}/lib/tool&tag=1`)).status, 403);
 
   // A registry of the attacker's names an image that it does not have; the engine takes the one it has itself.
   const secret = await imageId(engine, 'b/private:1');
-  const layers = (await look(engine, '/images/b/private:1/json'))['RootFS']?.['Layers'] as unknown as string[];
+  const layers = (await look(engine, '/images/b/private:1/json'))['RootFS']?.[
+    'Layers'
+  ] as unknown as string[];
   registry.putForged('trick', '1', secret, layers);
-  t.match(text(await pull(a, 'trick:1')), /Status: (?:Downloaded|Image is up to date)/, 'the engine falls for it');
+  t.match(
+    text(await pull(a, 'trick:1')),
+    /Status: (?:Downloaded|Image is up to date)/,
+    'the engine falls for it',
+  );
   t.equal((await a.send('GET', `/images/${registry.host}/trick:1/json`)).status, 404, 'the guard does not');
   t.equal((await create(a, { Image: `${registry.host}/trick:1` })).status, 404);
   t.notMatch(text(await a.send('GET', '/images/json?all=1')), secret);
@@ -186,8 +234,16 @@ async function looks(t: Test, _engine: Engine, { a, b }: Teams): Promise<void> {
     ['GET', '/networks/NAME'],
     ['DELETE', '/networks/NAME'],
     ['GET', '/volumes/NAME'],
-    ['POST', '/containers/create', (name) => ({ Image: 'alpine', HostConfig: { VolumesFrom: [name], Privileged: true } })],
-    ['POST', '/containers/create', (name) => ({ Image: 'alpine', HostConfig: { NetworkMode: `container:${name}` } })],
+    [
+      'POST',
+      '/containers/create',
+      (name) => ({ Image: 'alpine', HostConfig: { VolumesFrom: [name], Privileged: true } }),
+    ],
+    [
+      'POST',
+      '/containers/create',
+      (name) => ({ Image: 'alpine', HostConfig: { NetworkMode: `container:${name}` } }),
+    ],
     ['POST', '/containers/create', (name) => ({ Image: 'alpine', HostConfig: { NetworkMode: name } })],
   ];
   for (const [method, path, body] of calls) {
@@ -199,9 +255,15 @@ async function looks(t: Test, _engine: Engine, { a, b }: Teams): Promise<void> {
   }
 }
 
-/** Both sides at once, as often as given; what one attempt does may fail, what it finds is counted. */
+/** All sides at once, within some milliseconds, as often as given; an attempt may fail, what it finds is counted. */
 async function rounds(count: number, ...sides: (() => Promise<unknown>)[]): Promise<void> {
-  for (let n = 0; n < count; n++) await Promise.all(sides.map((side) => side().catch(() => undefined)));
+  for (let n = 0; n < count; n++) {
+    const attempt = async (side: () => Promise<unknown>): Promise<unknown> => {
+      await sleep(Math.random() * 30);
+      return side().catch(() => undefined);
+    };
+    await Promise.all(sides.map(attempt));
+  }
 }
 
 async function volumeRace(t: Test, engine: Engine, { a, b }: Teams): Promise<void> {
@@ -283,7 +345,11 @@ async function nameRace(t: Test, engine: Engine, { a, b }: Teams): Promise<void>
     },
   );
   const { State } = await look(engine, `/containers/${victim}/json`);
-  t.equal(State?.['Running'], true as never, `${hits} kills were about the own one; ${ofB} times the name was the other's`);
+  t.equal(
+    State?.['Running'],
+    true as never,
+    `${hits} kills were about the own one; ${ofB} times the name was the other's`,
+  );
   t.ok(ofB > 0);
 }
 
@@ -296,7 +362,10 @@ async function networkRace(t: Test, engine: Engine, { a, b }: Teams): Promise<vo
     await a.send('DELETE', `/networks/${mine}`);
     const theirs = b.send('POST', '/networks/create', { Name: name });
     // At the same time, and afterwards.
-    await Promise.all([theirs, ...Array.from({ length: 4 }, () => a.send('POST', `/containers/${id}/start`))]);
+    await Promise.all([
+      theirs,
+      ...Array.from({ length: 4 }, () => a.send('POST', `/containers/${id}/start`)),
+    ]);
     const { status } = await a.send('POST', `/containers/${id}/start`);
     if (status !== 204 && status !== 304) tried += 1;
     const network = await look(engine, `/networks/${idOf(await theirs)}`);

@@ -40,7 +40,8 @@ async function main(): Promise<void> {
   await t.test('as shipped', async (t) => {
     const teams = await startTeams(engine);
     t.teardown(() => teams.stop());
-    for (const team of [teams.a, teams.b]) await t.test(`${team.name}: own work`, (t) => ownWork(t, engine, team));
+    for (const team of [teams.a, teams.b])
+      await t.test(`${team.name}: own work`, (t) => ownWork(t, engine, team));
   });
   await t.test('every operation on the objects of the other team', async (t) => {
     const teams = await startTeams(engine, everythingButOthers());
@@ -62,7 +63,10 @@ async function ownWork(t: Test, engine: Engine, team: Team): Promise<void> {
   writeFileSync(join(cwd, 'Dockerfile'), `FROM alpine\nRUN echo ${team.name}-secret-file > /secret\n`);
   const docker = (...args: string[]): Promise<string> => works(t, team, args, cwd);
   await docker('compose', 'up', '-d', '--build');
-  t.same((await docker('compose', 'ps', '--format', '{{.Service}}')).trim().split('\n').sort(), ['side', 'web']);
+  t.same((await docker('compose', 'ps', '--format', '{{.Service}}')).trim().split('\n').sort(), [
+    'side',
+    'web',
+  ]);
   t.match(await docker('compose', 'logs', 'web'), `${team.name}-secret-log`);
   t.match(await docker('compose', 'exec', '-T', 'web', 'cat', '/secret'), `${team.name}-secret-file`);
   // An anonymous volume is carried over into the container that takes the place of the old one.
@@ -84,7 +88,10 @@ async function ownWork(t: Test, engine: Engine, team: Team): Promise<void> {
   await docker('cp', `${team.name}-renamed:/etc/passwd`, join(cwd, 'passwd'));
   await docker('rm', '-f', `${team.name}-renamed`);
   await docker('network', 'rm', 'extra');
-  t.notMatch(await docker('ps', '-a', '--format', '{{.Names}}'), team.name === 'team-a' ? 'team-b' : 'team-a');
+  t.notMatch(
+    await docker('ps', '-a', '--format', '{{.Names}}'),
+    team.name === 'team-a' ? 'team-b' : 'team-a',
+  );
 }
 
 function json(answer: Answer): Record<string, unknown> {
@@ -99,7 +106,9 @@ async function makeObjects(team: Team, network: string): Promise<{ foreign: Fore
     json(await team.send(method, path, body));
   const id = (value: Record<string, unknown>): string => String(value['Id'] ?? value['ID']);
   await make('POST', '/volumes/create', { Name: `${name}-volume`, Labels: { note: `${name}-secret-label` } });
-  const net = id(await make('POST', '/networks/create', { Name: network, Labels: { note: `${name}-secret-label` } }));
+  const net = id(
+    await make('POST', '/networks/create', { Name: network, Labels: { note: `${name}-secret-label` } }),
+  );
   const container = id(
     await make('POST', `/containers/create?name=${name}-container`, {
       Image: 'alpine',
@@ -110,16 +119,35 @@ async function makeObjects(team: Team, network: string): Promise<{ foreign: Fore
     }),
   );
   await team.send('POST', `/containers/${container}/start`);
-  const exec = id(await make('POST', `/containers/${container}/exec`, { Cmd: ['sleep', '500'], Env: [`E=${name}-secret-exec`] }));
+  const exec = id(
+    await make('POST', `/containers/${container}/exec`, {
+      Cmd: ['sleep', '500'],
+      Env: [`E=${name}-secret-exec`],
+    }),
+  );
   await team.send('POST', `/exec/${exec}/start`, { Detach: true });
   const image = id(await make('POST', `/commit?container=${container}&repo=${name}/image&tag=1`));
-  const secret = id(await make('POST', '/secrets/create', { Name: `${name}-file`, Data: 'eA==', Labels: { note: `${name}-secret-label` } }));
-  const config = id(await make('POST', '/configs/create', { Name: `${name}-file`, Data: 'eA==', Labels: { note: `${name}-secret-label` } }));
+  const secret = id(
+    await make('POST', '/secrets/create', {
+      Name: `${name}-file`,
+      Data: 'eA==',
+      Labels: { note: `${name}-secret-label` },
+    }),
+  );
+  const config = id(
+    await make('POST', '/configs/create', {
+      Name: `${name}-file`,
+      Data: 'eA==',
+      Labels: { note: `${name}-secret-label` },
+    }),
+  );
   const service = id(
     await make('POST', '/services/create', {
       Name: `${name}-service`,
       Labels: { note: `${name}-secret-label` },
-      TaskTemplate: { ContainerSpec: { Image: 'alpine', Command: ['sleep', '600'], Env: [`TOKEN=${name}-secret-env`] } },
+      TaskTemplate: {
+        ContainerSpec: { Image: 'alpine', Command: ['sleep', '600'], Env: [`TOKEN=${name}-secret-env`] },
+      },
     }),
   );
   let task = '';
@@ -145,14 +173,29 @@ async function makeObjects(team: Team, network: string): Promise<{ foreign: Fore
 }
 
 /** What there is of a team, as the engine itself tells. */
-async function stateOf(engine: Engine, { container, exec, image, volume, network, service, secret, config, task }: Foreign): Promise<unknown> {
+async function stateOf(
+  engine: Engine,
+  { container, exec, image, volume, network, service, secret, config, task }: Foreign,
+): Promise<unknown> {
   const look = async (path: string): Promise<unknown> => {
     const { status, body } = await get(engine.socket, path);
     return { status, ...(JSON.parse(body.toString()) as object) };
   };
-  const pick = (value: unknown, ...keys: string[]): unknown => keys.map((key) => (value as Record<string, unknown>)[key]);
+  const pick = (value: unknown, ...keys: string[]): unknown =>
+    keys.map((key) => (value as Record<string, unknown>)[key]);
   return [
-    pick(await look(`/containers/${container.id}/json`), 'status', 'Id', 'Name', 'State', 'Mounts', 'Path', 'Args', 'HostConfig', 'RestartCount'),
+    pick(
+      await look(`/containers/${container.id}/json`),
+      'status',
+      'Id',
+      'Name',
+      'State',
+      'Mounts',
+      'Path',
+      'Args',
+      'HostConfig',
+      'RestartCount',
+    ),
     pick(await look(`/exec/${exec}/json`), 'status', 'Running'),
     pick(await look(`/images/${image.tag}/json`), 'status', 'Id', 'RepoTags'),
     pick(await look(`/volumes/${volume}`), 'status', 'Name', 'Labels'),
@@ -165,7 +208,10 @@ async function stateOf(engine: Engine, { container, exec, image, volume, network
 }
 
 async function tryEverything(t: Test, engine: Engine, teams: Teams): Promise<void> {
-  t.equal((await post(engine, '/swarm/init', { ListenAddr: '127.0.0.1:0', AdvertiseAddr: '127.0.0.1' })).status, 200);
+  t.equal(
+    (await post(engine, '/swarm/init', { ListenAddr: '127.0.0.1:0', AdvertiseAddr: '127.0.0.1' })).status,
+    200,
+  );
   const { foreign } = await makeObjects(teams.b, 'b-net');
   const { own } = await makeObjects(teams.a, 'a-net');
   const before = await stateOf(engine, foreign);
@@ -176,7 +222,8 @@ async function tryEverything(t: Test, engine: Engine, teams: Teams): Promise<voi
     tried.add(call.operation);
     const answer = await teams.a.send(call.method, call.path, call.body, 1_500);
     const text = answer.body.toString('latin1');
-    if (answer.status < 400 || text.includes('team-b-secret')) worked.push(`${call.operation} ${call.what}: ${answer.status} ${text.slice(0, 200)}`);
+    if (answer.status < 400 || text.includes('team-b-secret'))
+      worked.push(`${call.operation} ${call.what}: ${answer.status} ${text.slice(0, 200)}`);
   }
   t.same(worked, [], `none of ${calls.length} calls works`);
   t.same(await stateOf(engine, foreign), before, 'nothing of the other team has changed');
@@ -184,11 +231,17 @@ async function tryEverything(t: Test, engine: Engine, teams: Teams): Promise<voi
   const shown: string[] = [];
   for (const { operation, method, path } of LISTS) {
     tried.add(operation);
-    const answer = await teams.a.send(method, path.replace('NOW', String(Math.floor(Date.now() / 1000))), undefined, 3_000);
+    const answer = await teams.a.send(
+      method,
+      path.replace('NOW', String(Math.floor(Date.now() / 1000))),
+      undefined,
+      3_000,
+    );
     const text = answer.body.toString();
     if (answer.status >= 300) shown.push(`${operation}: ${answer.status} ${text}`);
     if (/team-b|b-net/.test(text)) shown.push(`${operation} ${path}: ${text.slice(0, 300)}`);
-    if (method === 'GET' && !/team-a/.test(text)) shown.push(`${operation} ${path} lacks one's own: ${text.slice(0, 300)}`);
+    if (method === 'GET' && !/team-a/.test(text))
+      shown.push(`${operation} ${path} lacks one's own: ${text.slice(0, 300)}`);
   }
   t.same(shown, [], 'lists, events and prunes are about own objects');
   t.same(await stateOf(engine, foreign), before, 'and nothing of the other team is pruned');
@@ -200,15 +253,23 @@ async function tryEverything(t: Test, engine: Engine, teams: Teams): Promise<voi
   for (const { method, path, what, operation } of denied) {
     if (what.startsWith('alias')) continue;
     const answer = await teams.b.send(method, path, undefined, 1_500);
-    t.equal(answer.status, 200, `${operation} ${what} by its owner ${answer.status === 200 ? '' : answer.body.toString()}`);
+    t.equal(
+      answer.status,
+      200,
+      `${operation} ${what} by its owner ${answer.status === 200 ? '' : answer.body.toString()}`,
+    );
   }
   const about = OPERATIONS.filter(({ id }) => !tried.has(id)).map(({ id }) => id);
-  t.comment(`${calls.length} calls on the other team's objects, ${LISTS.length} lists; operations without an object: ${about.join(' ')}`);
+  t.comment(
+    `${calls.length} calls on the other team's objects, ${LISTS.length} lists; operations without an object: ${about.join(' ')}`,
+  );
 }
 
 /** `own/peer` names the other team's container through a link; such links come from before the guard. */
 async function aliasCalls(engine: Engine, { container }: Foreign, own: Own): Promise<ForeignCall[]> {
-  const inspected = JSON.parse((await get(engine.socket, `/containers/${own.container}/json`)).body.toString()) as {
+  const inspected = JSON.parse(
+    (await get(engine.socket, `/containers/${own.container}/json`)).body.toString(),
+  ) as {
     Config: { Labels: Record<string, string> };
   };
   const label = inspected.Config.Labels[OWNER] ?? '';
@@ -221,7 +282,13 @@ async function aliasCalls(engine: Engine, { container }: Foreign, own: Own): Pro
   if (created.status !== 201) throw new Error(created.body.toString());
   const alias = 'team-a-linked/peer';
   return [
-    { operation: 'ContainerExec', what: 'alias', method: 'POST', path: `/containers/${alias}/exec`, body: { Cmd: ['id'] } },
+    {
+      operation: 'ContainerExec',
+      what: 'alias',
+      method: 'POST',
+      path: `/containers/${alias}/exec`,
+      body: { Cmd: ['id'] },
+    },
     { operation: 'ContainerInspect', what: 'alias', method: 'GET', path: `/containers/${alias}/json` },
     { operation: 'ContainerKill', what: 'alias', method: 'POST', path: `/containers/${alias}/kill` },
     { operation: 'ContainerDelete', what: 'alias', method: 'DELETE', path: `/containers/${alias}?force=1` },

@@ -28,12 +28,17 @@ interface Inspected {
   readonly Config?: { readonly Labels?: unknown } | null;
   readonly Spec?: { readonly Labels?: unknown };
   readonly HostConfig?: { readonly NetworkMode?: string };
-  readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, { readonly NetworkID?: string } | null>> };
+  readonly NetworkSettings?: {
+    readonly Networks?: Readonly<Record<string, { readonly NetworkID?: string } | null>>;
+  };
 }
 
 /** Where each kind is asked for, and which other object it belongs to. */
 const PLACES: Readonly<
-  Record<ObjectKind, { readonly path: string; readonly of?: (body: Inspected) => Pick<Reference, 'kind' | 'name'> }>
+  Record<
+    ObjectKind,
+    { readonly path: string; readonly of?: (body: Inspected) => Pick<Reference, 'kind' | 'name'> }
+  >
 > = {
   container: { path: '/containers/*/json' },
   exec: { path: '/exec/*/json', of: ({ ContainerID = '' }) => ({ kind: 'container', name: ContainerID }) },
@@ -71,7 +76,11 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     const path = pathOf(kind, name);
     if (path === undefined) return undefined;
     const { status, body } = await askEngine(engine, 'GET', path).catch((error: Error) => {
-      throw new Refusal(502, 'ownership', `the engine could not be asked whose ${kind} ${quote(name)} is: ${error.message}`);
+      throw new Refusal(
+        502,
+        'ownership',
+        `the engine could not be asked whose ${kind} ${quote(name)} is: ${error.message}`,
+      );
     });
     if (status === 404) return undefined;
     if (status !== 200 || typeof body !== 'object' || body === null) {
@@ -92,7 +101,8 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
       const owner = of.name === '' ? undefined : await ask(of.kind, of.name);
       return { id: id || name, owner: owner?.owner ?? '', owners: owner?.owners ?? [], networks: [] };
     }
-    if (id === '') throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
+    if (id === '')
+      throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
     const owner = labels.ownerOf(body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels);
     const owners = owner === '' ? [] : [owner];
     if (kind === 'image' || kind === 'tag') {
@@ -119,7 +129,8 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     const cached = isKept ? known.get(key) : undefined;
     if (cached !== undefined) return cached;
     const found = await look(kind, name);
-    if (isKept && found !== undefined && (kind === 'exec' || found.id === name)) known.set(key, { ...found, networks: [] });
+    if (isKept && found !== undefined && (kind === 'exec' || found.id === name))
+      known.set(key, { ...found, networks: [] });
     return found;
   };
 
@@ -139,7 +150,13 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
           relation: found === undefined ? 'missing' : relationOf(ownersFor(reference, found), owner),
         });
         for (const network of isStart ? (found?.networks ?? []) : []) {
-          objects.push(...(await this.find([{ kind: 'network', name: network, use: 'use', optional: true }], owner, false)));
+          objects.push(
+            ...(await this.find(
+              [{ kind: 'network', name: network, use: 'use', optional: true }],
+              owner,
+              false,
+            )),
+          );
         }
       }
       return objects;
@@ -170,7 +187,8 @@ function namedNetworks({ HostConfig, NetworkSettings }: Inspected): string[] {
 
 function pathOf(kind: ObjectKind, name: string): string | undefined {
   const segments = name.replace(/^\//, '').split('/');
-  if (name.length > 4096 || segments.some((one) => one === '' || one === '.' || one === '..')) return undefined;
+  if (name.length > 4096 || segments.some((one) => one === '' || one === '.' || one === '..'))
+    return undefined;
   return PLACES[kind].path.replace('*', () => segments.map(encodeURIComponent).join('/'));
 }
 

@@ -77,14 +77,19 @@ export function openNameLocks(): NameLocks {
 }
 
 /** The names that a call depends on, each once. */
-export function locksOf(call: Call, references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[]): NameLock[] {
+export function locksOf(
+  call: Call,
+  references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[],
+): NameLock[] {
   const { id } = call.operation;
   const locks = references.flatMap(({ kind, name, use }): NameLock[] => {
     if (WHOLE_ID.test(name)) return [];
     if (kind === 'volume') return [{ name: `volume:${name}`, mode: id === 'VolumeDelete' ? 'alone' : 'own' }];
     const mode = use === 'change' ? 'own' : 'share';
     if (kind === 'tag' || kind === 'image') return [{ name: `image:${shortImageName(name)}`, mode }];
-    return kind === 'network' ? [{ name: `network:${name}`, mode: id === 'NetworkDelete' ? 'own' : 'share' }] : [];
+    return kind === 'network'
+      ? [{ name: `network:${name}`, mode: id === 'NetworkDelete' ? 'own' : 'share' }]
+      : [];
   });
   if (id === 'NetworkCreate' && call.body.kind === 'json') {
     locks.push({ name: `network:${asString(asObject(call.body.value)['Name'])}`, mode: 'own' });

@@ -60,7 +60,9 @@ function readKey(file: string): Buffer {
   }
   const text = readFileSync(file, 'utf8').trim();
   if (!/^[0-9a-f]{64}$/.test(text)) {
-    throw new Error(`${file} is no key (64 hex digits): restore it, or remove it and give up the owners of all objects`);
+    throw new Error(
+      `${file} is no key (64 hex digits): restore it, or remove it and give up the owners of all objects`,
+    );
   }
   return Buffer.from(text, 'hex');
 }

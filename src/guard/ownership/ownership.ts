@@ -69,7 +69,9 @@ export function openOwnership(state: string, engine: Engine, warn: (message: str
     const facts = call.operation.id === 'ImageBuild' ? inspect(call).facts : {};
     // A pull that has just ended.
     await Promise.all(pending);
-    const references = referencesOf(call, facts).filter(({ name, optional }) => name !== '' || optional !== true);
+    const references = referencesOf(call, facts).filter(
+      ({ name, optional }) => name !== '' || optional !== true,
+    );
     return finder.find(references, call.owner!.name, STARTS.has(call.operation.id));
   };
 
@@ -109,7 +111,11 @@ export function openOwnership(state: string, engine: Engine, warn: (message: str
         );
         const { Labels, message } = body as { Labels?: unknown; message?: string };
         if (status !== 201) {
-          throw new Refusal(status, 'ownership', `the volume ${JSON.stringify(volume.Name)} could not be made: ${message}`);
+          throw new Refusal(
+            status,
+            'ownership',
+            `the volume ${JSON.stringify(volume.Name)} could not be made: ${message}`,
+          );
         }
         // Made in this moment by somebody who does not come through the guard.
         if (labels.ownerOf(Labels) !== (call.owner?.name ?? '')) {

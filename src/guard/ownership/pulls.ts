@@ -20,7 +20,10 @@ export async function listImages(engine: Engine): Promise<ImagesBefore> {
   const { status, body } = await askEngine(engine, 'GET', '/images/json?all=1&digests=1');
   if (status !== 200 || !Array.isArray(body)) throw new Error(`status ${status} to GET /images/json`);
   return new Map(
-    (body as ListedImage[]).map(({ Id = '', RepoDigests }) => [Id, new Set((RepoDigests ?? []).map(repositoryOf))]),
+    (body as ListedImage[]).map(({ Id = '', RepoDigests }) => [
+      Id,
+      new Set((RepoDigests ?? []).map(repositoryOf)),
+    ]),
   );
 }
 
@@ -45,7 +48,11 @@ export function watchPull(
   call: Call,
   owner: string,
   before: ImagesBefore,
-  { engine, images, claimed }: { engine: Engine; images: ImageOwners; claimed: (claim: Promise<void>) => void },
+  {
+    engine,
+    images,
+    claimed,
+  }: { engine: Engine; images: ImageOwners; claimed: (claim: Promise<void>) => void },
 ): (piece: Buffer) => void {
   const image = joinImageName(queryText(call, 'fromImage'), queryText(call, 'tag'));
   const digests = new Set<string>();
