@@ -25,7 +25,7 @@ export interface Teams {
   readonly a: Team;
   readonly b: Team;
   /** Somebody on the unix listener `admin`, who has no certificate. */
-  admin(method: string, path: string, body?: object): Promise<Answer>;
+  readonly admin: (method: string, path: string, body?: object) => Promise<Answer>;
   audit(): Record<string, unknown>[];
   /** Stops the guard and starts it anew, with the same state. */
   restart(): Promise<void>;
