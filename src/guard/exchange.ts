@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Call, Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import type { Refusal } from '../docker/refusal.js';
+import type { AnswerChanger } from './answer.js';
 
 /** How a call ended, as the outcome line and the metrics name it. */
 export type End = 'complete' | 'refused' | 'client-gone' | 'upstream-error' | 'upstream-timeout' | 'shutdown';
@@ -25,6 +26,8 @@ export interface Exchange {
   readonly expectsContinue: boolean;
   reading: HeadReading | undefined;
   call: Call | undefined;
+  /** How the engine's answer is changed; undefined: it passes as it is. */
+  changeAnswer: AnswerChanger | undefined;
   /** Bytes of a buffered body that must go back to the budget. */
   held: number;
   bytesIn: number;

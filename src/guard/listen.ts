@@ -108,6 +108,7 @@ export async function openListener(
       expectsContinue: false,
       reading: undefined,
       call: undefined,
+      changeAnswer: undefined,
       held: 0,
       bytesIn: 0,
       bytesOut: 0,

@@ -11,6 +11,7 @@ import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { decide } from '../policy/decide.js';
 import type { Verdict } from '../policy/verdict.js';
+import { redactAnswer } from './answer.js';
 import { captureBody } from './body.js';
 import { uploadContext } from './context-upload.js';
 import type { End, Exchange } from './exchange.js';
@@ -134,6 +135,7 @@ function record(
 ): void {
   const { call, verdict, sent, passes } = judgement;
   exchange.call = sent;
+  exchange.changeAnswer = changeOf(judgement);
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
   const written = (failure: Error | undefined): void => {
     try {
@@ -156,6 +158,11 @@ function record(
   };
   // What changes something must be on record even after a power loss; a denial changes nothing.
   guard.audit.record(decisionEvent(judgement), written, passes && call.operation.writes);
+}
+
+/** What the rule that lets a call pass makes of the answer. */
+function changeOf({ verdict: { redact }, sent }: Judgement): Exchange['changeAnswer'] {
+  return redact === undefined ? undefined : redactAnswer(redact, sent);
 }
 
 /** What was unclear about a build is the user's own file: the answer says it, bounded. */
@@ -216,6 +223,8 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, grounds: 
   };
   const onCut = (end: End): void => refuseUnread(end === 'shutdown' ? STOPPING : CUT);
   const watch = watchIndicators(grounds.index);
+  // The engine may answer before the verdict on the whole.
+  exchange.changeAnswer = changeOf(first);
   const upload = uploadContext(guard, exchange, first.sent, watch, onRefused, onCut);
   const stop = (refusal: Refusal): void => {
     upload.destroy();

@@ -37,16 +37,6 @@ export function recursive(keys: Readonly<Record<string, Place>>): Place {
   return place;
 }
 
-/** As `base`, with more keys at this one level. */
-export function withKeys(base: Place, keys: Readonly<Record<string, Place>>): Place {
-  return { ...base, keys: new Map([...base.keys, ...folded(keys)]) };
-}
-
-/** An array whose elements are at a place; anything else is there itself. */
-export function arrayOf(items: Place): Place {
-  return { ...items, items };
-}
-
 function folded(keys: Readonly<Record<string, Place>>): Map<string, Place> {
   return new Map(Object.entries(keys).map(([key, place]) => [foldKey(key), place]));
 }
