@@ -212,7 +212,7 @@ export function placesFor(wanted: Wanted): Places {
       'driverstatus',
       'systemstatus',
     );
-    add(path, 'address', 'socket', 'initpath', 'initbinary');
+    add(path, 'address', 'socket', 'initpath', 'initbinary', 'info');
     add(text(bindEdit(paths)), 'binds');
     add(text(profileEdit(paths)), 'securityoptions');
   }
@@ -221,7 +221,7 @@ export function placesFor(wanted: Wanted): Places {
   add(options, 'options', 'driveropts', 'volumecontext', 'publishcontext', 'clusterstoreopts');
   if (secrets !== undefined) {
     add(SECRET, 'jointokens', 'unlockkey', 'identitytoken', 'registrytoken', 'auth', 'password', 'caconfig');
-    add(SECRET, 'httpproxy', 'httpsproxy', 'mirrors', 'clusterstore', 'trustroot');
+    add(SECRET, 'httpproxy', 'httpsproxy', 'mirrors', 'clusterstore', 'trustroot', 'credentialspec');
     add(SECRET_BASE64, 'certissuersubject', 'certissuerpublickey');
     add(text(credentialEdit), 'securityopt');
   }
@@ -229,6 +229,12 @@ export function placesFor(wanted: Wanted): Places {
   const data = at({}, secrets === undefined ? undefined : REDACTED_BASE64);
   if (paths !== undefined) data.other = data.items = path;
   if (paths !== undefined || secrets !== undefined) add(data, 'data');
+  if (paths !== undefined) {
+    // What a plugin may do: `{"Name": "mount", "Value": ["/var/lib/…"]}`.
+    const privileges = at({ value: path });
+    privileges.items = privileges.other = privileges;
+    add(privileges, 'pluginprivilege', 'pluginspec');
+  }
   // What a driver says of a volume; in other places `Status` is a text of the engine's.
   const volume = at({});
   if (options !== undefined) {

@@ -278,7 +278,7 @@ function readings({ container, broken, exec, swarm }: Objects): Record<string, s
       '?ps_args=axe',
       '?ps_args=-eo%20pid,args',
       '?ps_args=-eo%20pid,args%3DPID',
-      '?ps_args=-eo%20args,pid',
+      '?ps_args=-eo%20pid,args,user',
     ].map((query) => `/containers/${container}/top${query}`),
     ContainerChanges: [`/containers/${container}/changes`],
     ContainerStats: [`/containers/${container}/stats?stream=0`],
