@@ -1,5 +1,11 @@
 import t from 'tap';
 import { deflateSync, gzipSync } from 'node:zlib';
+import { editJson } from '../../src/docker/answers/edit-json.js';
+import { filterElements } from '../../src/docker/answers/elements.js';
+import { everywhere, recursive } from '../../src/docker/answers/place.js';
+import type { Call } from '../../src/docker/call.js';
+import { operationById } from '../../src/docker/catalogue.js';
+import { bothChanges, redactAnswer, type AnswerChanger } from '../../src/guard/answer.js';
 import { startGuarded } from './guarded.js';
 import { FIN, talk, type Conversation } from '../support/raw.js';
 import { bytes, echo, type Behaviour } from '../support/recording-upstream.js';
@@ -309,6 +315,38 @@ t.test('errors', async (t) => {
   const hijacked = await answerTo(attach, bytes(raw, 'end'));
   t.notMatch(hijacked.text, S3);
   t.match(hijacked.answers, [{ status: 502 }]);
+});
+
+t.test('two changes of one answer', (t) => {
+  const call = { operation: operationById('ContainerList') } as Call;
+  const place = recursive({ env: everywhere('<redacted>') });
+  const redact = redactAnswer(
+    {
+      rewrites: [],
+      body: () => editJson(place, { documents: 'one' }),
+      error: () => editJson(place, { documents: 'one' }),
+      errorText: (text) => text,
+      path: undefined,
+    },
+    call,
+  );
+  const filter: AnswerChanger = ({ headers, length }) => {
+    t.equal(length, -1, 'its length is no longer known');
+    const keep = (element: unknown): boolean => (element as { Id: number }).Id !== 1;
+    return { headers: [...headers, 'X-Filtered', 'yes'], transform: filterElements(keep, { element: 1000 }) };
+  };
+  const both = bothChanges(redact, filter)!({
+    status: 200,
+    headers: ['Content-Type', 'application/json', 'Content-Length', '99', 'ETag', 'x'],
+    length: 99,
+  });
+  t.strictSame(both.headers, ['Content-Type', 'application/json', 'X-Filtered', 'yes']);
+  const out = both.transform!.feed(Buffer.from('[{"Id":1,"Env":["a"]},{"Id":2,"Env":["b"]}]'));
+  t.equal(Buffer.from(out).toString(), '[{"Id":2,"Env":["<redacted>"]}]');
+  t.equal(bothChanges(undefined, undefined), undefined);
+  t.equal(bothChanges(redact, undefined), redact);
+  t.equal(bothChanges(undefined, filter), filter);
+  t.end();
 });
 
 t.test('content passes, and so does what has no body', async (t) => {

@@ -399,6 +399,56 @@ t.test('every operation that answers with JSON of this kind has a sample', (t) =
   t.end();
 });
 
+/** Content, streams of progress that the caller set off, ids and numbers. A new operation must be put somewhere. */
+const NOTHING = [
+  ...[
+    'ContainerLogs',
+    'ContainerExport',
+    'ServiceLogs',
+    'TaskLogs',
+    'ImageGet',
+    'ImageGetAll',
+    'Session',
+    'Grpc',
+  ],
+  ...['ImageBuild', 'ImageCreate', 'ImageLoad', 'ImagePush', 'PluginPull', 'PluginPush', 'PluginUpgrade'],
+  ...[
+    'ContainerAttachWebsocket',
+    'ContainerStats',
+    'ContainerChanges',
+    'ContainerCopy',
+    'PutContainerArchive',
+  ],
+  ...[
+    'ContainerPrune',
+    'ImagePrune',
+    'ImageDelete',
+    'BuildPrune',
+    'NetworkPrune',
+    'VolumePrune',
+    'ImageSearch',
+  ],
+  ...[
+    'ContainerResize',
+    'ContainerStop',
+    'ContainerKill',
+    'ContainerRename',
+    'ContainerPause',
+    'ContainerUnpause',
+  ],
+  ...['ContainerDelete', 'ExecResize', 'CheckpointList', 'CheckpointCreate', 'CheckpointDelete', 'ImageTag'],
+  ...['ImageCommit', 'BuildCancel', 'SystemPing', 'SystemPingHead', 'SystemVersion', 'NetworkCreate'],
+  ...['NetworkConnect', 'NetworkDisconnect', 'NetworkDelete', 'VolumeUpdate', 'VolumeDelete', 'PluginCreate'],
+  ...['PluginSet', 'PluginEnable', 'PluginDisable', 'SwarmInit', 'SwarmJoin', 'SwarmLeave', 'SwarmUpdate'],
+  ...['SwarmUnlock', 'ServiceDelete', 'NodeUpdate', 'NodeDelete', 'SecretCreate', 'SecretUpdate'],
+  ...['SecretDelete', 'ConfigCreate', 'ConfigUpdate', 'ConfigDelete'],
+];
+
+t.test('of every operation it is known what its answers hold', (t) => {
+  t.strictSame([...Object.keys(ANSWERS), ...NOTHING].sort(), OPERATIONS.map(({ id }) => id).sort());
+  t.end();
+});
+
 for (const [id, sample] of Object.entries(SAMPLES)) {
   t.test(id, (t) => {
     const text = write(sample);
