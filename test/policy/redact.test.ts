@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import type { AnswerTransform } from '../../src/docker/answers/transform.js';
 import type { Call } from '../../src/docker/call.js';
@@ -9,6 +10,7 @@ import { decide } from '../../src/policy/decide.js';
 import { ANSWERS } from '../../src/policy/redact.js';
 import type { Redaction } from '../../src/policy/redaction.js';
 import type { Verdict } from '../../src/policy/verdict.js';
+import { hold } from '../support/fuzz.js';
 
 // What is redacted of the answers to each operation, by class, and what is not.
 
@@ -529,6 +531,79 @@ t.test('what is kept', (t) => {
     'each must be kept',
   );
   t.end();
+});
+
+const SENSITIVE = [
+  'Env',
+  'Labels',
+  'Options',
+  'Cmd',
+  'Args',
+  'JoinTokens',
+  'DriverOpts',
+  'Annotations',
+  'Entrypoint',
+];
+const key = fc.constantFrom(
+  ...SENSITIVE,
+  'env',
+  'LABELS',
+  'Config',
+  'Spec',
+  'Volumes',
+  'LogConfig',
+  'Data',
+  'Status',
+  'x',
+);
+const { tree } = fc.letrec((tie) => ({
+  tree: fc.oneof(
+    { maxDepth: 7 },
+    fc.constantFrom('text', '', 'A=text', 1, -0.5, true, null),
+    fc.array(tie('tree'), { maxLength: 4 }),
+    fc.dictionary(key, tie('tree'), { maxKeys: 5 }),
+  ),
+}));
+
+/** Puts a secret into every text below a key that has such. */
+function plantIn(value: unknown, inside: boolean): unknown {
+  if (typeof value === 'string') return inside && value !== '' ? value.replace('text', 's3cr3t') : value;
+  if (Array.isArray(value)) return value.map((item) => plantIn(item, inside));
+  if (typeof value !== 'object' || value === null) return value;
+  const names = SENSITIVE.map((name) => name.toLowerCase());
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [
+      name,
+      plantIn(item, inside || names.includes(name.toLowerCase())),
+    ]),
+  );
+}
+
+/** Keys, lengths and types. */
+function shape(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(shape);
+  if (typeof value !== 'object' || value === null) return typeof value === 'string' ? 'text' : value;
+  return Object.entries(value).map(([name, item]) => [name, shape(item)]);
+}
+
+t.test('whatever the nesting and the cuts, nothing planted comes out', async (t) => {
+  const redaction = redactionOf('ContainerInspect', 'all');
+  const property = fc.property(tree, fc.array(fc.nat(400), { maxLength: 8 }), (value, cuts) => {
+    const bytes = Buffer.from(JSON.stringify(plantIn(value, false)));
+    const transform = redaction.body!(callOf('ContainerInspect'));
+    const out: Uint8Array[] = [];
+    let from = 0;
+    for (const cut of [...cuts.sort((one, other) => one - other), bytes.length]) {
+      out.push(Buffer.from(transform.feed(bytes.subarray(from, Math.max(from, cut)))));
+      from = Math.max(from, cut);
+    }
+    out.push(transform.end());
+    const text = Buffer.concat(out).toString();
+    const same =
+      JSON.stringify(shape(JSON.parse(text))) === JSON.stringify(shape(JSON.parse(bytes.toString())));
+    return same && !text.includes('s3cr3t');
+  });
+  t.ok((await hold('redact: nothing planted comes out', property, 3000)) > 0);
 });
 
 t.test('where names come from users, or from engines of other times', (t) => {

@@ -10,7 +10,7 @@ const TOO_LONG = '<redacted>';
 /** Longest key that is compared, in bytes as it stands: no key of the API comes near, all spelled in escapes. */
 const LONGEST_KEY = 4 * 1024;
 
-/** Keys whose folded form is remembered; those longer than any of the API are no key of a place. */
+/** Keys that are remembered, for each map of keys; those longer than any of the API are no key of a place. */
 const MOST_FOLDS = 512;
 const LONGEST_FOLDED = 128;
 
@@ -179,32 +179,48 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     if (role === KEY) {
       place = memberPlace(places[depth - 1]!);
       mode = COLON;
-    } else {
-      if (role !== COPY) {
-        passEdited(place.edit!);
-        from = at + 1;
-      }
-      endValue();
+      at += 1;
+      // The usual next byte, without a turn of its own.
+      if (piece[at] !== 0x3a) return;
+      mode = VALUE;
+      at += 1;
+      return;
     }
+    if (role !== COPY) {
+      passEdited(place.edit!);
+      from = at + 1;
+    }
+    endValue();
     at += 1;
   };
 
-  /** The same few keys come over and over. */
-  let folds = new Map<string, string>();
-  const fold = (key: string): string => {
-    if (key.length > LONGEST_FOLDED) return '';
-    let folded = folds.get(key);
-    if (folded === undefined) {
-      if (folds.size === MOST_FOLDS) folds = new Map();
-      folds.set(key, (folded = foldKey(key)));
+  /** The same few keys come over and over: where they lead, by their spelling; for the last `keys` and for others. */
+  const seen = new Map<Place['keys'], Map<string, Place | undefined>>();
+  let seenKeys: Place['keys'] | undefined;
+  let seenHere = new Map<string, Place | undefined>();
+  const lookUp = (keys: Place['keys'], key: string): Place | undefined => {
+    if (key.length > LONGEST_FOLDED) return undefined;
+    if (keys !== seenKeys) {
+      seenKeys = keys;
+      seenHere = seen.get(keys) ?? new Map();
+      seen.set(keys, seenHere);
     }
-    return folded;
+    const known = seenHere.get(key);
+    if (known !== undefined || seenHere.has(key)) return known;
+    if (seenHere.size >= MOST_FOLDS) seenHere.clear();
+    const found = keys.get(foldKey(key));
+    seenHere.set(key, found);
+    return found;
   };
 
   const memberPlace = ({ keys, other }: Place): Place => {
     if (keys.size === 0 && typeof other !== 'function') return other;
+    if (typeof other !== 'function' && heldLength === 0 && !escaped && !tooLong) {
+      const length = at - span;
+      if (length > 0 && !mayHave(keys, length, piece[span]!)) return other;
+    }
     const key = stringText(at) ?? '';
-    const named = keys.size === 0 ? undefined : keys.get(fold(key));
+    const named = keys.size === 0 ? undefined : lookUp(keys, key);
     if (named !== undefined) return named;
     return typeof other === 'function' ? other(key) : other;
   };
@@ -442,6 +458,24 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     },
   };
 }
+
+/** By length and first letter, whether a map of keys has such a key: most keys of an answer are none of it. */
+const filters = new WeakMap<Place['keys'], Uint8Array>();
+const FILTER_LENGTHS = 64;
+
+function mayHave(keys: Place['keys'], length: number, first: number): boolean {
+  let filter = filters.get(keys);
+  if (filter === undefined) {
+    filter = new Uint8Array(FILTER_LENGTHS * 32);
+    for (const key of keys.keys()) filter[filterIndex(key.length, key.charCodeAt(0))] = 1;
+    filters.set(keys, filter);
+  }
+  return filter[filterIndex(length, first)] === 1;
+}
+
+/** The five low bits of a letter are the same in capitals. */
+const filterIndex = (length: number, first: number): number =>
+  Math.min(length, FILTER_LENGTHS - 1) * 32 + (first & 31);
 
 const QUOTE = encoder.encode('"');
 const QUOTES = encoder.encode('""');
