@@ -4,6 +4,7 @@ import type { Call, Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import type { Refusal } from '../docker/refusal.js';
 import type { Share } from './limits.js';
+import type { AnswerChanger } from './answer.js';
 
 /** How a call ended, as the outcome line and the metrics name it. */
 export type End = 'complete' | 'refused' | 'client-gone' | 'upstream-error' | 'upstream-timeout' | 'shutdown';
@@ -28,6 +29,8 @@ export interface Exchange {
   call: Call | undefined;
   /** Its part in the rate limits of its caller's sources; undefined without such limits, and before it is known. */
   share: Share | undefined;
+  /** How the engine's answer is changed; undefined: it passes as it is. */
+  changeAnswer: AnswerChanger | undefined;
   /** Bytes of a buffered body that must go back to the budget. */
   held: number;
   bytesIn: number;

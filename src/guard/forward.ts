@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { relayBody, type RelayedBody } from '../capture/relay-body.js';
+import type { AnswerTransform } from '../docker/answers/transform.js';
 import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
 import type { Abort, EngineRequest } from '../upstream/engine-call.js';
+import { answerRefusal } from './answer.js';
 import { bodyOf } from './body.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
@@ -107,6 +109,7 @@ export function exchangeWith(
   let length = -1;
   let held: Buffer[] = [];
   let heldBytes = 0;
+  let transform: AnswerTransform | undefined;
   let streaming = false;
   let corked = false;
   let over = false;
@@ -167,6 +170,30 @@ export function exchangeWith(
     response.uncork();
   };
 
+  /** INVARIANT: of an answer that cannot be changed as policy demands nothing more passes, and it looks cut short. */
+  const holdBack = (error: unknown): void => {
+    abort();
+    if (!response.headersSent) exchange.bytesOut = 0;
+    const refusal = answerRefusal(error);
+    guard.log.warn({ call: exchange.id, err: refusal.message }, 'an answer was held back');
+    if (!response.headersSent) status = refusal.status;
+    release();
+    refuse(guard, exchange, refusal, 'upstream-error');
+  };
+  /** Passes on a piece of the answer, or keeps it while all of it may still be small. */
+  const take = (piece: Buffer): void => {
+    if (piece.length === 0) return;
+    exchange.bytesOut += piece.length;
+    if (streaming) {
+      cork();
+      response.write(piece);
+    } else {
+      held.push(piece);
+      heldBytes += piece.length;
+      if (heldBytes > SMALL) stream();
+    }
+  };
+
   exchange.cut = stop;
   response.on('close', onGone);
   const abort: Abort = guard.engine.dispatch(engineRequest, {
@@ -179,23 +206,32 @@ export function exchangeWith(
       }
       status = code;
       headers = endToEnd(raw);
-      if (guard.draining) headers.push('Connection', 'close');
       length = bytes;
       resume = resumeUpstream;
-      if (bytes > SMALL) stream();
-      else if (bytes < 0) process.nextTick(stream);
+      try {
+        const change = exchange.changeAnswer?.({ status, headers, length });
+        if (change !== undefined) ({ headers, transform } = change);
+      } catch (error) {
+        holdBack(error);
+        return;
+      }
+      if (guard.draining) headers.push('Connection', 'close');
+      if (transform !== undefined) {
+        length = -1;
+        // Its first part is held, so that what is wrong with an answer is mostly found while it can still be refused.
+        if (status >= 300 || exchange.call?.operation.response !== 'stream') return;
+      }
+      if (length > SMALL) stream();
+      else if (length < 0) process.nextTick(stream);
     },
     onData(piece) {
       if (over) return true;
-      exchange.bytesOut += piece.length;
       turns.watch?.(piece);
-      if (streaming) {
-        cork();
-        response.write(piece);
-      } else {
-        held.push(piece);
-        heldBytes += piece.length;
-        if (heldBytes > SMALL) stream();
+      try {
+        take(transform === undefined ? piece : bufferOf(transform.feed(piece)));
+      } catch (error) {
+        holdBack(error);
+        return true;
       }
       // False pauses the engine's side until the client has taken what is on its way (`drain`).
       if (flow?.(piece.length, onFlow) === false) waiting = true;
@@ -203,6 +239,12 @@ export function exchangeWith(
     },
     onComplete() {
       if (over) return;
+      try {
+        if (transform !== undefined) take(bufferOf(transform.end()));
+      } catch (error) {
+        holdBack(error);
+        return;
+      }
       if (streaming) {
         response.end();
       } else {
@@ -244,6 +286,9 @@ export function exchangeWith(
     },
   });
 }
+
+const bufferOf = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const latin1 = (pieces: Buffer[]): string =>
   pieces.length === 1 ? pieces[0]!.toString('latin1') : Buffer.concat(pieces).toString('latin1');

@@ -109,6 +109,7 @@ export async function openListener(
       reading: undefined,
       call: undefined,
       share: undefined,
+      changeAnswer: undefined,
       held: 0,
       bytesIn: 0,
       bytesOut: 0,

@@ -14,6 +14,7 @@ import { decide } from '../policy/decide.js';
 import { describeOver, retryAfter, type Over } from '../policy/limits.js';
 import { seal, volumesToMake } from '../policy/ownership.js';
 import type { Verdict } from '../policy/verdict.js';
+import { bothChanges, ownImages, redactAnswer } from './answer.js';
 import { captureBody } from './body.js';
 import { uploadContext } from './context-upload.js';
 import type { End, Exchange } from './exchange.js';
@@ -260,6 +261,7 @@ function record(
   const judgement = withinLimits(exchange, judged);
   const { call, verdict, sent, passes } = judgement;
   exchange.call = sent;
+  exchange.changeAnswer = changeOf(guard, judgement);
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
   const written = (failure: Error | undefined): void => {
     try {
@@ -326,6 +328,18 @@ function notFound({ kind, name }: NamedObject): string {
   if (kind === 'image') return `No such image: ${shortImageName(name)}`;
   if (kind === 'exec') return `No such exec instance: ${name}`;
   return kind === 'volume' ? `get ${name}: no such volume` : `${kind} ${name} not found`;
+}
+
+/** What becomes of the answer to a call that passes: images of others are taken out, and what its rule redacts. */
+function changeOf(
+  { ownership }: GuardState,
+  { verdict: { redact }, sent }: Judgement,
+): Exchange['changeAnswer'] {
+  const isOwn = (id: string, labels: unknown): boolean => ownership?.isOwnImage(sent, id, labels) === true;
+  return bothChanges(
+    sent.ownAnswer === true ? ownImages(isOwn) : undefined,
+    redact === undefined ? undefined : redactAnswer(redact, sent),
+  );
 }
 
 /** What was unclear about a build is the user's own file: the answer says it, bounded. */
@@ -403,6 +417,8 @@ function judgeBuild(guard: GuardState, exchange: Exchange, call: Call, grounds: 
   };
   const onCut = (end: End): void => refuseUnread(end === 'shutdown' ? STOPPING : CUT);
   const watch = watchIndicators(grounds.index);
+  // The engine may answer before the verdict on the whole.
+  exchange.changeAnswer = changeOf(guard, first);
   const upload = uploadContext(guard, exchange, first.sent, watch, onRefused, onCut);
   const stop = (refusal: Refusal): void => {
     upload.destroy();

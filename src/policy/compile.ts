@@ -14,6 +14,7 @@ import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
 import { ownStep } from './ownership.js';
 import type { CompiledRewrite } from './rewrite.js';
+import { compileRedact } from './redact.js';
 import { compileRewrite } from './rewrite-compile.js';
 import { plainJsonSchema, policyFileSchema, type PolicyFileShape, type RuleShape } from './schema.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -127,6 +128,12 @@ function checkRule(
       'a deny rule cannot permit hazards: it denies whatever it matches. Remove "permit", or make it an allow rule.',
     );
   }
+  if (rule.effect === 'deny' && rule.redact !== undefined) {
+    at(
+      ['redact'],
+      'a deny rule cannot redact: what it matches is not answered by the engine. Remove "redact", or make it an allow rule.',
+    );
+  }
   if (rule.effect === 'deny' && rule.rewrite !== undefined) {
     at(
       ['rewrite'],
@@ -182,6 +189,8 @@ export function compilePolicy(
         rule.rewrite === undefined || effect === 'deny'
           ? undefined
           : compileRewrite(rule.rewrite, named, permit, at);
+      const redact =
+        rule.redact === undefined || effect === 'deny' ? undefined : compileRedact(rule.redact, named, at);
       for (const id of named) {
         const entry = operations.get(id) ?? { deny: [], allow: [], owner: false };
         operations.set(id, entry);
@@ -201,7 +210,8 @@ export function compilePolicy(
             reason: `rule ${rule.id} allows ${id}`,
             code: 'allowed',
             missing: [],
-            rewrites: [],
+            rewrites: redact?.get(id)?.rewrites ?? [],
+            ...(redact !== undefined && { redact: redact.get(id)! }),
           }),
         });
       }

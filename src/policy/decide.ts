@@ -125,20 +125,28 @@ export function decide(
     if (!concerns(rule, sources)) continue;
     if (rule.rewrite === null) {
       if (!holds(rule, inspection) || !coversAll(rule.permit, inspection.hazards)) continue;
-      return match === undefined ? rule.allowed : denyByRule(match, call, true);
+      return match === undefined ? rule.allowed : observed(rule, match, call);
     }
     const judged = judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
     if (judged.conflict !== '' || !holds(rule, judged.inspection)) continue;
     if (!coversAll(rule.permit, judged.inspection.hazards)) continue;
     const again = judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection);
     if (again?.observe === false) return denyByRule(again, call, policy.observe);
-    const observed = match ?? again;
-    const verdict = observed === undefined ? rule.allowed : denyByRule(observed, call, true);
+    const denied = match ?? again;
+    const verdict = denied === undefined ? rule.allowed : observed(rule, denied, call);
     if (judged.call === call) return verdict;
-    return { ...verdict, call: judged.call, rewrites: describeChanges(judged.changes) };
+    const rewrites = [...describeChanges(judged.changes), ...rule.allowed.rewrites];
+    return { ...verdict, call: judged.call, rewrites };
   }
   if (match !== undefined && policy.observe) return denyByRule(match, call, true);
   return denyNearest(policy, rules.allow, call, sources, inspection, inspectCall);
+}
+
+/** A denial that is not enforced, of a call that this rule allows: its answer is changed all the same. */
+function observed(rule: CompiledRule, denying: CompiledRule, call: Call): Verdict {
+  const verdict = denyByRule(denying, call, true);
+  const { redact, rewrites } = rule.allowed;
+  return redact === undefined ? verdict : { ...verdict, redact, rewrites };
 }
 
 /** The first deny rule that matches and is enforced; if there is none, the first that matches. */

@@ -64,6 +64,15 @@ const WORDS: Readonly<Record<string, string>> = {
   int: 'a whole number',
 };
 
+/** Of alternatives, the one that has the right type and is wrong inside: its problems say more. */
+function wrongInside(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
+  return issue.errors.find((errors) =>
+    errors.every(
+      ({ code, path }) => path.length > 0 || (code !== 'invalid_type' && code !== 'invalid_value'),
+    ),
+  );
+}
+
 /** zod's issues as problems that name what was found and what would be valid. */
 function zodProblems(
   file: string,
@@ -98,8 +107,16 @@ function zodProblems(
       add(path, `found ${describeValue(found)}; valid: ${valid.map(describeValue).join(', ')}.${hint}`);
     } else if (issue.code === 'too_small' && Array.isArray(found)) {
       add(path, 'found an empty array; expected at least one entry.');
+    } else if (
+      issue.code === 'invalid_union' &&
+      typeof found === 'object' &&
+      found !== null &&
+      wrongInside(issue)
+    ) {
+      for (const one of wrongInside(issue) ?? []) visit(one, path);
     } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
       const expected = issue.errors.flat().map((one) => {
+        if (one.code === 'invalid_value') return one.values.map(describeValue).join(' or ');
         const wanted = one.code === 'invalid_type' ? WORDS[one.expected] : undefined;
         return wanted ?? one.message;
       });

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { MAX_PATTERN } from './glob.js';
 import { limitsSchema } from './limits-schema.js';
+import { redactSchema } from './redact-schema.js';
 import { rewriteSchema } from './rewrite-schema.js';
 import type { FactWord, Vocabulary } from './vocabulary.js';
 
@@ -54,6 +55,7 @@ const rule = z.strictObject({
   where: z.record(z.string(), z.unknown()).meta({ id: 'Where' }).optional(),
   permit: z.array(z.string().min(1).max(MAX_PATTERN).meta({ id: 'HazardPattern' })).optional(),
   rewrite: rewriteSchema.optional(),
+  redact: redactSchema.optional(),
 });
 
 /** The shape of one policy file. What its words mean is checked in compile.ts, against the vocabulary. */

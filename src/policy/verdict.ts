@@ -1,5 +1,6 @@
 import type { Call } from '../docker/call.js';
 import type { Hazard } from '../hazards/inspection.js';
+import type { Redaction } from './redaction.js';
 
 /** What policy says of one call. */
 export interface Verdict {
@@ -16,6 +17,8 @@ export interface Verdict {
   readonly missing: readonly Hazard[];
   /** The call to send in place of the one that came, when a rule rewrote it. It was inspected and is what was allowed. */
   readonly call?: Call;
-  /** What was rewritten, `where: before → after`, bounded and with values masked that may be secrets. */
+  /** How the answer is changed, when the rule that allows the call redacts it. */
+  readonly redact?: Redaction;
+  /** What was rewritten, `where: before → after`, bounded and with values masked that may be secrets; and what is redacted of the answer. */
   readonly rewrites: readonly string[];
 }

@@ -17,6 +17,13 @@ await t.test('the policy example is a valid policy', async (t) => {
   t.same(compiled.ok ? [] : compiled.problems, []);
 });
 
+await t.test('the rule that redacts is a valid rule', async (t) => {
+  const rule = /```json\n(\{\n {2}"id": "dashboard"[^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const text = `{"sources": {"dashboard": {"listener": ["unix"]}}, "rules": [${rule}]}`;
+  const compiled = compilePolicy([{ name: 'README.md', text }], VOCABULARY);
+  t.same(compiled.ok ? compiled.policy.rules : compiled.problems, 1);
+});
+
 await t.test('the example of feeds with the outbound side is a valid config', async (t) => {
   const text = /```json\n(\{\n {2}"audit"[^]*?)\n```/.exec(readme)?.[1] ?? '';
   const path = join(t.testdir({ 'config.json': text }), 'config.json');

@@ -2,11 +2,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { run } from '../support/command.js';
 
-// `npm run fuzz -- --minutes N`: the property tests of the three readers with many more inputs, over and over, and one
+// `npm run fuzz -- --minutes N`: the property tests of the readers with many more inputs, over and over, and one
 // round of random Dockerfiles and contexts that a real dockerd and the guard must read alike. What fails is added to
 // test/fuzz/seeds.json and is tried first from then on.
 
-const READERS = ['docker/go-json', 'docker/dockerfile', 'capture/context'];
+const READERS = ['docker/go-json', 'docker/dockerfile', 'docker/answers', 'capture/context'];
 const ENGINE = ['e2e/dockerfile', 'e2e/context'];
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' } } });

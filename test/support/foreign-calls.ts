@@ -277,6 +277,6 @@ export const LISTS: readonly {
   ['SystemEvents', 'GET', '/events?since=0&until=NOW'],
   ['ContainerPrune', 'POST', '/containers/prune'],
   ['NetworkPrune', 'POST', '/networks/prune'],
-  ['VolumePrune', 'POST', '/volumes/prune?filters={"all":["1"]}'],
+  ['VolumePrune', 'POST', '/volumes/prune'],
   ['ImagePrune', 'POST', '/images/prune?filters={"dangling":["0"]}'],
 ].map(([operation = '', method = '', path = '']) => ({ operation, method, path }));

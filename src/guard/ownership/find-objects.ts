@@ -91,7 +91,7 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
         `the engine cannot tell which ${kind} ${quote(name)} is: ${typeof message === 'string' ? message.slice(0, 300) : `status ${status}`}`,
       );
     }
-    return read(kind, name, body as Inspected);
+    return read(kind, name, body);
   };
 
   const read = async (kind: ObjectKind, name: string, body: Inspected): Promise<Found | undefined> => {

@@ -1,0 +1,283 @@
+import { everywhere, UNTOUCHED, type Edit, type Place } from '../docker/answers/place.js';
+import type { Glob } from './glob.js';
+
+/*
+ * What is what in the answers of the Engine API (moby, api/types and api/swagger.yaml, API 1.24 to 1.55). Keys count at
+ * any depth, so that a field that moves, or an older engine that has it elsewhere, makes no difference; only
+ * where one key means several things is its place told by the operation. Strings become other strings, never another type,
+ * so that clients go on reading what they read before.
+ */
+
+/** What is to be removed; a function tells what is kept all the same. */
+export interface Wanted {
+  readonly env?: Glob;
+  readonly paths?: Glob;
+  readonly labels?: Glob;
+  readonly secrets?: Glob;
+  readonly commands?: Glob;
+}
+
+type TextEdit = (text: string) => string | undefined;
+
+export const REDACTED = '<redacted>';
+/** Where Go reads `[]byte`, it reads base64. */
+const REDACTED_BASE64 = 'PHJlZGFjdGVkPg==';
+
+/** `NAME=value` keeps its name; what has none is removed whole. */
+const pair =
+  (kept: Glob): Edit =>
+  (text) => {
+    const equals = text.indexOf('=');
+    if (equals < 1) return REDACTED;
+    const name = text.slice(0, equals);
+    return kept(name) ? undefined : `${name}=${REDACTED}`;
+  };
+
+/** Labels in which Compose and Docker Desktop note paths of the host. */
+const PATH_LABELS =
+  /^(?:com\.docker\.compose\.project\.(?:working_dir|config_files|environment_file)|desktop\.docker\.io\/binds\/.*)$/;
+
+/** A host path: absolute, of Windows as well, or with a scheme as in `unix:///run/x.sock`. */
+const HOST_PATH = /^(?:\/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*:\/\/\/)/;
+
+/** A path, or several as storage drivers and labels have them (`/a:/b`, `/a,/b`): kept when each of them is. */
+const pathEdit =
+  (kept: Glob): TextEdit =>
+  (text) => {
+    if (!HOST_PATH.test(text)) return undefined;
+    const paths = text.startsWith('/') ? text.split(/[:,](?=\/)/) : [text];
+    return paths.every((path) => kept(path) && isPlain(path)) ? undefined : REDACTED;
+  };
+
+/** `/srv/ci/../../etc` is not below /srv/ci. */
+const isPlain = (path: string): boolean => !/(?:^|[\\/])\.{1,2}(?:[\\/]|$)/.test(path);
+
+/** `/host/path:/container/path:ro`; a volume has a name in the first place. What has no colon is no host path. */
+const bindEdit = (kept: Glob): Edit => {
+  const edit = pathEdit(kept);
+  return (text) => {
+    const colon = text.indexOf(':', /^[A-Za-z]:[\\/]/.test(text) ? 2 : 0);
+    if (colon < 0) return undefined;
+    const source = edit(text.slice(0, colon));
+    return source === undefined ? undefined : source + text.slice(colon);
+  };
+};
+
+/** `name=seccomp,profile=/etc/docker/seccomp.json` (SystemInfo). */
+const profileEdit = (kept: Glob): Edit => {
+  const edit = pathEdit(kept);
+  return (text) => {
+    if (!text.includes('=/')) return undefined;
+    return text
+      .split(',')
+      .map((part) => {
+        const value = part.slice(part.indexOf('=') + 1);
+        return edit(value) === undefined ? part : `${part.slice(0, -value.length)}${REDACTED}`;
+      })
+      .join(',');
+  };
+};
+
+/** Security options may carry credential specs of Active Directory. */
+const credentialEdit: Edit = (text) =>
+  /^credentialspec=/i.test(text) ? `credentialspec=${REDACTED}` : undefined;
+
+/** Names, ids and references of objects, as the caller has written them. */
+const NAME = '[\\w.:@/+-]{1,300}';
+/**
+ * Texts of the engine that quote nothing but what the caller named itself, and its own words. Any other error may
+ * quote a command, a mount, an option of a driver.
+ */
+const HARMLESS = [
+  `(?:Error: )?[Nn]o such (?:container|image|exec instance|network|volume|service|task|node|secret|config|plugin): "?${NAME}"?`,
+  `(?:network|volume|service|task|node|secret|config|plugin) "?${NAME}"? not found`,
+  `get ${NAME}: no such volume`,
+  `[Cc]ontainer [0-9a-f]{12,64} is not running`,
+  `[Cc]onflict\\. The container name "/?${NAME}" is already in use by container "?[0-9a-f]{64}"?\\. You have to remove \\(or rename\\) that container to be able to reuse that name\\.`,
+  'page not found',
+  'This node is not a swarm manager\\. (?:Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again|Worker nodes can\'t be used to view or modify cluster state\\. Please run this command on a manager node or promote the current node to a manager)\\.',
+  'client version [0-9.]{1,9} is too (?:new|old)\\. (?:Maximum|Minimum) supported API version is [0-9.]{1,9}(?:, please upgrade your client to a newer version)?',
+  '(?:update|rollback) (?:in progress|completed|paused)',
+  'started|preparing|prepared|starting|assigned|accepted|created|finished|shutdown|rejected|complete',
+  'pending task scheduling|scheduler assigned task to node|scheduler confirmed task can run on preassigned node',
+  'task: non-zero exit \\([0-9]{1,3}\\)',
+].map((pattern) => new RegExp(`^(?:${pattern})\\n?$`));
+
+/** Free text of the engine. */
+export const freeText: TextEdit = (text) =>
+  HARMLESS.some((pattern) => pattern.test(text))
+    ? undefined
+    : `${REDACTED} (a rule redacts what this text may quote)`;
+
+export const SECRET_PLACE = everywhere(REDACTED);
+const FREE_TEXT = everywhere(freeText);
+
+/** The answer to a call that failed: all its texts. */
+export const ERROR_ANSWER: Place = FREE_TEXT;
+
+const SECRET: Place = SECRET_PLACE;
+const SECRET_BASE64 = everywhere(REDACTED_BASE64);
+
+/** Fields of plugins that describe themselves: `{"Name": …, "Settable": …, "Value": …}`. */
+const NAMED: ReadonlyMap<string, Place> = new Map(
+  ['name', 'description', 'settable'].map((key) => [key, UNTOUCHED]),
+);
+
+const COMMAND: Place = selfSimilar({ ...everywhere(REDACTED), keys: NAMED });
+
+/** What is below a place is there again. */
+function selfSimilar(place: Place, other?: Place['other']): Place {
+  place.items = place;
+  place.other = other ?? place;
+  return place;
+}
+
+/** Strings and lists of labels, and maps by their keys. `known`: members that are no labels, by name. */
+function labelPlace({ labels, paths }: Wanted, known: Readonly<Record<string, Place>> = {}): Place {
+  const path = paths === undefined ? UNTOUCHED : everywhere(pathEdit(paths));
+  const shown = (key: string): Place => (PATH_LABELS.test(key) ? path : UNTOUCHED);
+  if (labels === undefined) return selfSimilar({ ...everywhere(undefined) }, shown);
+  return selfSimilar({ ...everywhere(pair(labels)) }, (key) => {
+    if (key !== '' && labels(key)) return shown(key);
+    return Object.hasOwn(known, key) ? known[key]! : SECRET;
+  });
+}
+
+/** Strings and lists of `NAME=value`, maps, and the lists of objects that plugins have. */
+function envPlace(kept: Glob): Place {
+  return selfSimilar({ ...everywhere(pair(kept)), keys: NAMED }, (key) =>
+    key !== '' && kept(key) ? UNTOUCHED : SECRET,
+  );
+}
+
+/** The rules that hold at any depth of any answer, and places from which they are told apart by operation. */
+export interface Places {
+  readonly common: Place;
+  /** As common, where these keys are; below them common again. */
+  readonly at: (keys: Readonly<Record<string, Place>>) => Place;
+  /** One volume. */
+  readonly volume: Place;
+  readonly command: Place;
+  readonly path: Place;
+  readonly attributes: Place;
+}
+
+export function placesFor(wanted: Wanted): Places {
+  const { env, paths, labels, secrets, commands } = wanted;
+  const keys = new Map<string, Place>();
+  const common: Place = { ...everywhere(undefined), keys };
+  common.items = common.other = common;
+  const copies: Map<string, Place>[] = [];
+  const add = (place: Place | undefined, ...names: string[]): void => {
+    if (place !== undefined) for (const name of names) keys.set(name, place);
+  };
+  /** INVARIANT: below a key that objects may have as well, or that is a name somebody gave, the common rules go on. */
+  const at = (more: Readonly<Record<string, Place>>, edit?: Edit): Place => {
+    const own = new Map([...keys, ...Object.entries(more)]);
+    copies.push(own);
+    return { edit, keys: own, items: common, other: common };
+  };
+  const text = (edit: Edit): Place => {
+    const place: Place = { edit, keys, items: common, other: common };
+    place.items = place;
+    return place;
+  };
+
+  add(FREE_TEXT, 'error', 'err', 'message', 'warnings', 'warning');
+  if (env !== undefined) add(envPlace(env), 'env');
+  if (labels !== undefined || paths !== undefined) add(labelPlace(wanted), 'labels', 'annotations');
+  if (commands !== undefined) {
+    add(COMMAND, 'command', 'args', 'cmd', 'entrypoint', 'arguments', 'test', 'onbuild', 'shell');
+    add(COMMAND, 'createdby', 'comment', 'output', 'runtimeargs');
+  }
+  const path = paths === undefined ? UNTOUCHED : text(pathEdit(paths));
+  if (paths !== undefined) {
+    add(
+      path,
+      'source',
+      'mountpoint',
+      'logpath',
+      'resolvconfpath',
+      'hostnamepath',
+      'hostspath',
+      'pathonhost',
+      'path',
+    );
+    add(
+      path,
+      'containeridfile',
+      'dockerrootdir',
+      'sandboxkey',
+      'cdispecdirs',
+      'driverstatus',
+      'systemstatus',
+    );
+    add(path, 'address', 'socket', 'initpath', 'initbinary', 'info');
+    add(text(bindEdit(paths)), 'binds');
+    add(text(profileEdit(paths)), 'securityoptions');
+  }
+  // Of drivers of volumes, networks, logs, secrets: passwords of NFS and CIFS, tokens of loggers, devices of the host.
+  const options = secrets !== undefined ? SECRET : paths !== undefined ? path : undefined;
+  add(options, 'options', 'driveropts', 'volumecontext', 'publishcontext', 'clusterstoreopts');
+  if (secrets !== undefined) {
+    add(SECRET, 'jointokens', 'unlockkey', 'identitytoken', 'registrytoken', 'auth', 'password', 'caconfig');
+    add(SECRET, 'httpproxy', 'httpsproxy', 'mirrors', 'clusterstore', 'trustroot', 'credentialspec');
+    add(SECRET_BASE64, 'certissuersubject', 'certissuerpublickey');
+    add(text(credentialEdit), 'securityopt');
+  }
+  // A text in base64 (configs, OCI descriptors), or what a storage driver tells of itself (GraphDriver).
+  const data = at({}, secrets === undefined ? undefined : REDACTED_BASE64);
+  if (paths !== undefined) data.other = data.items = path;
+  if (paths !== undefined || secrets !== undefined) add(data, 'data');
+  if (paths !== undefined) {
+    // What a plugin may do: `{"Name": "mount", "Value": ["/var/lib/…"]}`.
+    const privileges = at({ value: path });
+    privileges.items = privileges.other = privileges;
+    add(privileges, 'pluginprivilege', 'pluginspec');
+  }
+  // What a driver says of a volume; in other places `Status` is a text of the engine's.
+  const volume = at({});
+  if (options !== undefined) {
+    add(at({ config: options, options }), 'logconfig');
+    (volume.keys as Map<string, Place>).set('status', options).set('items', volume);
+    volume.items = volume;
+    add(volume, 'volumes', 'volumeusage');
+  }
+  for (const own of copies) for (const [key, place] of keys) if (!own.has(key)) own.set(key, place);
+  const attributes = labelPlace(wanted, KNOWN_ATTRIBUTES);
+  if (commands !== undefined) attributes.keys = new Map([['comment', SECRET]]);
+  return { common, at, volume, command: commands === undefined ? UNTOUCHED : COMMAND, path, attributes };
+}
+
+const shaped = (shape: RegExp): Place => everywhere((text) => (shape.test(text) ? undefined : REDACTED));
+const REFERENCE = shaped(/^[\w.:@/+-]{1,300}$/);
+const ID = shaped(/^[0-9a-f]{64}$/);
+const COUNT = shaped(/^[0-9]{1,12}$/);
+const DRIVER = shaped(/^(?:local|bridge|host|none|null|overlay|ipvlan|macvlan)$/);
+
+/**
+ * Attributes of events that the engine itself sets (daemon/events.go). A label of the same name stands in their
+ * place where the engine sets none, so all but `image` and `name`, which it always sets, must look as they do.
+ */
+const KNOWN_ATTRIBUTES: Readonly<Record<string, Place>> = {
+  image: REFERENCE,
+  name: REFERENCE,
+  container: ID,
+  execID: ID,
+  imageID: shaped(/^sha256:[0-9a-f]{64}$/),
+  exitCode: COUNT,
+  execDuration: COUNT,
+  reclaimed: COUNT,
+  signal: shaped(/^(?:[0-9]{1,3}|SIG[A-Z]{2,8}(?:[+-][0-9]{1,2})?)$/),
+  driver: DRIVER,
+  type: DRIVER,
+};
+
+/** `exec_create: sh -c …`: what follows the colon may be a command; of `health_status: healthy` it is a state. */
+const ACTION: Edit = (text) => {
+  const [, action, rest] = /^([a-z_-]{1,40})(: .*)?$/s.exec(text) ?? [];
+  if (action === undefined) return REDACTED;
+  if (rest === undefined || /^: (?:healthy|unhealthy|starting|running|none)$/.test(rest)) return undefined;
+  return `${action}: ${REDACTED}`;
+};
+export const ACTION_PLACE: Place = everywhere(ACTION);
