@@ -202,7 +202,7 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     if (key.length > LONGEST_FOLDED) return undefined;
     if (keys !== seenKeys) {
       seenKeys = keys;
-      seenHere = seen.get(keys) ?? new Map();
+      seenHere = seen.get(keys) ?? new Map<string, Place | undefined>();
       seen.set(keys, seenHere);
     }
     const known = seenHere.get(key);
