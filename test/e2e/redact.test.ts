@@ -362,7 +362,7 @@ async function main(): Promise<void> {
     await engine.stop();
   });
   const { socket } = guard.unix;
-  planted.set('directory of the engine', engine.dir);
+  planted.set('directory of the engine', join(engine.dir, 'data'));
 
   const streams = ['/events', '/v1.24/events'].map((path) => ({
     guarded: listen(socket, path),
