@@ -64,13 +64,14 @@ const WORDS: Readonly<Record<string, string>> = {
   int: 'a whole number',
 };
 
-/** Of alternatives, the one that has the right type and is wrong inside: its problems say more. */
+/** Of alternatives, the only one of the right type: what is wrong lies within, and its problems say more. */
 function wrongInside(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
-  return issue.errors.find((errors) =>
+  const [inside, another] = issue.errors.filter((errors) =>
     errors.every(
       ({ code, path }) => path.length > 0 || (code !== 'invalid_type' && code !== 'invalid_value'),
     ),
   );
+  return another === undefined ? inside : undefined;
 }
 
 /** zod's issues as problems that name what was found and what would be valid. */
