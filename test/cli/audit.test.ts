@@ -307,7 +307,7 @@ await t.test('tail: every kind of event is readable, and hostile lines are harml
     all.out,
     /ALERT denied \[privileged\] 350 times: 350 calls \(ContainerCreate\) from 10\.20\.0\.7 were/,
   );
-  t.match(all.out, /journal truncated: bytes 17\n/);
+  t.match(all.out, /journal repaired: torn 17\n/);
   t.equal((await audit('tail', file, '--event', 'alert')).out.trim().split('\n').length, 5);
   t.equal(
     (await audit('tail', file, '--event', 'alert', '--operation', 'ImageBuild')).out.match(/ALERT/g)?.length,
