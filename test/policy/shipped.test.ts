@@ -50,8 +50,9 @@ t.test('every word of the catalogues can be used in a policy', async (t) => {
   rules.push({ id: 'permits', sources: ['*'], operations: ['*'], permit } as never);
   const sample = { string: '**', strings: { each: ['**'] }, number: { min: 0 }, boolean: true };
   const where = Object.fromEntries(FACTS.map((fact) => [fact.name, sample[fact.type]]));
-  rules.push({ id: 'facts', sources: ['*'], operations: ['*'], where } as never);
-  const result = compilePolicy([{ name: 'all', text: JSON.stringify({ rules }) }], VOCABULARY);
+  rules.push({ id: 'facts', sources: ['some'], operations: ['*'], where } as never);
+  const sources = { some: { listener: ['unix'] } };
+  const result = compilePolicy([{ name: 'all', text: JSON.stringify({ sources, rules }) }], VOCABULARY);
   t.same(result.ok ? [] : result.problems, []);
   const ids = new Set<string>(OPERATIONS.map((one) => one.id));
   for (const fact of FACTS) {
@@ -248,7 +249,7 @@ t.test('breakwater check', async (t) => {
     'a.json': '{"rules": [{"id": "a", "sources": ["*"], "operations": ["Ping"]}]}',
     'b.json': '{}',
   });
-  t.match(await check(folder), { code: 0, out: /^ok: 3 files, \d+ rules\n$/, err: '' });
+  t.match(await check(folder), { code: 0, out: /^ok: 4 files, \d+ rules\n$/, err: '' });
   t.match(await check(`${folder}default.json`), { code: 0, out: /^ok: 1 file, / });
   const broken = await check(directory);
   t.match(broken, { code: 1, err: '' });
