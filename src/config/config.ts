@@ -5,6 +5,7 @@ import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
 import type { FeedsConfig } from '../intel/feed-source.js';
 import { feedsSchema } from './feeds-config.js';
+import { sequencesSchema, type SequencesConfig } from './sequences-config.js';
 
 /** One address to listen on. */
 export interface ListenConfig {
@@ -72,6 +73,7 @@ export interface Config {
   audit: AuditConfig;
   limits: Limits;
   feeds: FeedsConfig;
+  sequences: SequencesConfig;
   /** Null: there is no such section. */
   egress: EgressConfig | null;
 }
@@ -152,6 +154,7 @@ export const configFileSchema = z.strictObject({
     })
     .prefault({}),
   feeds: feedsSchema.prefault({}),
+  sequences: sequencesSchema.prefault({}),
   egress: egressSchema.optional(),
 });
 

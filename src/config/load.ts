@@ -93,6 +93,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
     audit: readAudit(shape.audit, flags.audit, inFile, (path, message) => at(['audit', ...path], message)),
     limits: shape.limits,
     feeds,
+    sequences: shape.sequences,
     egress:
       shape.egress === undefined
         ? null

@@ -7,6 +7,7 @@ import { renderHeaders, renderTarget } from '../docker/render.js';
 import { Refusal } from '../docker/refusal.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type Inspection, type Seen } from '../hazards/inspection.js';
+import type { SequenceFinding, Told } from '../hazards/sequences.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { decide } from '../policy/decide.js';
@@ -19,6 +20,8 @@ import { forward } from './forward.js';
 import { withToken } from './identify.js';
 import { resolveHostPaths } from './host-paths.js';
 import { refuse } from './refuse.js';
+import type { Question } from './sequence-questions.js';
+import type { Sequences } from './sequences.js';
 import { sourcesFor, type GuardState } from './state.js';
 import { tunnel } from './tunnel.js';
 
@@ -59,31 +62,43 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   const call = readCall(reading, body, exchange.id, client, guard.limits);
   // One snapshot for the whole call: a reload in between must not mix two policies, or two states of the feeds.
   const { policy, revision } = guard.policy.current();
-  const grounds: Grounds = { policy, revision, index: guard.feeds.current().index };
+  const { sequences } = guard;
+  const grounds: Grounds = { policy, revision, index: guard.feeds.current().index, sequences };
   if (carriesContext(call)) {
     judgeBuild(guard, exchange, call, grounds);
     return;
   }
   const judgement = consider(call, grounds);
-  const binds = hostPathsOf(judgement.inspection);
-  if (binds.length > 0 && judgement.passes && guard.engineIsLocal) {
-    void judgeResolved(guard, exchange, call, binds, grounds);
+  const binds = guard.engineIsLocal ? hostPathsOf(judgement.inspection) : [];
+  const question = sequences.question(judgement.sent);
+  if ((judgement.passes && (binds.length > 0 || question !== undefined)) || (question && onlySequence(judgement))) {
+    void judgeResolved(guard, exchange, call, binds, question, grounds);
   } else {
     record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
   }
 }
 
-/** A bind is judged on where it leads as well, on the host that the engine shares with the guard. */
+/** Names alone said so; the engine knows what they stand for. */
+const onlySequence = ({ verdict }: Judgement): boolean =>
+  verdict.code === 'hazard' && verdict.missing.every(({ kind }) => kind === 'sequence');
+
+/**
+ * A bind is judged on where it leads as well, on the host that the engine shares with the guard; what a sequence
+ * depends on, on what the engine says of it.
+ */
 async function judgeResolved(
   guard: GuardState,
   exchange: Exchange,
   call: Call,
   binds: readonly string[],
+  question: Question | undefined,
   grounds: Grounds,
 ): Promise<void> {
   try {
-    const resolved = { ...call, hostPaths: await resolveHostPaths(binds) };
-    record(guard, exchange, consider(resolved, grounds), (sent) => send(guard, exchange, sent));
+    const told = question === undefined ? undefined : await guard.sequences.ask(question);
+    const resolved = binds.length === 0 ? call : { ...call, hostPaths: await resolveHostPaths(binds) };
+    const judgement = consider(resolved, { ...grounds, told });
+    record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
   } catch (error) {
     deny(guard, exchange, error);
   }
@@ -100,6 +115,9 @@ interface Grounds {
   readonly policy: CompiledPolicy;
   readonly revision: string;
   readonly index: IndicatorIndex;
+  readonly sequences: Sequences;
+  /** What the engine was asked for this call. */
+  readonly told?: Told | undefined;
 }
 
 /** A call with what was found out about it and what policy says. */
@@ -112,16 +130,18 @@ interface Judgement {
   /** INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result. */
   readonly sent: Call;
   readonly passes: boolean;
+  readonly told: Told | undefined;
 }
 
 /** inspect → decide → rewrite. A rewritten call is inspected in the same way. */
-function consider(call: Call, { policy, revision, index }: Grounds, seen?: Seen): Judgement {
+function consider(call: Call, grounds: Grounds, seen?: Seen): Judgement {
+  const { policy, revision, index, sequences, told } = grounds;
   const sources = sourcesFor(policy, call.client);
-  const look = (one: Call): Inspection => inspect(one, index, seen);
+  const look = (one: Call): Inspection => sequences.look(one, sources, inspect(one, index, seen), told);
   const inspection = look(call);
   const verdict = decide(policy, call, sources, inspection, look);
   const passes = verdict.effect === 'allow' || verdict.observe;
-  return { call, sources, inspection, verdict, revision, sent: verdict.call ?? call, passes };
+  return { call, sources, inspection, verdict, revision, sent: verdict.call ?? call, passes, told };
 }
 
 /** audit; the effect follows when the decision is on record. */
@@ -155,7 +175,8 @@ function record(
     }
   };
   // What changes something must be on record even after a power loss; a denial changes nothing.
-  guard.audit.record(decisionEvent(judgement), written, passes && call.operation.writes);
+  const event = decisionEvent(judgement, guard.sequences.decided(judgement));
+  guard.audit.record(event, written, passes && call.operation.writes);
 }
 
 /** What was unclear about a build is the user's own file: the answer says it, bounded. */
@@ -275,6 +296,12 @@ function deny(guard: GuardState, exchange: Exchange, error: unknown): void {
   const { request, reading } = exchange;
   const operation = reading?.operation.id ?? '';
   guard.metrics.decision(operation, 'deny', refusal.code);
+  const { policy, revision } = guard.policy.current();
+  const kind = `${refusal.code} ${operation || (request.url ?? '')}`;
+  const sequences =
+    refusal.status >= 500
+      ? undefined
+      : guard.sequences.refused(exchange.client, sourcesFor(policy, exchange.client), exchange.id, kind);
   const event: DecisionEvent = {
     event: 'decision',
     call: exchange.id,
@@ -287,13 +314,14 @@ function deny(guard: GuardState, exchange: Exchange, error: unknown): void {
     target: request.url ?? '',
     facts: {},
     hazards: [],
+    ...(sequences !== undefined && { sequences }),
     verdict: 'deny',
     enforced: true,
     rule: '',
     code: refusal.code,
     reason: refusal.message,
     rewrites: [],
-    policy: guard.policy.current().revision,
+    policy: revision,
   };
   guard.audit.record(event, () => refuse(guard, exchange, refusal));
 }
@@ -304,7 +332,10 @@ function toRefusal(guard: GuardState, error: unknown): Refusal {
   return new Refusal(500, 'internal', 'the guard could not judge this request, so it was denied');
 }
 
-function decisionEvent({ call, sources, inspection, verdict, revision }: Judgement): DecisionEvent {
+function decisionEvent(
+  { call, sources, inspection, verdict, revision }: Judgement,
+  sequences: readonly SequenceFinding[] | undefined = inspection.sequences,
+): DecisionEvent {
   return {
     event: 'decision',
     call: call.id,
@@ -317,6 +348,7 @@ function decisionEvent({ call, sources, inspection, verdict, revision }: Judgeme
     facts: inspection.facts,
     hazards: inspection.hazards.map(formatHazard),
     ...(inspection.sightings !== undefined && { indicators: inspection.sightings }),
+    ...(sequences !== undefined && { sequences }),
     verdict: verdict.effect,
     enforced: !verdict.observe,
     rule: verdict.rule,

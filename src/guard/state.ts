@@ -12,6 +12,8 @@ import type { Feeds } from '../feeds/feeds.js';
 import type { Engine } from '../upstream/engine.js';
 import type { Metrics } from './metrics.js';
 import type { Outbound } from './outbound/outbound.js';
+import { together } from './scan-answer.js';
+import type { Sequences } from './sequences.js';
 
 /** What every call of one guard shares. */
 export interface GuardState {
@@ -33,6 +35,8 @@ export interface GuardState {
   readonly budget: BodyBudget;
   /** Where outbound traffic is reported on; undefined without `egress`. */
   readonly outbound: Outbound | undefined;
+  /** What calls have done so far, and which attacks they add up to. */
+  readonly sequences: Sequences;
   readonly metrics: Metrics;
   readonly log: Logger;
   /** True once a stop was asked for: new calls are refused, running ones finish. */
@@ -50,7 +54,8 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
   return sources;
 }
 
-/** Learns which containers come out of this call, for reports on outbound traffic. */
+/** Learns from the engine's answer: which containers come out of this call, for reports on outbound traffic; images. */
 export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
-  return guard.outbound?.creators.watch(call, sourcesFor(guard.policy.current().policy, call.client));
+  const sources = sourcesFor(guard.policy.current().policy, call.client);
+  return together([guard.outbound?.creators.watch(call, sources), guard.sequences.watch(call, sources)]);
 }
