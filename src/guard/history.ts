@@ -174,7 +174,8 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
     builds(origin) {
       const key = `${Math.floor(origin.step.at / SAME_BUILD)} ${origin.client}`;
       let build = builds.get(key);
-      if (build === undefined) builds.set(key, (build = { from: origin.step.at, made: { ...origin }, running: 0 }));
+      if (build === undefined)
+        builds.set(key, (build = { from: origin.step.at, made: { ...origin }, running: 0 }));
       // The first of them stands for all, with whatever its client found out before any of them.
       build.made.look ??= origin.look;
       build.made.list ??= origin.list;
@@ -183,8 +184,7 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
       running.set(origin.step.call, { origin, build });
     },
     origin: (call) => running.get(call)?.origin,
-    active: (now) =>
-      running.size > 0 || now - lastMade <= 2 * window || now - lastPull <= pullWindow,
+    active: (now) => running.size > 0 || now - lastMade <= 2 * window || now - lastPull <= pullWindow,
     ended(call, at) {
       if (creating.size > 0) creating.delete(call);
       if (running.size === 0) return;

@@ -71,7 +71,10 @@ function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined):
   const judgement = consider(call, grounds);
   const binds = guard.engineIsLocal ? hostPathsOf(judgement.inspection) : [];
   const question = sequences.question(judgement.sent);
-  if ((judgement.passes && (binds.length > 0 || question !== undefined)) || (question && onlySequence(judgement))) {
+  if (
+    (judgement.passes && (binds.length > 0 || question !== undefined)) ||
+    (question && onlySequence(judgement))
+  ) {
     void judgeResolved(guard, exchange, call, binds, question, grounds);
   } else {
     record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));

@@ -3,7 +3,14 @@ import { formatImageName, joinImageName, readImageName, shortImageName } from '.
 import type { Inspection } from '../hazards/inspection.js';
 import { asObject } from '../hazards/judge.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
-import { entered, imageOf, madeBy, type Made, type SequenceContext, type Step } from '../hazards/sequences.js';
+import {
+  entered,
+  imageOf,
+  madeBy,
+  type Made,
+  type SequenceContext,
+  type Step,
+} from '../hazards/sequences.js';
 import type { History } from './history.js';
 import { scanAnswer } from './scan-answer.js';
 import { pulledRepository } from './sequence-questions.js';
@@ -81,16 +88,10 @@ export const LESSONS: ReadonlyMap<string, Lesson> = new Map<string, Lesson>([
       if (made !== undefined) for (const name of targets(passing.call)) passing.history.learnName(name, made);
     },
   ],
-  [
-    'ContainerCreate',
-    (passing) => passing.history.creates(passing.step, originOf(passing)),
-  ],
+  ['ContainerCreate', (passing) => passing.history.creates(passing.step, originOf(passing))],
   ['ServiceCreate', (passing) => void originOf(passing)],
   ['ServiceUpdate', (passing) => void originOf(passing)],
-  [
-    'ContainerRename',
-    ({ call, history }) => history.renamed(call.path['id'] ?? '', queryText(call, 'name')),
-  ],
+  ['ContainerRename', ({ call, history }) => history.renamed(call.path['id'] ?? '', queryText(call, 'name'))],
   ['ContainerExec', enters],
   ['ContainerAttach', enters],
   ['ContainerAttachWebsocket', enters],
@@ -106,7 +107,9 @@ function isOwnList(call: Call): boolean {
 /** The names that an image gets, with their tags. */
 function targets(call: Call): readonly string[] {
   if (call.operation.id === 'ImageBuild') {
-    return queryTexts(call, 't').filter((name) => name !== '').map(shortImageName);
+    return queryTexts(call, 't')
+      .filter((name) => name !== '')
+      .map(shortImageName);
   }
   const name = joinImageName(queryText(call, 'repo'), queryText(call, 'tag'));
   return name === undefined ? [] : [shortImageName(formatImageName(name))];

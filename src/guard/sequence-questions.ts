@@ -81,7 +81,9 @@ const ANSWERS: Readonly<Record<Question['about'], (engine: Engine, name: string)
     const answer = await getJson(engine, `/containers/${pathOf(name.replace(/^\//, ''))}/json`);
     const { Id, Image, Created } = asObject(answer as never);
     if (typeof Id !== 'string') return NOTHING_TOLD;
-    return { container: { id: Id, image: digitsOf(asString(Image)), created: Date.parse(asString(Created)) } };
+    return {
+      container: { id: Id, image: digitsOf(asString(Image)), created: Date.parse(asString(Created)) },
+    };
   },
   async repository(engine, name) {
     const filters = encodeURIComponent(JSON.stringify({ reference: [name] }));

@@ -2,8 +2,10 @@ import type { Hazard } from './inspection.js';
 
 /** Capabilities that lead out of a container by themselves. Others, such as NET_ADMIN, change only what is inside. */
 const ESCAPES = new Set(
-  ('ALL SYS_ADMIN SYS_PTRACE SYS_MODULE SYS_RAWIO SYS_BOOT SYS_CHROOT SYSLOG DAC_READ_SEARCH BPF PERFMON MKNOD ' +
-    'MAC_ADMIN MAC_OVERRIDE AUDIT_CONTROL CHECKPOINT_RESTORE').split(' '),
+  (
+    'ALL SYS_ADMIN SYS_PTRACE SYS_MODULE SYS_RAWIO SYS_BOOT SYS_CHROOT SYSLOG DAC_READ_SEARCH BPF PERFMON MKNOD ' +
+    'MAC_ADMIN MAC_OVERRIDE AUDIT_CONTROL CHECKPOINT_RESTORE'
+  ).split(' '),
 );
 
 /** Below these a host keeps what it runs by, and its secrets. */

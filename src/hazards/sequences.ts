@@ -192,7 +192,10 @@ const IDENTIFIER = /^(?:sha256:)?([0-9a-f]{1,64})$/;
  * Where an image came from. What the engine says it is goes before what it is called: names move. An image that was
  * made while a build ran was made by it, whatever of it the build's answer told: a step in the middle can be run too.
  */
-export function madeBy(reference: string, { history, told, now, settings }: SequenceContext): Made | undefined {
+export function madeBy(
+  reference: string,
+  { history, told, now, settings }: SequenceContext,
+): Made | undefined {
   const rule = settings['build-and-run'];
   if (rule === false || reference === '') return undefined;
   const fresh = (made: Made | undefined): Made | undefined =>

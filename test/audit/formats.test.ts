@@ -36,8 +36,10 @@ await t.test('ids are stable and tell messages of one record apart', async (t) =
 });
 
 await t.test('every technique of a hazard has a name', async (t) => {
-  for (const { kind, attack } of HAZARDS as readonly HazardKind[]) {
-    for (const id of attack?.split(' ') ?? []) t.ok(TECHNIQUES[id], `${kind}: ${id}`);
+  for (const { kind, attack, attackBy = {} } of HAZARDS as readonly HazardKind[]) {
+    for (const ids of [attack, ...Object.values(attackBy)]) {
+      for (const id of ids?.split(' ') ?? []) t.ok(TECHNIQUES[id], `${kind}: ${id}`);
+    }
   }
 });
 

@@ -120,7 +120,8 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const what = base.operation || 'unreadable request';
     const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
     if (base.verdict === 'allow') {
-      const severity = base.indicators.length + base.sequences.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
+      const severity =
+        base.indicators.length + base.sequences.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
       return { name: `${what} allowed`, message: `${what} by ${by} allowed by rule ${base.rule}`, severity };
     }
     const severity = base.indicators.length + base.sequences.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
