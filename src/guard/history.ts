@@ -138,7 +138,7 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
     madeName: (name) => names.peek(name),
     madeAt(time) {
       for (const { from, made, running: now } of builds.values()) {
-        if (time >= from - 1_000 && (now > 0 || time <= made.until + 1_000)) return made;
+        if (time >= from && (now > 0 || time <= made.until)) return made;
       }
       return undefined;
     },
