@@ -19,6 +19,8 @@ const PARTS = 16;
 /** A look around may be a window older than the build, and the build a window older than the run. */
 const KEPT_PARTS = 2 * PARTS + 1;
 const DIGITS = 12;
+/** Longer names are of no container or image that matters; they are not remembered, or by their beginning. */
+const LONGEST_NAME = 255;
 
 const NO_STEPS: readonly Step[] = Object.freeze([]);
 const NO_MAP: ReadonlyMap<string, Step> = new Map();
@@ -131,6 +133,10 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
     return /^[0-9a-f]{12,64}$/.test(name) ? containers.peek(name.slice(0, DIGITS)) : undefined;
   };
 
+  const nameContainer = (name: string, id: string): void => {
+    if (name !== '' && name.length <= LONGEST_NAME) containerNames.set(copyOf(name), id);
+  };
+
   return {
     discovery,
     madeImage,
@@ -203,15 +209,17 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
       images.set(id, made);
     },
     learnName(name, made) {
+      if (name.length > LONGEST_NAME) return;
       keepDiscovery(names.peek(name), made, window);
-      names.set(name, made);
+      names.set(copyOf(name), made);
     },
     learnPull(repository, step) {
       const before = pulls.peek(repository);
       // A second pull of what was new a moment ago does not make it old.
       if (before !== undefined && step.at - before.step.at <= pullWindow) return;
       lastPull = step.at;
-      pulls.set(repository, { repository, step });
+      const name = copyOf(repository);
+      pulls.set(name, { repository: name, step });
     },
     learnPulledImage: (digits, one) => void pulledImages.set(digits.slice(0, DIGITS), one),
     creates(step, made) {
@@ -220,11 +228,11 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
     learnContainer(digits, name, client, step) {
       const id = digits.slice(0, DIGITS);
       containers.set(id, { id, step, client, made: creating.get(step.call) });
-      if (name !== '') containerNames.set(name, id);
+      nameContainer(name, id);
     },
     renamed(reference, name) {
       const one = container(reference);
-      if (one !== undefined) containerNames.set(name.replace(/^\//, ''), one.id);
+      if (one !== undefined) nameContainer(name.replace(/^\//, ''), one.id);
     },
     enters(client, into, step) {
       if (spread === false) return;
@@ -242,10 +250,13 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
   };
 }
 
+/** A text without the request or the answer that it is a part of: V8 would keep all of that with it. */
+const copyOf = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');
+
 /** Keeps the last so many keys, by when each was last seen: if all are recent, so many of them were. */
 function latest(map: Map<string, Step>, key: string, step: Step, most: number): void {
   map.delete(key);
-  map.set(key, step);
+  map.set(copyOf(key), step);
   if (map.size > most) map.delete(map.keys().next().value!);
 }
 

@@ -42,7 +42,8 @@ const HOST_ACCESS: Readonly<Record<string, (argument: string) => boolean>> = {
   'cgroup-parent': always,
   runtime: always,
   annotation: always,
-  'volume-option': always,
+  // With the local driver these mount a directory or a disk of the host.
+  'volume-option': (option) => /^(?:o=(?:.*,)?r?bind(?:,|$)|device=\/(?!\/))/i.test(option),
   'unknown-field': always,
 };
 

@@ -300,7 +300,8 @@ export function entered(
   const known = history.container(reference);
   // Who made a container has had its say in what runs in it: `docker run -i` attaches to what it creates.
   if (known?.client === client) return undefined;
-  return known?.id ?? reference;
+  // The beginning tells containers apart, and a long text is not worth remembering.
+  return known?.id ?? reference.slice(0, 128);
 }
 
 function execSpread(

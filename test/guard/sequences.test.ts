@@ -365,6 +365,26 @@ await t.test(
     );
     t.notOk(history.discovery('\n10.0.0.0', 'look', 0, at), 'the first strangers are forgotten');
 
+    // Long texts, each a part of a longer one.
+    const texts = openHistory(settings.clients, settings);
+    const none = heap();
+    for (let n = 0; n < 40_000; n++) {
+      const request = `${n} ${'x'.repeat(16_000)}`;
+      const step = { call: `call-${n}`, at };
+      const part = (from: number, to: number): string => request.slice(from, to);
+      texts.refuses(`\n${n % 10_000}`, part(0, 128), step);
+      texts.enters(`\n${n % 10_000}`, part(0, 127), step);
+      texts.learnName(part(0, 200), texts.makes('\n', 'ImageBuild', step));
+      texts.learnName(part(0, 15_000), texts.makes('\n', 'ImageBuild', step));
+      texts.learnContainer(n.toString(16).padStart(64, '0'), part(0, 15_000), '\n', step);
+      texts.learnPull(part(0, 250), step);
+      texts.ended(step.call, at);
+    }
+    const long = (heap() - none) / 2 ** 20;
+    t.comment(`${long.toFixed(1)} MiB of long texts`);
+    t.ok(long < 64, `${long.toFixed(1)} MiB`);
+    t.ok(texts.entered('\n1').size > 0);
+
     // The longest histories that one client can have, for all clients that are kept.
     const full = openHistory(settings.clients, settings);
     const base = heap();
