@@ -14,8 +14,7 @@ const action = (otherwise: 'deny' | 'alert') =>
     .default(otherwise)
     .describe('deny: the hazard sequence:… is raised, and policy decides; alert: it is on record only.');
 
-const off = <S extends z.ZodType>(shape: S) =>
-  z.union([z.literal(false), shape], { error: 'false, or an object such as { "window": "1h" }' });
+const off = <S extends z.ZodType>(shape: S) => z.union([z.literal(false), shape]);
 
 /** The section `sequences` as it stands in the file. */
 export const sequencesSchema = z.strictObject({

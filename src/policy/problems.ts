@@ -99,7 +99,16 @@ function zodProblems(
     } else if (issue.code === 'too_small' && Array.isArray(found)) {
       add(path, 'found an empty array; expected at least one entry.');
     } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+      // Of a value that is of the right sort for one of them alone, what is wrong lies within.
+      const [inside, another] = issue.errors.filter((errors) =>
+        errors.every((one) => one.path.length > 0 || one.code === 'unrecognized_keys'),
+      );
+      if (inside !== undefined && another === undefined) {
+        for (const one of inside) visit(one, path);
+        return;
+      }
       const expected = issue.errors.flat().map((one) => {
+        if (one.code === 'invalid_value') return one.values.map(String).join(' or ');
         const wanted = one.code === 'invalid_type' ? WORDS[one.expected] : undefined;
         return wanted ?? one.message;
       });
