@@ -1,5 +1,6 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue } from '../hazards/inspection.js';
+import type { SequenceFinding } from '../hazards/sequences.js';
 import type { Sighting } from '../intel/indicator.js';
 import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
@@ -26,6 +27,8 @@ export interface DecisionEvent {
   readonly hazards: readonly string[];
   /** Listed indicators that were found in the call, those that only alert too; absent when there are none. */
   readonly indicators?: readonly Sighting[];
+  /** Attacks in several calls that this one completes, those that only alert too; absent when there are none. */
+  readonly sequences?: readonly SequenceFinding[];
   readonly verdict: 'allow' | 'deny';
   /** False in observe mode: the verdict is on record, the call was forwarded all the same. */
   readonly enforced: boolean;
@@ -78,10 +81,19 @@ export function formatEvent(event: AuditEvent, time: string): string {
     (event.target === undefined ? '' : `"target":${text(event.target)},`) +
     `"facts":${record(event.facts)},"hazards":${list(event.hazards)},` +
     (event.indicators === undefined ? '' : indicators(event.indicators)) +
+    (event.sequences === undefined ? '' : sequences(event.sequences)) +
     `"verdict":"${event.verdict}",` +
     `"enforced":${event.enforced},"rule":${text(event.rule)},"code":"${event.code}","reason":${text(event.reason)},` +
     `"rewrites":${list(event.rewrites)},"policy":"${event.policy}"}\n`
   );
+}
+
+function sequences(found: readonly SequenceFinding[]): string {
+  const shown = found.map(({ sequence, action, calls, since }) => {
+    const time = new Date(since).toISOString();
+    return `{"sequence":"${sequence}","action":"${action}","calls":${list(calls)},"since":"${time}"}`;
+  });
+  return `"sequences":[${shown.join(',')}],`;
 }
 
 /** A client says the same in every line of its connection. */

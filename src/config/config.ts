@@ -5,6 +5,7 @@ import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
 import type { FeedsConfig } from '../intel/feed-source.js';
 import { feedsSchema } from './feeds-config.js';
+import { sequencesSchema, type SequencesConfig } from './sequences-config.js';
 
 /** One address to listen on. */
 export interface ListenConfig {
@@ -74,6 +75,7 @@ export interface Config {
   feeds: FeedsConfig;
   /** Directory where it is kept who owns what; null: nowhere. */
   ownership: { state: string } | null;
+  sequences: SequencesConfig;
   /** Null: there is no such section. */
   egress: EgressConfig | null;
 }
@@ -160,6 +162,7 @@ export const configFileSchema = z.strictObject({
     })
     .optional()
     .describe('Needed where rules of the policy ask for "owner".'),
+  sequences: sequencesSchema.prefault({}),
   egress: egressSchema.optional(),
 });
 

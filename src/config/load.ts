@@ -94,6 +94,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
     limits: shape.limits,
     feeds,
     ownership: shape.ownership === undefined ? null : { state: inFile(shape.ownership.state) },
+    sequences: shape.sequences,
     egress:
       shape.egress === undefined
         ? null

@@ -29,7 +29,11 @@ export function askEngine(
       {
         method,
         target,
-        headers: ['Host', 'docker', ...(body === undefined ? [] : ['Content-Type', 'application/json'])],
+        // Whoever reads the engine's log can tell the guard's own questions from clients' calls.
+        headers: [
+          ...['Host', 'docker', 'User-Agent', 'breakwater'],
+          ...(body === undefined ? [] : ['Content-Type', 'application/json']),
+        ],
         body: body === undefined ? undefined : JSON.stringify(body),
         // A POST without a body says so.
         length: method === 'POST' ? 0 : undefined,

@@ -12,6 +12,7 @@ export function finish(guard: GuardState, exchange: Exchange, status: number, en
     guard.budget.give(exchange.held);
     exchange.held = 0;
   }
+  guard.sequences.ended(exchange.id);
   guard.metrics.streams -= 1;
   guard.metrics.outcome(end, status);
   guard.metrics.bytes.in += exchange.bytesIn;

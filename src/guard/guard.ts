@@ -24,7 +24,8 @@ import { openMetrics } from './metrics.js';
 import { openOwnership } from './ownership/ownership.js';
 import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
 import { serve } from './pipeline.js';
-import type { GuardState } from './state.js';
+import { openSequences } from './sequences.js';
+import { sourcesFor, type GuardState } from './state.js';
 import { VERSION } from './version.js';
 
 /** As an upstream URL: the in-memory engine for trying out. */
@@ -109,6 +110,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     audit,
     sinks,
     outbound,
+    sequences: openSequences(config.sequences, engine),
     budget: openBodyBudget(config.limits.buffered),
     rates: openRateLimits((source, limit) => metrics.overLimit(source, limit), options.clock),
     metrics,
@@ -227,9 +229,12 @@ function recordUnreadable(
   client: Client,
   target: string,
 ): void {
+  const call = nextCallId();
+  const { policy, revision } = guard.policy.current();
+  const sequences = guard.sequences.refused(client, sourcesFor(policy, client), call, code);
   guard.audit.record({
     event: 'decision',
-    call: nextCallId(),
+    call,
     client,
     sources: [],
     method: '',
@@ -239,13 +244,14 @@ function recordUnreadable(
     target,
     facts: {},
     hazards: [],
+    ...(sequences !== undefined && { sequences }),
     verdict: 'deny',
     enforced: true,
     rule: '',
     code,
     reason,
     rewrites: [],
-    policy: guard.policy.current().revision,
+    policy: revision,
   });
 }
 

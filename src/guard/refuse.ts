@@ -1,8 +1,10 @@
-import type { Refusal } from '../docker/refusal.js';
+import { Refusal } from '../docker/refusal.js';
 import type { End, Exchange } from './exchange.js';
 import { finish } from './finish.js';
 import { LINGER } from './linger.js';
 import type { GuardState } from './state.js';
+
+export const STOPPING = new Refusal(503, 'shutting-down', 'the guard is shutting down');
 
 /** Where one request ends and the next begins is in doubt after these (RFC 9112 section 6.3): nothing more is read. */
 const CLOSING = new Set(['framing', 'duplicate-header', 'header-character', 'http-version']);

@@ -14,6 +14,8 @@ import type { RateLimits } from './limits.js';
 import type { Metrics } from './metrics.js';
 import type { Outbound } from './outbound/outbound.js';
 import type { Ownership } from './ownership/ownership.js';
+import { together } from './scan-answer.js';
+import type { Sequences } from './sequences.js';
 
 /** What every call of one guard shares. */
 export interface GuardState {
@@ -38,6 +40,8 @@ export interface GuardState {
   /** Where outbound traffic is reported on; undefined without `egress`. */
   readonly outbound: Outbound | undefined;
   readonly rates: RateLimits;
+  /** What calls have done so far, and which attacks they add up to. */
+  readonly sequences: Sequences;
   readonly metrics: Metrics;
   readonly log: Logger;
   /** True once a stop was asked for: new calls are refused, running ones finish. */
@@ -55,16 +59,12 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
   return sources;
 }
 
-/** Learns from the engine's answer: which containers came out of the call, and whose an image is that was pulled. */
+/** Learns from the engine's answer: which containers and images came out of the call, and whose an image is that was pulled. */
 export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
-  const creator = guard.outbound?.creators.watch(
-    call,
-    sourcesFor(guard.policy.current().policy, call.client),
-  );
-  const owner = call.owner === undefined ? undefined : guard.ownership?.watch(call);
-  if (creator === undefined || owner === undefined) return creator ?? owner;
-  return (piece) => {
-    creator(piece);
-    owner(piece);
-  };
+  const sources = sourcesFor(guard.policy.current().policy, call.client);
+  return together([
+    guard.outbound?.creators.watch(call, sources),
+    guard.sequences.watch(call, sources),
+    call.owner === undefined ? undefined : guard.ownership?.watch(call),
+  ]);
 }

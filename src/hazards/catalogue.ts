@@ -15,6 +15,8 @@ export interface HazardKind {
   readonly cis?: string;
   /** MITRE ATT&CK for Containers technique ids, separated by blanks. */
   readonly attack?: string;
+  /** The same, where they differ by argument. */
+  readonly attackBy?: Readonly<Record<string, string>>;
   /** An example of a `permit` entry. */
   readonly permit: string;
 }
@@ -70,6 +72,19 @@ export const HAZARDS = [
     lets: 'Somewhere in the call (an image, a command, a variable, a label, the Dockerfile, a file of the build context …) stands an indicator of compromise: a server that attackers use, or malware itself. The container or the daemon would be led there. The argument is the listed value: `c2.example` also where the call says `a.c2.example`, a prefix where an address of it was found. Feeds and their actions are in the section `feeds` of the configuration; an indicator that only alerts is no hazard, it is on record in the audit trail.',
     attack: 'T1105 T1071 T1496',
     permit: 'indicator:pool.miner.example',
+  },
+  {
+    kind: 'sequence',
+    argument: 'text',
+    title: 'The last step of an attack in several calls',
+    lets: 'What the same or another client did before makes of this call a known attack. Arguments: `build-and-run` (a look at the engine and its containers, an image made on the engine itself, a container of it), `pull-and-escape` (an image of a repository that was new here, in a container that reaches the host), `exec-spread` (one client goes into many containers of others), `probing` (many refused calls of many kinds; by default on record only). Windows and thresholds are in the section `sequences` of the configuration, see docs/sequences.md.',
+    attackBy: {
+      'build-and-run': 'T1612 T1610',
+      'pull-and-escape': 'T1610 T1611',
+      'exec-spread': 'T1609',
+      probing: 'T1046 T1613',
+    },
+    permit: 'sequence:build-and-run',
   },
   {
     kind: 'registry-credentials',

@@ -6,6 +6,8 @@ function describeHazard(hazard: HazardKind): string[] {
   lines.push(`- permit, for example: \`${hazard.permit}\``);
   if (hazard.cis !== undefined) lines.push(`- CIS Docker Benchmark 1.6: ${hazard.cis.replaceAll(' ', ', ')}`);
   if (hazard.attack !== undefined) lines.push(`- MITRE ATT&CK: ${hazard.attack.replaceAll(' ', ', ')}`);
+  for (const [one, ids] of Object.entries(hazard.attackBy ?? {}))
+    lines.push(`- MITRE ATT&CK of \`${hazard.kind}:${one}\`: ${ids.replaceAll(' ', ', ')}`);
   return [...lines, ''];
 }
 

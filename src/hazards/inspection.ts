@@ -1,4 +1,5 @@
 import type { Sighting } from '../intel/indicator.js';
+import type { SequenceFinding } from './sequences.js';
 
 /**
  * A hazard: something a call would do that an allow does not imply. `kind` is one of the closed list in
@@ -23,6 +24,8 @@ export interface Inspection {
   readonly pending?: readonly string[];
   /** Listed indicators that the call names, those that only alert too; absent when there are none. */
   readonly sightings?: readonly Sighting[];
+  /** Attacks in several calls that this one completes, those that only alert too; absent when there are none. */
+  readonly sequences?: readonly SequenceFinding[];
 }
 
 /** What was seen of a build context while it went by. */

@@ -1,7 +1,6 @@
 import type { Call, Client } from '../docker/call.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard, type FactValue, type Hazard, type Inspection } from '../hazards/inspection.js';
-import type { Sighting } from '../intel/indicator.js';
 import type { CompiledPolicy, CompiledRule, Condition } from './compiled.js';
 import { coversAll, MAX_MISSING, uncovered } from './permit.js';
 import { applyRewrite, type Change, type CompiledRewrite } from './rewrite.js';
@@ -260,8 +259,7 @@ function denyNearest(
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
   }
   if (nearest !== undefined) {
-    const { sightings = [] } = seen.get(nearest)!.inspection;
-    return denyHazards(policy, nearest, missing, id, sources, sightings);
+    return denyHazards(policy, nearest, missing, id, sources, seen.get(nearest)!.inspection);
   }
 
   const failing = (rule: CompiledRule): Condition[] =>
@@ -286,13 +284,13 @@ function denyHazards(
   missing: readonly Hazard[],
   id: string,
   sources: readonly string[],
-  sightings: readonly Sighting[],
+  inspection: Inspection,
 ): Verdict {
   const exact = missing.slice(0, MAX_LISTED).map((hazard) => {
     // Only what was cut or escaped, or what would read as a glob, cannot be copied into a policy as it is.
     const text = formatHazard({ kind: hazard.kind, argument: hazard.argument.slice(0, MAX_TEXT + 1) });
     const shown = printable(text);
-    return { shown, why: whyListed(hazard, sightings), copyable: shown === text && !/[*?"\\]/.test(text) };
+    return { shown, why: whyListed(hazard, inspection), copyable: shown === text && !/[*?"\\]/.test(text) };
   });
   const add = exact.every((hazard) => hazard.copyable)
     ? `add ${exact.map((hazard) => `"${hazard.shown}"`).join(', ')} to its permit if it should`
@@ -303,8 +301,18 @@ function denyHazards(
   return deny(rule.id, policy.observe, 'hazard', reason, missing);
 }
 
-/** Who is told that an address is listed wants to know by whom, and where it stood. */
-function whyListed({ kind, argument }: Hazard, sightings: readonly Sighting[]): string {
+/**
+ * Who is told that an address is listed wants to know by whom, and where it stood; who is told of a sequence, which
+ * calls led to it.
+ */
+function whyListed(
+  { kind, argument }: Hazard,
+  { sightings = [], sequences = [] }: Pick<Inspection, 'sightings' | 'sequences'>,
+): string {
+  if (kind === 'sequence') {
+    const led = sequences.find(({ sequence }) => sequence === argument);
+    return led === undefined ? '' : ` (${led.why})`;
+  }
   if (kind !== 'indicator') return '';
   const seen = sightings.find(({ hit }) => hit.indicator === argument);
   return seen === undefined

@@ -47,6 +47,25 @@ t.test('one JSON line for each event, complete and masked', async (t) => {
   });
   t.notOk(line.includes('a'.repeat(64)), 'the whole token hash is not in the line');
   t.notOk(line.includes('secret'));
+  const found = {
+    sequence: 'build-and-run' as const,
+    action: 'alert' as const,
+    calls: ['abc-7', 'abc-8'],
+    since: 1_767_225_600_000,
+    why: 'for who is denied',
+  };
+  const sequences = [
+    {
+      sequence: 'build-and-run',
+      action: 'alert',
+      calls: ['abc-7', 'abc-8'],
+      since: '2026-01-01T00:00:00.000Z',
+    },
+  ];
+  const led = formatEvent({ ...decision, sequences: [found] }, '2026-01-01T00:00:00.000Z');
+  t.strictSame((JSON.parse(led) as DecisionEvent).sequences, sequences);
+  t.ok(led.indexOf('"sequences"') < led.indexOf('"verdict"'), 'before the verdict');
+  t.notOk('sequences' in (parsed as object), 'and not where there are none');
   const outcome: unknown = JSON.parse(
     formatEvent(
       {

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
 import { FORMATS, formatRecord, type FormatName } from '../../src/audit/formats/format.js';
+import { summarize } from '../../src/audit/formats/summary.js';
 import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
 import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
 import { RECORDS } from './records.js';
@@ -36,10 +37,37 @@ await t.test('ids are stable and tell messages of one record apart', async (t) =
 });
 
 await t.test('every technique of a hazard has a name', async (t) => {
-  for (const { kind, attack } of HAZARDS as readonly HazardKind[]) {
-    for (const id of attack?.split(' ') ?? []) t.ok(TECHNIQUES[id], `${kind}: ${id}`);
+  for (const { kind, attack, attackBy = {} } of HAZARDS as readonly HazardKind[]) {
+    for (const ids of [attack, ...Object.values(attackBy)]) {
+      for (const id of ids?.split(' ') ?? []) t.ok(TECHNIQUES[id], `${kind}: ${id}`);
+    }
   }
 });
+
+await t.test(
+  'sequences: their techniques, also of those that only alert, and how grave they are',
+  async (t) => {
+    const line = { event: 'decision', operation: 'ContainerCreate', verdict: 'allow', hazards: [] };
+    const alerted = summarize({ ...line, sequences: [{ sequence: 'probing', action: 'alert' }] });
+    t.strictSame(
+      alerted.techniques.map(({ id }) => id),
+      ['T1046', 'T1613'],
+    );
+    t.strictSame(alerted.sequences, ['sequence:probing']);
+    t.ok(alerted.severity > summarize(line).severity);
+    const denied = summarize({
+      ...line,
+      verdict: 'deny',
+      hazards: ['sequence:build-and-run'],
+      sequences: [{ sequence: 'build-and-run', action: 'deny' }],
+    });
+    t.strictSame(
+      denied.techniques.map(({ id }) => id),
+      ['T1612', 'T1610'],
+    );
+    t.strictSame(summarize({ ...line, hazards: ['sequence:toString', 'sequence'] }).techniques, []);
+  },
+);
 
 await t.test('OCSF: what the schema 1.8.0 requires of each class', async (t) => {
   for (const record of RECORDS) {

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import type { Config } from '../../src/config/config.js';
 import { isLoopback, parseEndpoint } from '../../src/config/endpoint.js';
@@ -208,6 +209,24 @@ t.test('egress: an empty section works, values are read, paths are relative to t
   t.match(egress?.networks[0]?.allow.networks, [{ family: 4, value: 0x0a000001, bits: 32 }]);
 });
 
+t.test(
+  'sequences: on by default, each can be switched off, and what the page states are the defaults',
+  async (t) => {
+    const { sequences } = good(t, {});
+    const page = readFileSync('docs/sequences.md', 'utf8');
+    const example = /```json\n(\{\n {2}"sequences"[^]*?)\n```/.exec(page)?.[1] ?? '';
+    t.strictSame(good(t, example).sequences, sequences);
+    t.match(sequences, {
+      clients: 10_000,
+      'build-and-run': { window: 3_600_000, discovery: true, action: 'deny' },
+      probing: { window: 300_000, action: 'alert' },
+    });
+    const some = good(t, { sequences: { 'exec-spread': false, 'build-and-run': { discovery: false } } });
+    t.equal(some.sequences['exec-spread'], false);
+    t.match(some.sequences['build-and-run'], { discovery: false, window: 3_600_000 });
+  },
+);
+
 t.test('problems name file, pointer, finding and remedy', async (t) => {
   const tls = { cert: 'c', key: 'k' };
   const cases: [object | string, RegExp][] = [
@@ -249,6 +268,20 @@ t.test('problems name file, pointer, finding and remedy', async (t) => {
       /^\/egress\/networks\/0\/allow: domains need "dns"/,
     ],
     [{ egress: { neverBlock: ['10.0.0.0/33'] } }, /^\/egress\/neverBlock\/0: "10.0.0.0\/33" is no address/],
+    [{ sequences: { probing: true } }, /^\/sequences\/probing: found true; expected false or an object/],
+    [
+      { sequences: { probing: { action: 'block' } } },
+      /^\/sequences\/probing\/action: found "block"; valid: "deny", "alert"/,
+    ],
+    [
+      { sequences: { 'exec-spread': { container: 3 } } },
+      /^\/sequences\/exec-spread\/container: unknown key "container". Did you mean "containers"/,
+    ],
+    [
+      { sequences: { 'exec-spread': { window: 'soon' } } },
+      /^\/sequences\/exec-spread\/window: found "soon": expected a duration/,
+    ],
+    [{ sequences: { 'build-run': {} } }, /unknown key "build-run".* Valid keys: clients, build-and-run/],
     [{ audit: { journal: '/x', file: '-' } }, /^\/audit\/file: stands beside "journal"/],
     [{ audit: { journal: '/x', keep: { size: '64MiB' } } }, /^\/audit\/keep\/size: .*two segments/],
     [{ audit: { sinks: [{ name: 'a', type: 'stdout' }] } }, /^\/audit\/sinks: needs "journal"/],

@@ -683,7 +683,8 @@ void t.test('one row per hazard: what raises it, and the near miss that does not
   }
   t.same(
     new Set(ROWS.map(({ kind }) => kind)),
-    new Set(HAZARDS.map(({ kind }) => kind)),
+    // No single call is one of these, see sequences.test.ts.
+    new Set(HAZARDS.map(({ kind }) => kind).filter((kind) => kind !== 'sequence')),
     'every kind has a row',
   );
   t.end();

@@ -31,7 +31,9 @@ export interface RecordingUpstream {
   behave: Behaviour;
   /** Called when only the head is there; true when it has dealt with the request. */
   onHead: ((request: Arrived, socket: Socket) => boolean) | undefined;
-  /** Requests since the last `forget`, in the order of their heads. */
+  /** Questions of the guard's own since the last `forget`: no call of a client. */
+  readonly questions: readonly Arrived[];
+  /** All other requests since the last `forget`, in the order of their heads. */
   readonly requests: readonly Arrived[];
   /** Every byte since the last `forget`, latin-1. */
   raw(): string;
@@ -66,6 +68,10 @@ export function echo(delay = 0): Behaviour {
   };
 }
 
+/** The guard writes clients' calls anew, without their User-Agent. */
+const isQuestion = ({ headers }: Arrived): boolean =>
+  headers.some(([name, value]) => name === 'User-Agent' && value === 'breakwater');
+
 function wantsUpgrade(request: Arrived): boolean {
   return request.headers.some(([name]) => name.toLowerCase() === 'upgrade');
 }
@@ -93,6 +99,7 @@ export async function startRecordingUpstream(where: 'unix' | 'tcp' = 'unix'): Pr
   const path = join(directory, 'engine.sock');
   const live = new Set<Socket>();
   let requests: Arrived[] = [];
+  let questions: Arrived[] = [];
   let raw: Buffer[] = [];
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     live.add(socket);
@@ -105,13 +112,18 @@ export async function startRecordingUpstream(where: 'unix' | 'tcp' = 'unix'): Pr
     socket.on('end', () => socket.end());
     socket.on('data', (chunk: Buffer) => {
       raw.push(chunk);
-      take(upstream, connection, socket, chunk, (request) => requests.push(request));
+      take(upstream, connection, socket, chunk, (request) =>
+        (isQuestion(request) ? questions : requests).push(request),
+      );
     });
   });
   const upstream: RecordingUpstream = {
     url: '',
     behave: json(),
     onHead: undefined,
+    get questions() {
+      return questions;
+    },
     get requests() {
       return requests;
     },
@@ -119,6 +131,7 @@ export async function startRecordingUpstream(where: 'unix' | 'tcp' = 'unix'): Pr
     open: () => live.size,
     forget() {
       requests = [];
+      questions = [];
       raw = [];
     },
     close: () =>

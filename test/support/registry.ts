@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { END, tarHeader } from './tar.js';
+import { file, tar } from './tar.js';
 
 /** A registry on loopback (OCI distribution specification, pull alone), which engines talk to without TLS. */
 export interface Registry {
@@ -18,7 +18,8 @@ export interface Registry {
 const MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 const digestOf = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-export async function startRegistry(): Promise<Registry> {
+/** @param rootfs the only layer of every image, a tar archive; without it, a file that tells them apart. */
+export async function startRegistry(rootfs?: Buffer): Promise<Registry> {
   const blobs = new Map<string, Buffer>();
   const manifests = new Map<string, Buffer>();
   const add = (bytes: Buffer): { digest: string; size: number } => {
@@ -51,14 +52,12 @@ export async function startRegistry(): Promise<Registry> {
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     put(repository, tag, labels = {}) {
-      const data = Buffer.from(`${repository}:${tag} ${JSON.stringify(labels)}`);
-      const padding = Buffer.alloc((512 - (data.length % 512)) % 512);
-      const layer = Buffer.concat([tarHeader({ name: 'file', data }), data, padding, END]);
+      const layer = rootfs ?? tar(file('file', `${repository}:${tag} ${JSON.stringify(labels)}`));
       const config = Buffer.from(
         JSON.stringify({
           architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
           os: 'linux',
-          config: { Cmd: ['/file'], Labels: labels },
+          config: { Cmd: ['sleep', '600'], Env: ['PATH=/bin'], Labels: labels },
           rootfs: { type: 'layers', diff_ids: [digestOf(layer)] },
         }),
       );

@@ -49,6 +49,8 @@ export interface Summary {
   /** First name of the client's certificate. */
   readonly user: string;
   readonly hazards: readonly string[];
+  /** Attacks in several calls, as hazards are written: `sequence:probing`; also those that only alert. */
+  readonly sequences: readonly string[];
   readonly techniques: readonly Technique[];
   readonly indicators: readonly SummaryIndicator[];
   readonly rule: string;
@@ -90,6 +92,7 @@ export function summarize(event: TrailEvent): Summary {
     listener: text(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
     hazards,
+    sequences: sequencesOf(event),
     indicators: indicatorsOf(event),
     rule: text(event['rule']),
     code: text(event['code']),
@@ -118,10 +121,11 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const what = base.operation || 'unreadable request';
     const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
     if (base.verdict === 'allow') {
-      const severity = base.indicators.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
+      const severity =
+        base.indicators.length + base.sequences.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
       return { name: `${what} allowed`, message: `${what} by ${by} allowed by rule ${base.rule}`, severity };
     }
-    const severity = base.indicators.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
+    const severity = base.indicators.length + base.sequences.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
     // In observe mode the call went through: a rule that counts what was stopped must not count it.
     const end = base.event['enforced'] === false ? 'observed' : 'denied';
     const verdict = end === 'denied' ? end : 'would have been denied';
@@ -207,10 +211,14 @@ const ALERTS: ReadonlyMap<string, readonly [name: string, severity: number]> = n
 ]);
 
 /** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
-function techniquesOf({ hazards, indicators, kind, event }: Base): Technique[] {
+function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Technique[] {
   const ids = new Set<string>();
-  for (const hazard of hazards) {
-    for (const id of KINDS.get(hazard.split(':', 1)[0]!)?.attack?.split(' ') ?? []) ids.add(id);
+  for (const hazard of [...hazards, ...sequences]) {
+    const [name = ''] = hazard.split(':', 1);
+    const { attack = '', attackBy = {} } = KINDS.get(name) ?? {};
+    const argument = hazard.slice(name.length + 1);
+    const own = Object.hasOwn(attackBy, argument) ? attackBy[argument]! : '';
+    for (const id of `${attack} ${own}`.split(' ')) if (id !== '') ids.add(id);
   }
   const isOutbound = kind === 'egress' || (kind === 'alert' && event['kind'] === 'egress');
   if (isOutbound && indicators.length > 0) ids.add('T1071');
@@ -230,6 +238,11 @@ function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
       where: text(one['where']),
       value: text(one['value']),
     }));
+}
+
+function sequencesOf(event: TrailEvent): string[] {
+  const all = Array.isArray(event['sequences']) ? (event['sequences'] as unknown[]).map(object) : [];
+  return all.map((one) => `sequence:${text(one['sequence'])}`);
 }
 
 const object = (value: unknown): TrailEvent =>

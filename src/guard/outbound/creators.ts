@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import type { Call } from '../../docker/call.js';
+import { scanAnswer } from '../scan-answer.js';
 
 /** The call that a container came from. */
 export interface Creator {
@@ -66,12 +67,7 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
       const pattern = ANSWERS[operation.id];
       if (pattern === undefined) return undefined;
       const creator = { call: id, operation: operation.id, sources, client: client.address };
-      let rest = '';
-      return (piece) => {
-        const text = rest + piece.toString('latin1');
-        for (const [, container = ''] of text.matchAll(pattern)) learn(container.slice(0, DIGITS), creator);
-        rest = text.slice(-OVERLAP);
-      };
+      return scanAnswer(pattern, OVERLAP, ([container = '']) => learn(container.slice(0, DIGITS), creator));
     },
     close: () => closeSync(fd),
   };

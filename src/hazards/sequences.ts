@@ -1,0 +1,362 @@
+import type { Call } from '../docker/call.js';
+import type { Hazard, Inspection } from './inspection.js';
+import { readImageName, shortImageName } from './image-name.js';
+import { asObject, asString } from './judge.js';
+import { reachesHost } from './host-access.js';
+
+/** Attacks whose single calls may all look harmless. The names are the arguments of the hazard `sequence`. */
+export const SEQUENCES = ['build-and-run', 'pull-and-escape', 'exec-spread', 'probing'] as const;
+export type SequenceName = (typeof SEQUENCES)[number];
+
+/** `deny`: the hazard is raised, and policy decides. `alert`: it is on record only. */
+export type SequenceAction = 'deny' | 'alert';
+
+/** False: not looked for. `window` is in milliseconds. */
+export interface SequenceSettings {
+  /** `discovery`: a look at the engine and a list of its containers must have come before the build. */
+  readonly 'build-and-run': false | (Common & { readonly discovery: boolean });
+  readonly 'pull-and-escape': false | Common;
+  /** `containers`: so many different ones are fine. */
+  readonly 'exec-spread': false | (Common & { readonly containers: number });
+  /** So many refused calls, and of so many kinds. */
+  readonly probing: false | (Common & { readonly total: number; readonly distinct: number });
+}
+
+interface Common {
+  readonly window: number;
+  readonly action: SequenceAction;
+}
+
+/** A call that was part of a sequence. */
+export interface Step {
+  /** Call id. */
+  readonly call: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** How an image came to be on this engine other than from a registry. */
+export interface Made {
+  /** When that call was decided. */
+  readonly step: Step;
+  /** When it was over; infinite while it runs. */
+  readonly until: number;
+  readonly operation: string;
+  readonly client: string;
+  /** What its client had asked the engine before: what it is, and which containers it has. */
+  readonly look?: Step | undefined;
+  readonly list?: Step | undefined;
+}
+
+/** A pull of a repository that the engine had no image of. */
+export interface Pulled {
+  readonly step: Step;
+  readonly repository: string;
+}
+
+export interface KnownContainer {
+  /** First 12 digits. */
+  readonly id: string;
+  readonly step: Step;
+  readonly client: string;
+  /** Its image's origin, if that is known and no registry. */
+  readonly made?: Made | undefined;
+}
+
+/** What the calls so far tell. Read-only: who keeps it, and how much of it, is the guard's business. */
+export interface CallHistory {
+  /** The last such step of the client between two times. */
+  discovery(client: string, what: 'look' | 'list', from: number, to: number): Step | undefined;
+  /** By the digits of an image's id, all or the first of them. */
+  madeImage(digits: string): Made | undefined;
+  /** By a name with its tag, in its short form. */
+  madeName(name: string): Made | undefined;
+  /** What was building an image at that time. */
+  madeAt(time: number): Made | undefined;
+  pulledRepository(name: string): Pulled | undefined;
+  pulledImage(digits: string): Pulled | undefined;
+  /** By an id, its first 12 digits or more, or a name. */
+  container(reference: string): KnownContainer | undefined;
+  /** The containers that the client went into last, as many as the setting says. */
+  entered(client: string): ReadonlyMap<string, Step>;
+  /** The client's last refused calls, as many as the setting says, and the last of each kind. */
+  refused(client: string): { readonly total: readonly Step[]; readonly kinds: ReadonlyMap<string, Step> };
+}
+
+/** What the engine said about what a call names. Absent: it was not asked, or did not answer in time. */
+export interface Told {
+  readonly image?: ToldImage;
+  readonly container?: { readonly id: string; readonly image: string; readonly created: number };
+  /** There was an image of the repository before the pull. */
+  readonly hadRepository?: boolean;
+}
+
+export interface ToldImage {
+  /** The text that was asked about. */
+  readonly reference: string;
+  /** Digits. */
+  readonly id: string;
+  /** RepoTags and RepoDigests. */
+  readonly names: readonly string[];
+  /** Milliseconds since 1970, or NaN. */
+  readonly created: number;
+}
+
+/** A sequence that a call completes. */
+export interface SequenceFinding {
+  readonly sequence: SequenceName;
+  readonly action: SequenceAction;
+  /** Ids of the calls that led to it, oldest first; not all of very many. */
+  readonly calls: readonly string[];
+  /** When the first of them was; milliseconds since 1970. */
+  readonly since: number;
+  /** In words, for who is denied. */
+  readonly why: string;
+}
+
+/** What a call is looked at with. */
+export interface SequenceContext {
+  /** See CallHistory: who is calling. */
+  readonly client: string;
+  readonly history: CallHistory;
+  readonly settings: SequenceSettings;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  readonly told: Told;
+}
+
+const MOST_CALLS = 20;
+/** Clocks of engine and guard agree within this much (ms). */
+const CLOCKS_APART = 5_000;
+
+const RUNS: ReadonlySet<string> = new Set(['ContainerCreate', 'ServiceCreate', 'ServiceUpdate']);
+/** A restart starts what was only created, too. */
+const STARTS: ReadonlySet<string> = new Set(['ContainerStart', 'ContainerRestart']);
+const ENTERS: ReadonlySet<string> = new Set(['ContainerExec', 'ContainerAttach', 'ContainerAttachWebsocket']);
+
+/**
+ * The sequences that this call completes. Pure: the history, the engine's words and the time come in.
+ *
+ * @param inspection what was found out about the call itself.
+ */
+export function sequencesOf(
+  call: Call,
+  inspection: Inspection,
+  context: SequenceContext,
+): readonly SequenceFinding[] {
+  const { id } = call.operation;
+  const found: SequenceFinding[] = [];
+  if (context.settings.probing !== false && context.settings.probing.action === 'deny') {
+    add(found, probing(context));
+  }
+  if (RUNS.has(id)) {
+    add(found, buildAndRun(madeBy(imageOf(call), context), [], context));
+    add(found, pullAndEscape(imageOf(call), inspection, context));
+  } else if (STARTS.has(id)) {
+    add(found, startOf(call.path['id'] ?? '', context));
+  } else if (ENTERS.has(id)) {
+    add(found, execSpread(call, inspection, context));
+  }
+  return found;
+}
+
+/** Puts the sequences into an inspection: those that deny as hazards, all of them for the record. */
+export function withSequences(inspection: Inspection, sequences: readonly SequenceFinding[]): Inspection {
+  if (sequences.length === 0) return inspection;
+  const hazards = sequences
+    .filter(({ action }) => action === 'deny')
+    .map(({ sequence }): Hazard => ({ kind: 'sequence', argument: sequence }));
+  return { ...inspection, hazards: [...inspection.hazards, ...hazards], sequences };
+}
+
+const add = (found: SequenceFinding[], one: SequenceFinding | undefined): void => {
+  if (one !== undefined) found.push(one);
+};
+
+/** The image that a call runs, or gives another name, as written. */
+export function imageOf({ operation, body, path }: Call): string {
+  if (operation.id === 'ImageTag') return path['name'] ?? '';
+  const value = asObject(body.kind === 'json' ? body.value : null);
+  const spec =
+    operation.id === 'ContainerCreate' ? value : asObject(asObject(value['TaskTemplate'])['ContainerSpec']);
+  return asString(spec['Image']);
+}
+
+/** May the engine take this for an image of its own? Else there is no use in asking it. */
+export const isReference = (text: string): boolean =>
+  text !== '' && (IDENTIFIER.test(text) || readImageName(text) !== undefined);
+
+const IDENTIFIER = /^(?:sha256:)?([0-9a-f]{1,64})$/;
+
+/**
+ * Where an image came from. What the engine says it is goes before what it is called: names move. An image that was
+ * made while a build ran was made by it, whatever of it the build's answer told: a step in the middle can be run too.
+ */
+export function madeBy(
+  reference: string,
+  { history, told, now, settings }: SequenceContext,
+): Made | undefined {
+  const rule = settings['build-and-run'];
+  if (rule === false || reference === '') return undefined;
+  const fresh = (made: Made | undefined): Made | undefined =>
+    made !== undefined && now - made.until <= rule.window ? made : undefined;
+  const { image } = told;
+  if (image?.reference === reference) {
+    const named = image.names.map((name) => history.madeName(shortImageName(name)));
+    return (
+      fresh(history.madeImage(image.id)) ??
+      // An archive's answer tells names only, and its images are as old as they say they are.
+      fresh(named.find((made) => made?.operation === 'ImageLoad')) ??
+      (Number.isNaN(image.created) ? undefined : fresh(history.madeAt(image.created)))
+    );
+  }
+  const name = readImageName(reference);
+  const byName =
+    fresh(history.madeName(shortImageName(reference))) ??
+    fresh(name?.digest.startsWith('sha256:') === true ? history.madeImage(name.digest.slice(7)) : undefined);
+  const digits = IDENTIFIER.exec(reference)?.[1];
+  return byName ?? (digits === undefined ? undefined : fresh(history.madeImage(digits)));
+}
+
+function startOf(reference: string, context: SequenceContext): SequenceFinding | undefined {
+  const rule = context.settings['build-and-run'];
+  if (rule === false) return undefined;
+  const { history, told, now } = context;
+  const known = history.container(told.container?.id ?? reference);
+  const recent = known !== undefined && now - known.step.at <= rule.window;
+  let made = recent ? known.made : undefined;
+  if (made === undefined && told.container !== undefined) {
+    // Made by somebody the guard did not see, or with an image that changed its name in between.
+    const { image, created } = told.container;
+    made = madeBy(`sha256:${image}`, { ...context, told: {} });
+    // An older container only shares the image that a later build has come to as well.
+    if (made !== undefined && known === undefined && created < made.step.at - CLOCKS_APART) made = undefined;
+    if (made !== undefined && known !== undefined && known.step.at < made.step.at) made = undefined;
+  }
+  return buildAndRun(made, known === undefined ? [] : [known], context);
+}
+
+function buildAndRun(
+  made: Made | undefined,
+  containers: readonly KnownContainer[],
+  { client, history, settings }: SequenceContext,
+): SequenceFinding | undefined {
+  const rule = settings['build-and-run'];
+  if (rule === false || made === undefined) return undefined;
+  // Whoever takes part may have looked around: builder, creator or starter.
+  const clients = [client, ...containers.map((one) => one.client)];
+  const before = (what: 'look' | 'list'): Step | undefined => {
+    const { at } = made.step;
+    const own = made[what];
+    if (own !== undefined) return own;
+    for (const one of clients) {
+      const step = history.discovery(one, what, at - rule.window, at);
+      if (step !== undefined) return step;
+    }
+    return undefined;
+  };
+  const look = before('look');
+  const list = before('list');
+  if (rule.discovery && (look === undefined || list === undefined)) return undefined;
+  const discovery = [look, list].filter((step) => step !== undefined);
+  const after =
+    discovery.length === 0 ? '' : ` after a look around (${words(discovery.map(({ call }) => call))})`;
+  return finding(
+    'build-and-run',
+    rule.action,
+    [...discovery, made.step, ...containers.map(({ step }) => step)],
+    `its image was made on this engine, by ${made.operation} (call ${made.step.call})${after}`,
+  );
+}
+
+function pullAndEscape(
+  reference: string,
+  { hazards }: Inspection,
+  { history, told, settings, now }: SequenceContext,
+): SequenceFinding | undefined {
+  const rule = settings['pull-and-escape'];
+  if (rule === false || !hazards.some(reachesHost)) return undefined;
+  const image = told.image?.reference === reference ? told.image : undefined;
+  const known = image === undefined ? IDENTIFIER.exec(reference)?.[1] : image.id;
+  const repositories = [reference, ...(image?.names ?? [])].map((name) => readImageName(name)?.name);
+  const pulled = [
+    known === undefined ? undefined : history.pulledImage(known),
+    ...repositories.map((name) => (name === undefined ? undefined : history.pulledRepository(name))),
+  ].find((one) => one !== undefined && now - one.step.at <= rule.window);
+  if (pulled === undefined) return undefined;
+  const why = `${pulled.repository} was new on this engine when it was pulled (call ${pulled.step.call}), and the container reaches the host`;
+  return finding('pull-and-escape', rule.action, [pulled.step], why);
+}
+
+/** The container that a call goes into, as it is counted; undefined for a call that enters none of somebody else's. */
+export function entered(
+  call: Call,
+  { facts }: Inspection,
+  { client, history }: Pick<SequenceContext, 'client' | 'history'>,
+): string | undefined {
+  if (!ENTERS.has(call.operation.id)) return undefined;
+  if (call.operation.id !== 'ContainerExec' && facts['attach.stdin'] !== true) return undefined;
+  const reference = call.path['id'] ?? '';
+  const known = history.container(reference);
+  // Who made a container has had its say in what runs in it: `docker run -i` attaches to what it creates.
+  if (known?.client === client) return undefined;
+  // The beginning tells containers apart, and a long text is not worth remembering.
+  return known?.id ?? reference.slice(0, 128);
+}
+
+function execSpread(
+  call: Call,
+  inspection: Inspection,
+  context: SequenceContext,
+): SequenceFinding | undefined {
+  const rule = context.settings['exec-spread'];
+  const container = rule === false ? undefined : entered(call, inspection, context);
+  if (rule === false || container === undefined) return undefined;
+  const all = context.history.entered(context.client);
+  if (all.has(container)) return undefined;
+  const recent = [...all.values()].filter(({ at }) => context.now - at <= rule.window);
+  if (recent.length < rule.containers) return undefined;
+  const why = `this caller went into ${recent.length} other containers within ${span(rule.window)}: ${words(recent.map((step) => step.call))}`;
+  return finding('exec-spread', rule.action, recent, why);
+}
+
+/** Many refused calls of one client, and of many kinds: a poll that is denied every second is one kind. */
+export function probing({ client, history, settings, now }: SequenceContext): SequenceFinding | undefined {
+  const rule = settings.probing;
+  if (rule === false) return undefined;
+  const { total, kinds } = history.refused(client);
+  if (total.length < rule.total || kinds.size < rule.distinct) return undefined;
+  const within = ({ at }: Step): boolean => now - at <= rule.window;
+  if (!total.every(within) || ![...kinds.values()].every(within)) return undefined;
+  const why = `at least ${rule.total} calls of this caller were refused within ${span(rule.window)}, of ${rule.distinct} kinds or more; the last was call ${total.at(-1)!.call}`;
+  return finding('probing', rule.action, [...kinds.values()], why);
+}
+
+function finding(
+  sequence: SequenceName,
+  action: SequenceAction,
+  steps: readonly Step[],
+  why: string,
+): SequenceFinding {
+  const ordered = steps.toSorted((one, other) => one.at - other.at);
+  const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MOST_CALLS);
+  return { sequence, action, calls, since: ordered[0]!.at, why };
+}
+
+function words(calls: readonly string[]): string {
+  const more = calls.length - 3;
+  const shown = calls.slice(0, 3).join(', ');
+  return `call${calls.length === 1 ? '' : 's'} ${shown}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** `5m`, as the config file writes it. */
+function span(ms: number): string {
+  for (const [unit, size] of [
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1_000],
+  ] as const) {
+    if (ms % size === 0) return `${ms / size}${unit}`;
+  }
+  return `${ms}ms`;
+}
