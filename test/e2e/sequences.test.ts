@@ -83,7 +83,7 @@ interface Attack {
   readonly from: string;
   /** An address that has done nothing yet. */
   readonly other: string;
-  build(query: string, version?: string): Promise<string>;
+  readonly build: (query: string, version?: string) => Promise<string>;
 }
 
 interface Variant {

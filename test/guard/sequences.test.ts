@@ -181,7 +181,7 @@ await t.test(
     const guarded = await open();
     const engine = engineOf({});
     guarded.upstream.behave = (request, socket) => {
-      if (!/^GET \/images/.test(request.call)) engine(request, socket);
+      if (!request.call.startsWith('GET /images')) engine(request, socket);
     };
     await until(guarded);
     t.equal((await ask(guarded, CREATE, { Image: 'x9' })).status, 403);
