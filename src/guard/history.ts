@@ -72,6 +72,7 @@ export interface History extends CallHistory {
   /** That was it; `step` is of the call that creates it. */
   learnContainer(digits: string, name: string, client: string, step: Step): void;
   renamed(reference: string, name: string): void;
+  starts(reference: string): void;
   enters(client: string, container: string, step: Step): void;
   refuses(client: string, kind: string, step: Step): void;
 }
@@ -227,12 +228,16 @@ export function openHistory(clients: number, settings: SequenceSettings): Histor
     },
     learnContainer(digits, name, client, step) {
       const id = digits.slice(0, DIGITS);
-      containers.set(id, { id, step, client, made: creating.get(step.call) });
+      containers.set(id, { id, step, client, made: creating.get(step.call), started: false });
       nameContainer(name, id);
     },
     renamed(reference, name) {
       const one = container(reference);
       if (one !== undefined) nameContainer(name.replace(/^\//, ''), one.id);
+    },
+    starts(reference) {
+      const one = container(reference);
+      if (one !== undefined) containers.set(one.id, { ...one, started: true });
     },
     enters(client, into, step) {
       if (spread === false) return;

@@ -53,6 +53,9 @@ function originOf({ call, history, context }: Passing): Made | undefined {
   return made;
 }
 
+const starts: Lesson = ({ call, history, context }) =>
+  history.starts(context.told.container?.id ?? call.path['id'] ?? '');
+
 const enters: Lesson = ({ call, inspection, history, context, step }) => {
   const into = entered(call, inspection, context);
   if (into !== undefined) history.enters(context.client, into, step);
@@ -92,6 +95,8 @@ export const LESSONS: ReadonlyMap<string, Lesson> = new Map<string, Lesson>([
   ['ServiceCreate', (passing) => void originOf(passing)],
   ['ServiceUpdate', (passing) => void originOf(passing)],
   ['ContainerRename', ({ call, history }) => history.renamed(call.path['id'] ?? '', queryText(call, 'name'))],
+  ['ContainerStart', starts],
+  ['ContainerRestart', starts],
   ['ContainerExec', enters],
   ['ContainerAttach', enters],
   ['ContainerAttachWebsocket', enters],

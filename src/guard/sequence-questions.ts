@@ -79,10 +79,17 @@ const ANSWERS: Readonly<Record<Question['about'], (engine: Engine, name: string)
   },
   async container(engine, name) {
     const answer = await getJson(engine, `/containers/${pathOf(name.replace(/^\//, ''))}/json`);
-    const { Id, Image, Created } = asObject(answer as never);
+    const { Id, Image, Created, State } = asObject(answer as never);
     if (typeof Id !== 'string') return NOTHING_TOLD;
+    const { StartedAt } = asObject(State ?? null);
     return {
-      container: { id: Id, image: digitsOf(asString(Image)), created: Date.parse(asString(Created)) },
+      container: {
+        id: Id,
+        image: digitsOf(asString(Image)),
+        created: Date.parse(asString(Created)),
+        // The year 1 stands for never.
+        started: Date.parse(asString(StartedAt)) > 0,
+      },
     };
   },
   async repository(engine, name) {

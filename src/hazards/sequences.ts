@@ -61,6 +61,8 @@ export interface KnownContainer {
   readonly client: string;
   /** Its image's origin, if that is known and no registry. */
   readonly made?: Made | undefined;
+  /** It was let run once. */
+  readonly started: boolean;
 }
 
 /** What the calls so far tell. Read-only: who keeps it, and how much of it, is the guard's business. */
@@ -86,9 +88,19 @@ export interface CallHistory {
 /** What the engine said about what a call names. Absent: it was not asked, or did not answer in time. */
 export interface Told {
   readonly image?: ToldImage;
-  readonly container?: { readonly id: string; readonly image: string; readonly created: number };
+  readonly container?: ToldContainer;
   /** There was an image of the repository before the pull. */
   readonly hadRepository?: boolean;
+}
+
+export interface ToldContainer {
+  readonly id: string;
+  /** Digits of its image's id. */
+  readonly image: string;
+  /** Milliseconds since 1970, or NaN. */
+  readonly created: number;
+  /** It has run before. */
+  readonly started: boolean;
 }
 
 export interface ToldImage {
@@ -223,6 +235,8 @@ function startOf(reference: string, context: SequenceContext): SequenceFinding |
   if (rule === false) return undefined;
   const { history, told, now } = context;
   const known = history.container(told.container?.id ?? reference);
+  // Whoever let it run has decided: a restart, by whatever watches its health, is not the step that begins the attack.
+  if (told.container?.started ?? known?.started ?? false) return undefined;
   const recent = known !== undefined && now - known.step.at <= rule.window;
   let made = recent ? known.made : undefined;
   if (made === undefined && told.container !== undefined) {

@@ -282,6 +282,8 @@ const decisions = (guard: Guard): Line[] => guard.audit().filter(({ event }) => 
 
 async function main(): Promise<void> {
   t.setTimeout(400_000);
+  // Every guard ends with this process.
+  process.setMaxListeners(40);
   engine = await startEngine();
   t.teardown(() => engine.stop());
 
@@ -296,9 +298,7 @@ async function main(): Promise<void> {
       const build: Attack['build'] = async (query, version = V) => {
         const answer = await send('POST', `${version}/build?${query}`, contextOf(tag));
         t.equal(answer.status, 200, `${variant.name}: it builds`);
-        if (query.includes('t=')) return idOf(answer);
-        const listed = idOf(answer);
-        return listed.length === 64 ? listed : `${listed}`;
+        return idOf(answer);
       };
       const attack: Attack = { send, tag, from, other: `127.0.2.${index + 1}`, build };
       for (const path of variant.look ?? ['/_ping', `${V}/containers/json?limit=-1&all=0`]) {
@@ -485,6 +485,29 @@ async function ordinaryDays(): Promise<void> {
       fine(t, await docker(unix.host, ['exec', 'dev', 'true']), 'exec');
       fine(t, await docker(unix.host, ['restart', '-t', '0', 'dev']), 'restart');
       fine(t, await docker(unix.host, ['rm', '-f', 'dev']), 'rm');
+    },
+    true,
+  );
+  await day(
+    'CI builds and runs with the permit, and autoheal restarts that without',
+    async (t, guard) => {
+      const autoheal = sender({ port: guard.tcp.port }, '127.0.1.1');
+      const list = `${V}/containers/json?filters=${encodeURIComponent('{"health":["unhealthy"]}')}`;
+      for (const path of ['/_ping', list]) t.equal((await autoheal('GET', path)).status, 200);
+      const dockerfile = 'FROM alpine\nRUN echo app\n';
+      fine(
+        t,
+        await docker(guard.unix.host, ['build', '-q', '-t', 'app', '-'], { input: dockerfile }),
+        'build',
+      );
+      const sick = ['--health-cmd', 'false', '--health-interval', '200ms', '--health-retries', '1'];
+      const args = ['run', '-d', '--init', '--name', 'app', ...sick, 'app', 'sleep', '60'];
+      fine(t, await docker(guard.unix.host, args), 'run');
+      for (let round = 0; round < 3; round++) {
+        await autoheal('GET', list);
+        t.equal((await autoheal('POST', `${V}/containers/app/restart?t=0`)).status, 204);
+      }
+      fine(t, await docker(guard.unix.host, ['rm', '-f', 'app']), 'rm');
     },
     true,
   );

@@ -27,8 +27,8 @@ interface Got {
 async function open(options: Partial<GuardedOptions> = {}): Promise<Guarded> {
   const guarded = await startGuarded({ policy: everything(), ...options });
   t.teardown(async () => {
+    t.same(unpaired(guarded.auditText()), [], 'one decision and one outcome for each call');
     await guarded.close();
-    t.same(unpaired(''), []);
   });
   return guarded;
 }
@@ -89,7 +89,6 @@ await t.test('the published attack, before the trial engine', async (t) => {
   );
   t.equal((await ask(guarded, CREATE, { Image: 'x9' }, '127.0.0.2')).status, 403, 'nor does another address');
   t.equal((await ask(guarded, CREATE, { Image: 'alpine' })).status, 201, 'another image passes');
-  t.same(unpaired(guarded.auditText()), []);
 });
 
 await t.test('with the permit nothing is denied, and the record has it all the same', async (t) => {
@@ -101,15 +100,11 @@ await t.test('with the permit nothing is denied, and the record has it all the s
   t.equal(status, 201);
   t.match(line, { verdict: 'allow', hazards: ['sequence:build-and-run'] });
   const { Id } = JSON.parse(body) as { Id: string };
-  for (const name of [Id, Id.slice(0, 12)]) {
-    const started = await ask(guarded, `POST /v1.41/containers/${name}/start`);
-    t.equal(started.status, 204);
-    t.match(
-      started.line,
-      { verdict: 'allow', hazards: ['sequence:build-and-run'] },
-      'the start is the same sequence',
-    );
-  }
+  const first = await ask(guarded, `POST /v1.41/containers/${Id.slice(0, 12)}/start`);
+  t.equal(first.status, 204);
+  t.match(first.line, { verdict: 'allow', hazards: ['sequence:build-and-run'] }, 'its start is one too');
+  const again = await ask(guarded, `POST /v1.41/containers/${Id}/start`);
+  t.match(again.line, { verdict: 'allow', hazards: [] }, 'once it has run, it is none any more');
 });
 
 await t.test('action alert, and observe mode: on record, and let through', async (t) => {
@@ -172,7 +167,6 @@ await t.test('the engine’s word goes before a name', async (t) => {
   t.equal(moved.status, 403, 'a name that nobody gave through the guard');
   t.match(moved.line.hazards, ['sequence:build-and-run']);
   t.equal((await ask(guarded, CREATE, { Image: 'unknown' })).status, 200);
-  t.same(unpaired(guarded.auditText()), []);
 });
 
 await t.test(
@@ -211,7 +205,6 @@ await t.test('a client that leaves while the engine is asked', async (t) => {
     [],
     'the call was not made',
   );
-  t.same(unpaired(guarded.auditText()), []);
 });
 
 await t.test('what a rule rewrites is judged as it is sent', async (t) => {

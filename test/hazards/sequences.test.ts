@@ -283,9 +283,17 @@ await t.test('build and run: at the start, where the look around came after the 
   t.strictSame(player.play(start('nginx')).hazards, ['build-and-run'], 'renamed');
 });
 
+await t.test('build and run: who restarts what somebody else was permitted to run', async (t) => {
+  const player = newPlayer();
+  between(player, [...look, build(), create('x9f3')]);
+  const restart: Act = { operation: 'ContainerRestart', parts: { path: { id: 'box' } }, by: '192.0.2.9' };
+  t.strictSame(player.play(restart).hazards, ['build-and-run'], 'before it ran');
+  t.strictSame(player.play(restart).hazards, [], 'after that was let pass');
+});
+
 await t.test('build and run: at the start, by what the engine says of the container', async (t) => {
-  const container = (created: number, image = IMAGE): Partial<Act> => ({
-    told: { container: { id: id('c1c1c1c1c1c1'), image: id(image), created } },
+  const container = (created: number, image = IMAGE, started = false): Partial<Act> => ({
+    told: { container: { id: id('c1c1c1c1c1c1'), image: id(image), created, started } },
   });
   const player = newPlayer();
   between(player, [...look, build({})]);
@@ -300,6 +308,8 @@ await t.test('build and run: at the start, by what the engine says of the contai
     [],
     'a container from before',
   );
+  const ran = container(player.now() + 5, IMAGE, true);
+  t.strictSame(player.play(start('x', ran)).hazards, [], 'one that somebody let run before');
 });
 
 const HONEST: readonly (readonly [name: string, acts: readonly Act[], section?: object])[] = [
