@@ -37,7 +37,7 @@ const config = (url: string, other: Partial<SinkConfig>): SinkConfig => ({
   batch: { records: 50, bytes: 64 * 1024, interval: 5 },
   timeout: 400,
   retry: { min: 5, max: 40 },
-  confirm: { records: 200, interval: 50 },
+  confirm: { records: 200, interval: 50, settle: 30 },
   facility: 13,
   index: '',
   acknowledge: false,

@@ -31,7 +31,7 @@ const sinks: Sinks = openSinks(
       batch: { records: 500, bytes: 512 * 1024, interval: 5 },
       timeout: 5_000,
       retry: { min: 20, max: 200 },
-      confirm: { records: 2_000, interval: 200 },
+      confirm: { records: 2_000, interval: 200, settle: 1_000 },
       facility: 13,
       index: '',
       acknowledge: false,

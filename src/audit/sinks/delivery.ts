@@ -43,8 +43,19 @@ export interface DeliveryOptions {
 
 /** The journal is looked at this often, also when nobody tells of new records (ms). */
 const LOOK = 1_000;
-/** Bytes on their way unconfirmed. */
-const UNCONFIRMED = 8 * 2 ** 20;
+/** Bytes after which a confirmation is asked for. */
+const PORTION = 8 * 2 ** 20;
+/** Bytes on their way unconfirmed, and portions of them: what is sent again after a failure. They lie in the journal, not in memory. */
+const UNCONFIRMED = 64 * 2 ** 20;
+const MOST_PORTIONS = 64;
+
+/** Messages that were sent, and that the receiver was asked to confirm. */
+interface Portion {
+  /** Behind the last of them. */
+  readonly end: Cursor;
+  readonly bytes: number;
+  isConfirmed: boolean;
+}
 
 /**
  * Delivers the journal to one receiver: reads from its cursor, sends, and moves the cursor when the receiver has
@@ -59,22 +70,29 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   if (typeof stored === 'string') say(`${file} cannot be used (${stored}): all of the journal is sent again`);
   let confirmed: Cursor = typeof stored === 'object' ? stored : BEGINNING;
   let position = confirmed;
-  /** Sent since `confirmed`, and when that began. */
+  /** Sent since the last portion, and when that began. */
   let pending = { records: 0, bytes: 0, since: 0 };
+  /** Between `confirmed` and that, oldest first. */
+  let portions: Portion[] = [];
+  /** A confirmation failed. */
+  let broken: Error | undefined;
   /** Ids of the messages behind `position` that are done with: the rest of their batch is sent again without them. */
   const settled = new Set<string>();
   /** Records between two confirmations: fewer where connections do not last that long. */
   let window = config.confirm.records;
   let attempts = 0;
   const stats = { dropped: 0, refused: 0, error: '' };
-  let unsaved = false;
+  let saved = confirmed;
+  let saving: Promise<void> | undefined;
   let missed = 0;
 
   const soft = new AbortController();
   const hard = new AbortController();
   let wakeUp: (() => void) | undefined;
+  let onConfirmation: (() => void) | undefined;
   let isNews = true;
 
+  /** Waits, at most until the sender is stopped; `untilNews`: or until there is something to do. */
   const pause = (ms: number, untilNews: boolean): Promise<void> =>
     new Promise((resolve) => {
       if (soft.signal.aborted || (untilNews && isNews)) return resolve();
@@ -90,28 +108,68 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       if (untilNews) wakeUp = done;
     });
 
-  const save = async (): Promise<void> => {
-    unsaved = true;
-    try {
-      await saveCursor(file, confirmed);
-      unsaved = false;
-    } catch (error) {
-      // What was delivered is delivered: a full disk must not keep the journal from making room.
-      stats.error = `${file} cannot be written: ${(error as Error).message}`;
-    }
-  };
+  /** Waits for the oldest portion. */
+  const confirmation = (): Promise<void> =>
+    new Promise((resolve) => {
+      onConfirmation = () => {
+        onConfirmation = undefined;
+        resolve();
+      };
+      if (broken !== undefined || portions.length === 0) onConfirmation();
+    });
 
-  const confirm = async (): Promise<void> => {
-    if (transport.confirm !== undefined) {
-      await transport.confirm(hard.signal);
-      window = Math.min(config.confirm.records, window * 2);
-    }
-    confirmed = position;
-    pending = { records: 0, bytes: 0, since: 0 };
+  /** One at a time, the newest last. */
+  const save = (): Promise<void> =>
+    (saving ??= (async () => {
+      try {
+        while (saved !== confirmed) {
+          const cursor = confirmed;
+          await saveCursor(file, cursor);
+          saved = cursor;
+        }
+      } catch (error) {
+        // What was delivered is delivered: a full disk must not keep the journal from making room.
+        stats.error = `${file} cannot be written: ${(error as Error).message}`;
+      } finally {
+        saving = undefined;
+      }
+    })());
+
+  const arrived = (end: Cursor): void => {
+    confirmed = end;
+    window = Math.min(config.confirm.records, window * 2);
     attempts = 0;
     if (stats.error !== '') say('works again');
     stats.error = '';
-    await save();
+  };
+
+  const ask = async (): Promise<void> => {
+    const portion: Portion = { end: position, bytes: pending.bytes, isConfirmed: false };
+    pending = { records: 0, bytes: 0, since: 0 };
+    if (transport.confirm === undefined) {
+      arrived(portion.end);
+      return save();
+    }
+    portions.push(portion);
+    transport.confirm(hard.signal).then(
+      () => {
+        portion.isConfirmed = true;
+        // After a failure the list is another one.
+        if (portions[0] !== portion) return;
+        for (let one = portions[0]; one?.isConfirmed; one = portions[0]) {
+          portions.shift();
+          arrived(one.end);
+        }
+        void save();
+        onConfirmation?.();
+      },
+      (error: Error) => {
+        if (!portions.includes(portion)) return;
+        broken ??= error;
+        wakeUp?.();
+        onConfirmation?.();
+      },
+    );
   };
 
   const settle = async (messages: readonly Outgoing[]): Promise<void> => {
@@ -157,18 +215,18 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       pending.bytes += records.reduce((sum, { line }) => sum + line.length, 0);
       pending.since ||= performance.now();
     }
-    const moved = end.segment !== position.segment || end.offset !== position.offset;
     position = end;
     const due =
       transport.confirm === undefined ||
       pending.records >= window ||
-      pending.bytes >= UNCONFIRMED ||
+      pending.bytes >= PORTION ||
       soft.signal.aborted ||
       performance.now() - pending.since >= config.confirm.interval;
-    if (pending.records > 0 && due) await confirm();
-    else if (pending.records === 0 && (moved || unsaved)) {
-      confirmed = position;
-      await save();
+    if (pending.records > 0 && due) await ask();
+    else if (pending.records === 0 && portions.length === 0) {
+      const { segment, offset } = confirmed;
+      if (segment !== position.segment || offset !== position.offset) confirmed = position;
+      if (saved !== confirmed) await save();
     }
     return records.length > 0;
   };
@@ -197,6 +255,8 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     if (transport.confirm !== undefined) settled.clear();
     position = confirmed;
     pending = { records: 0, bytes: 0, since: 0 };
+    portions = [];
+    broken = undefined;
     window = Math.max(1, window >> 1);
     const wait = Math.min(config.retry.max, config.retry.min * 2 ** Math.min(attempts, 30));
     attempts += 1;
@@ -205,12 +265,30 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     await pause(Math.max(jitter, error instanceof RetryLater ? error.retryAfter : 0), false);
   };
 
+  /** @throws Error where a confirmation failed meanwhile. */
+  const check = (): void => {
+    if (broken !== undefined) throw broken;
+  };
+
   const run = async (): Promise<void> => {
     while (!hard.signal.aborted) {
       const last = soft.signal.aborted;
       try {
+        check();
+        const underWay = portions.reduce((sum, { bytes }) => sum + bytes, 0);
+        if (underWay >= UNCONFIRMED || portions.length >= MOST_PORTIONS) {
+          await confirmation();
+          continue;
+        }
         if (await step()) continue;
-        if (last) return;
+        check();
+        if (last) {
+          if (portions.length > 0) {
+            await confirmation();
+            continue;
+          }
+          return await saving;
+        }
         await pause(pending.records > 0 ? Math.min(LOOK, config.confirm.interval) : LOOK, true);
         // So that records go together.
         if (isNews) await pause(config.batch.interval, false);
@@ -237,7 +315,10 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     }),
     async stop(patience) {
       soft.abort();
-      const timer = setTimeout(() => hard.abort(), patience);
+      const timer = setTimeout(() => {
+        hard.abort();
+        onConfirmation?.();
+      }, patience);
       await running;
       clearTimeout(timer);
       await transport.close();
