@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { openJournal, type Journal } from '../../src/audit/journal.js';
 import type { SinkConfig } from '../../src/audit/sinks/sink.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
-import { until } from '../support/command.js';
+import { sleep, until } from '../support/command.js';
 
 const root = mkdtempSync(join(tmpdir(), 'bw-sinks-'));
 t.teardown(() => rmSync(root, { recursive: true, force: true }));
@@ -248,5 +248,67 @@ await t.test('syslog over TCP: connections that die, a restart with the cursor',
   t.strictSame(texts, lines, 'each one, byte for byte, in order');
   t.ok(got.filter((text) => text.includes(`seq="${lines.length - 1}"`)).length >= 1);
   t.ok(got.every((text) => /^<\d+>1 \S+ h breakwater - audit \[breakwater@32473 id="/.test(text)));
+  journal.close();
+});
+
+await t.test('a receiver that stops ends its connections in order and forgets what it read', async (t) => {
+  const kept: string[] = [];
+  const open = new Set<Socket>();
+  let memory: string[] = [];
+  let stops = 0;
+  let ends = 0;
+  // Each process of the receiver holds what it reads in memory for a while, and is stopped at the worst moment.
+  const stop = (): void => {
+    stops += 1;
+    memory = [];
+    for (const socket of open) socket.end();
+    open.clear();
+  };
+  const server = createTcp({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
+    const pieces: Buffer[] = [];
+    let read = 0;
+    socket.on('error', () => {}).on('close', () => open.delete(socket));
+    socket.on('data', (piece) => {
+      pieces.push(piece);
+      const found = messagesIn(Buffer.concat(pieces));
+      const mine = memory;
+      mine.push(...found.slice(read));
+      read = found.length;
+      setTimeout(() => mine === memory && kept.push(...mine.splice(0)), 60);
+    });
+    socket.on('end', () => {
+      ends += 1;
+      // Now and then in the same breath, now and then a little later.
+      if (ends % 3 === 1 && stops < 6) return setTimeout(stop, (stops % 3) * 10);
+      return socket.end();
+    });
+  });
+  const port = await listen(server);
+  t.teardown(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const directory = room();
+  const journal = journalIn(directory);
+  const confirm = { records: 20, interval: 20, settle: 150 };
+  const sinks = start(
+    directory,
+    journal,
+    config(`tcp://127.0.0.1:${port}`, { type: 'syslog', confirm, timeout: 2_000 }),
+  );
+  for (let n = 0; n < 10; n++) {
+    await write(journal, 20);
+    await sleep(20);
+  }
+  t.ok(await until(() => isDone(sinks), 20_000), JSON.stringify(sinks.status()));
+  t.equal(stops, 6);
+  const texts = new Set(kept.map((text) => text.slice(text.indexOf('] {') + 2)));
+  t.strictSame(
+    linesOf(directory, journal).filter((line) => !texts.has(line)),
+    [],
+    'every record outlived the stops',
+  );
+  await sinks.stop(1_000);
   journal.close();
 });

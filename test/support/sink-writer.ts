@@ -60,7 +60,7 @@ const next = (done: () => void): void => {
   );
 };
 await Promise.all(Array.from({ length: 32 }, () => new Promise<void>((resolve) => next(resolve))));
-const isDelivered = await until(() => sinks.needed() > journal.last(), 30_000);
+const isDelivered = await until(() => sinks.needed() > journal.last(), 60_000);
 journal.close();
 await sinks.stop(5_000);
 process.exit(isDelivered ? 0 : 1);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { formatRecord, type Sender } from '../formats/format.js';
 import { parseMembers } from '../journal-files.js';
@@ -45,9 +46,12 @@ export interface DeliveryOptions {
 const LOOK = 1_000;
 /** Bytes after which a confirmation is asked for. */
 const PORTION = 8 * 2 ** 20;
-/** Bytes on their way unconfirmed, and portions of them: what is sent again after a failure. They lie in the journal, not in memory. */
+/**
+ * Bytes on their way unconfirmed, and portions of them. They lie in the journal, not in memory; but a failure sends them
+ * again. After failures portions are smaller, and so is all that is on its way.
+ */
 const UNCONFIRMED = 64 * 2 ** 20;
-const MOST_PORTIONS = 64;
+const MOST_PORTIONS = 16;
 
 /** Messages that were sent, and that the receiver was asked to confirm. */
 interface Portion {
@@ -88,6 +92,8 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
 
   const soft = new AbortController();
   const hard = new AbortController();
+  // Each portion that is on its way listens to it.
+  setMaxListeners(2 * MOST_PORTIONS, hard.signal);
   let wakeUp: (() => void) | undefined;
   let onConfirmation: (() => void) | undefined;
   let isNews = true;
