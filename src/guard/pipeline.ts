@@ -21,6 +21,7 @@ import { resolveHostPaths } from './host-paths.js';
 import { refuse } from './refuse.js';
 import { sourcesFor, type GuardState } from './state.js';
 import { tunnel } from './tunnel.js';
+import { unrecorded } from './unrecorded.js';
 
 /*
  * The way a request travels:
@@ -138,8 +139,7 @@ function record(
   const written = (failure: Error | undefined): void => {
     try {
       if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
-        const message = 'the audit trail cannot be written, so the call was not made';
-        stop(new Refusal(503, 'audit', message));
+        stop(new Refusal(503, 'audit', unrecorded(failure)));
       } else if (!exchange.socket.writable) {
         // Nobody is left to read the answer; a stream started now would have nobody to end it.
         exchange.cut?.('client-gone');

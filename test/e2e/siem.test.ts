@@ -1,22 +1,14 @@
 import t, { type Test } from 'tap';
 import { spawn, type ChildProcess } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startTrialEngine } from '../../src/upstream/trial-engine.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
-import { allowEverything, freePort } from '../support/guard.js';
+import { freePort } from '../support/guard.js';
+import { runGuard, type GuardProcess } from '../support/guard-process.js';
 import {
   isThere,
   network,
@@ -32,7 +24,6 @@ t.setTimeout(560_000);
 // A real rsyslog and a real syslog-ng get the journal of a writer that is killed five times, over a network that is cut, while
 // the receiver is stopped and started.
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const writer = fileURLToPath(new URL('../support/sink-writer.js', import.meta.url));
 /** Events that took effect, for each receiver. */
 const EVENTS = 100_000;
@@ -153,30 +144,15 @@ async function prove(t: Test, name: string, tls: boolean): Promise<void> {
 }
 
 /** Starts the guard itself, with a journal and a syslog sink; resolves when it listens. */
-async function startGuard(t: Test, scene: Scene, port: number, engine: string): Promise<ChildProcess> {
+function startGuard(t: Test, scene: Scene, port: number, upstream: string): Promise<GuardProcess> {
   const { directory, tls } = scene.place;
-  const file = join(directory, 'config.json');
-  writeFileSync(join(directory, 'policy.json'), JSON.stringify(allowEverything));
   const sink = {
     ...{ name: 'siem', type: 'syslog', url: scene.url, ...(tls ? { tls: { ca: 'cert.pem' } } : {}) },
     ...{ batch: { interval: '20ms' }, retry: { min: '20ms', max: '200ms' } },
     confirm: { interval: '200ms', settle: '1s' },
   };
-  const journal = { journal: 'journal', rotate: { size: '1MiB' }, sinks: [sink] };
-  const listen = [{ name: 'tcp', url: `tcp://127.0.0.1:${port}` }];
-  writeFileSync(file, JSON.stringify({ listen, policy: ['policy.json'], admin: null, audit: journal }));
-  const child = spawn(process.execPath, [main, 'run', '--config', file, '--upstream', engine], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  });
-  t.teardown(() => killGroup(child));
-  let printed = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (piece: string) => (printed += piece));
-  }
-  const isUp = await until(() => child.exitCode !== null || /listening/i.test(printed), 15_000, 20);
-  if (!isUp || child.exitCode !== null) throw new Error(`the guard did not start:\n${printed}`);
-  return child;
+  const audit = { journal: 'journal', rotate: { size: '1MiB' }, sinks: [sink] };
+  return runGuard(t, directory, { port, upstream, audit });
 }
 
 /** Changes and reads with a name each, one after the other, until `isOver`. Adds the names that got an answer. */
@@ -221,9 +197,7 @@ async function proveGuard(t: Test, name: string): Promise<void> {
     const before = answered.size;
     t.ok(await until(() => answered.size > before + kill * 200, 60_000, 5), `busy, time ${kill}`);
     if (kill % 2 === 0) scene.cut();
-    const ended = new Promise((resolve) => guard.once('exit', resolve));
-    guard.kill('SIGKILL');
-    await ended;
+    await guard.kill('SIGKILL');
     guard = await startGuard(t, scene, port, engine.url);
   }
   const before = answered.size;
@@ -243,9 +217,7 @@ async function proveGuard(t: Test, name: string): Promise<void> {
   };
   t.ok(await until(isDelivered, 60_000, 100), 'delivered');
   await scene.end();
-  const ended = new Promise<number | null>((resolve) => guard.once('exit', resolve));
-  guard.kill('SIGKILL');
-  await ended;
+  await guard.kill('SIGKILL');
   compare(t, `the guard and ${name}`, scene);
   const records = readFileSync(scene.place.out, 'utf8')
     .split('\n')

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { formatRecord, type Sender } from '../formats/format.js';
-import { parseMembers } from '../journal-files.js';
+import { listSegments, parseMembers } from '../journal-files.js';
 import { readRecord } from '../chain.js';
 import { BEGINNING, loadCursor, saveCursor, type Cursor } from './cursor.js';
 import { putAside } from './put-aside.js';
@@ -44,19 +44,25 @@ export interface DeliveryOptions {
 
 /** The journal is looked at this often, also when nobody tells of new records (ms). */
 const LOOK = 1_000;
+/** Before the first record that there is: what is removed from then on was missed. */
+function oldest(directory: string): Cursor {
+  const first = listSegments(directory)[0]?.first;
+  return first === undefined ? BEGINNING : { ...BEGINNING, segment: first, seq: first - 1 };
+}
+
 /** Bytes after which a confirmation is asked for. */
 const PORTION = 8 * 2 ** 20;
 /**
- * Bytes on their way unconfirmed, and portions of them. They lie in the journal, not in memory; but a failure sends them
- * again. After failures portions are smaller, and so is all that is on its way.
+ * On their way unconfirmed at most. They lie in the journal, not in memory; but a failure sends them again, so that after
+ * failures there are fewer.
  */
-const UNCONFIRMED = 64 * 2 ** 20;
-const MOST_PORTIONS = 16;
+const UNCONFIRMED = { records: 160_000, bytes: 64 * 2 ** 20, portions: 1_000 };
 
 /** Messages that were sent, and that the receiver was asked to confirm. */
 interface Portion {
   /** Behind the last of them. */
   readonly end: Cursor;
+  readonly records: number;
   readonly bytes: number;
   isConfirmed: boolean;
 }
@@ -72,7 +78,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   const say = (message: string): void => warn(`audit sink ${config.name}: ${message}`);
   const stored = loadCursor(file);
   if (typeof stored === 'string') say(`${file} cannot be used (${stored}): all of the journal is sent again`);
-  let confirmed: Cursor = typeof stored === 'object' ? stored : BEGINNING;
+  let confirmed: Cursor = typeof stored === 'object' ? stored : oldest(directory);
   let position = confirmed;
   /** Sent since the last portion, and when that began. */
   let pending = { records: 0, bytes: 0, since: 0 };
@@ -84,16 +90,18 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   const settled = new Set<string>();
   /** Records between two confirmations: fewer where connections do not last that long. */
   let window = config.confirm.records;
+  /** Records that may be on their way. */
+  let ahead = UNCONFIRMED.records;
   let attempts = 0;
   const stats = { dropped: 0, refused: 0, error: '' };
-  let saved = confirmed;
+  let saved = stored;
   let saving: Promise<void> | undefined;
   let missed = 0;
 
   const soft = new AbortController();
   const hard = new AbortController();
   // Each portion that is on its way listens to it.
-  setMaxListeners(2 * MOST_PORTIONS, hard.signal);
+  setMaxListeners(2 * UNCONFIRMED.portions, hard.signal);
   let wakeUp: (() => void) | undefined;
   let onConfirmation: (() => void) | undefined;
   let isNews = true;
@@ -144,13 +152,15 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   const arrived = (end: Cursor): void => {
     confirmed = end;
     window = Math.min(config.confirm.records, window * 2);
+    ahead = Math.min(UNCONFIRMED.records, ahead * 2);
     attempts = 0;
     if (stats.error !== '') say('works again');
     stats.error = '';
   };
 
   const ask = async (): Promise<void> => {
-    const portion: Portion = { end: position, bytes: pending.bytes, isConfirmed: false };
+    const { records, bytes } = pending;
+    const portion: Portion = { end: position, records, bytes, isConfirmed: false };
     pending = { records: 0, bytes: 0, since: 0 };
     if (transport.confirm === undefined) {
       arrived(portion.end);
@@ -264,11 +274,21 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     portions = [];
     broken = undefined;
     window = Math.max(1, window >> 1);
+    ahead = Math.max(window, ahead >> 1);
     const wait = Math.min(config.retry.max, config.retry.min * 2 ** Math.min(attempts, 30));
     attempts += 1;
     // Many guards that lost one receiver must not all come back at once.
     const jitter = wait / 2 + (Math.random() * wait) / 2;
     await pause(Math.max(jitter, error instanceof RetryLater ? error.retryAfter : 0), false);
+  };
+
+  const isFull = (): boolean => {
+    let [records, bytes] = [0, 0];
+    for (const one of portions) {
+      records += one.records;
+      bytes += one.bytes;
+    }
+    return records >= ahead || bytes >= UNCONFIRMED.bytes || portions.length >= UNCONFIRMED.portions;
   };
 
   /** @throws Error where a confirmation failed meanwhile. */
@@ -281,8 +301,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       const last = soft.signal.aborted;
       try {
         check();
-        const underWay = portions.reduce((sum, { bytes }) => sum + bytes, 0);
-        if (underWay >= UNCONFIRMED || portions.length >= MOST_PORTIONS) {
+        if (isFull()) {
           await confirmation();
           continue;
         }
@@ -304,6 +323,8 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       }
     }
   };
+  // A receiver that is new and one that was never reached differ by it.
+  if (stored !== confirmed) void save();
   const running = run();
 
   return {
