@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
-import { formatRecord, type Sender } from '../formats/format.js';
-import { listSegments, parseMembers } from '../journal-files.js';
-import { readRecord } from '../chain.js';
-import { BEGINNING, loadCursor, saveCursor, type Cursor } from './cursor.js';
+import type { Sender } from '../formats/format.js';
+import { listSegments } from '../journal-files.js';
+import { BEGINNING, keepCursor, loadCursor, type Cursor } from './cursor.js';
+import { messagesOf } from './messages.js';
 import { putAside } from './put-aside.js';
-import { readBatch, type ReadRecord } from './reader.js';
+import { readBatch } from './reader.js';
 import { RetryLater, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
 /** How it stands with one sink. */
@@ -94,8 +94,6 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   let ahead = UNCONFIRMED.records;
   let attempts = 0;
   const stats = { dropped: 0, refused: 0, error: '' };
-  let saved = stored;
-  let saving: Promise<void> | undefined;
   let missed = 0;
 
   const soft = new AbortController();
@@ -132,22 +130,8 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       if (broken !== undefined || portions.length === 0) onConfirmation();
     });
 
-  /** One at a time, the newest last. */
-  const save = (): Promise<void> =>
-    (saving ??= (async () => {
-      try {
-        while (saved !== confirmed) {
-          const cursor = confirmed;
-          await saveCursor(file, cursor);
-          saved = cursor;
-        }
-      } catch (error) {
-        // What was delivered is delivered: a full disk must not keep the journal from making room.
-        stats.error = `${file} cannot be written: ${(error as Error).message}`;
-      } finally {
-        saving = undefined;
-      }
-    })());
+  // What was delivered is delivered: a full disk must not keep the journal from making room.
+  const keeper = keepCursor(file, (error) => (stats.error = `${file} cannot be written: ${error.message}`));
 
   const arrived = (end: Cursor): void => {
     confirmed = end;
@@ -164,7 +148,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     pending = { records: 0, bytes: 0, since: 0 };
     if (transport.confirm === undefined) {
       arrived(portion.end);
-      return save();
+      return keeper.save(confirmed);
     }
     portions.push(portion);
     transport.confirm(hard.signal).then(
@@ -176,7 +160,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
           portions.shift();
           arrived(one.end);
         }
-        void save();
+        void keeper.save(confirmed);
         onConfirmation?.();
       },
       (error: Error) => {
@@ -224,7 +208,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     }
     if (damaged > 0) say(`${damaged} lines of the journal are no records; see breakwater audit verify`);
     if (records.length > 0) {
-      const messages = records.flatMap((record) => messagesOf(record));
+      const messages = records.flatMap((record) => messagesOf(record, config.format, sender));
       await settle(messages);
       for (const { id } of messages) settled.delete(id);
       pending.records += records.length;
@@ -242,23 +226,9 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     else if (pending.records === 0 && portions.length === 0) {
       const { segment, offset } = confirmed;
       if (segment !== position.segment || offset !== position.offset) confirmed = position;
-      if (saved !== confirmed) await save();
+      await keeper.save(confirmed);
     }
     return records.length > 0;
-  };
-
-  const messagesOf = ({ line, after }: ReadRecord): Outgoing[] => {
-    const { seq, hash, members } = readRecord(line)!;
-    // As it stands: what a receiver gets can be checked against the chain.
-    if (config.format === 'breakwater') {
-      const event = parseMembers(members) ?? {};
-      const [message] = formatRecord('breakwater', { seq, hash, ...event }, sender);
-      return [{ ...message!, id: message!.id || `${after.hash}`, seq, text: line }];
-    }
-    return formatRecord(config.format, { seq, hash, ...parseMembers(members) }, sender).map((message) => ({
-      ...message,
-      seq,
-    }));
   };
 
   const failed = async (error: Error): Promise<void> => {
@@ -312,7 +282,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
             await confirmation();
             continue;
           }
-          return await saving;
+          return await keeper.save(confirmed);
         }
         await pause(pending.records > 0 ? Math.min(LOOK, config.confirm.interval) : LOOK, true);
         // So that records go together.
@@ -324,7 +294,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     }
   };
   // A receiver that is new and one that was never reached differ by it.
-  if (stored !== confirmed) void save();
+  if (stored !== confirmed) void keeper.save(confirmed);
   const running = run();
 
   return {

@@ -151,9 +151,9 @@ export function openStream(config: SinkConfig, frame: (message: Outgoing) => str
     asked = undefined;
     // Asked one after the other: those that ended first have the lower numbers.
     const isProven = ({ at }: { at: number }): boolean => at + settle <= askedAt;
-    proven = settle === 0 ? number : (ended.findLast(isProven)?.number ?? proven);
+    proven = ended.findLast(isProven)?.number ?? proven;
     ended = ended.filter((one) => !isProven(one));
-    if (isUsed && settle > 0) ended.push({ number, at: performance.now() });
+    if (isUsed) ended.push({ number, at: performance.now() });
     while (marks.length > 0 && marks[0]!.upTo <= proven) marks.shift()!.resolve();
     if (isDue) askNext();
     schedule();
@@ -170,7 +170,7 @@ export function openStream(config: SinkConfig, frame: (message: Outgoing) => str
     const now = performance.now();
     const isLast = !old.isUsed && ended.every(({ at }) => at + settle <= now);
     asked = old;
-    current = isLast || settle === 0 ? undefined : open();
+    current = isLast ? undefined : open();
     const end = async (next: Connection | undefined): Promise<void> => {
       await next?.ready;
       const socket = await old.ready;
