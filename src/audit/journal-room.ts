@@ -1,6 +1,9 @@
 import { rmSync } from 'node:fs';
 import { listSegments, segmentSize, syncDirectory } from './journal-files.js';
 
+/** Code of the error when records that are not delivered have used up the room. */
+export const JOURNAL_FULL = 'JOURNAL_FULL';
+
 /** How much of the journal is kept. */
 export interface Retention {
   /** Bytes of all segments together; above that the oldest go. */
@@ -34,9 +37,8 @@ export function makeRoom(directory: string, retention: Retention, now: number): 
     if (next > needed) {
       if (!full) break;
       if (retention.onFull === 'block') {
-        throw new Error(
-          `the audit journal has used up its ${retention.size} bytes with records that are not delivered yet (from number ${needed} on)`,
-        );
+        const message = `the audit journal has used up its ${retention.size} bytes with records that are not delivered yet (from number ${needed} on)`;
+        throw Object.assign(new Error(message), { code: JOURNAL_FULL });
       }
       dropped += next - Math.max(first, needed);
     }

@@ -51,6 +51,9 @@ const RETRY_LIMIT = 8 * 2 ** 20;
 /** The longest that a record waits for the disk, and between two tries while nothing comes in (milliseconds). */
 const SYNC_BEHIND = 200;
 
+/** What the system says of a file system that is gone or read-only: its open files will not work again, whatever is mended. */
+const GONE: ReadonlySet<unknown> = new Set(['EROFS', 'EIO', 'ESTALE', 'ENODEV', 'ENXIO']);
+
 /**
  * Opens the journal: finds its end, cuts off what a crash tore, begins a segment.
  *
@@ -76,6 +79,10 @@ export function openJournal(options: JournalOptions): Journal {
   let fd = -1;
   let length = 0;
   let opened = 0;
+  /** The file was on a file system that is gone: it goes on in a new one, as soon as that can be made. */
+  let isGone = false;
+  /** It happened while the file was on its way to the disk. */
+  let isSyncLost = false;
 
   let lines: string[] = [];
   let waiting: { readonly written: Written; readonly durable: boolean }[] = [];
@@ -165,7 +172,10 @@ export function openJournal(options: JournalOptions): Journal {
     let failure: Error | undefined;
     try {
       const now = Date.now();
-      if (length >= options.segmentSize || now - opened >= options.segmentAge) {
+      if (isGone) {
+        beginSegment();
+        isGone = false;
+      } else if (length >= options.segmentSize || now - opened >= options.segmentAge) {
         const removed = makeRoom(directory, options.retention, now);
         if (head.seq > checkpointed.seq) checkpoint();
         beginSegment();
@@ -190,9 +200,28 @@ export function openJournal(options: JournalOptions): Journal {
   };
 
   const failed = (error: Error, records: number): void => {
+    if (GONE.has((error as NodeJS.ErrnoException).code)) leave();
     if (stats.healthy) options.warn(`the audit journal cannot be written: ${error.message}`);
     stats.healthy = false;
     stats.failures += records;
+  };
+
+  /** Gives the file up. As long as it were open, nobody could mend the file system or mount it anew. */
+  const leave = (): void => {
+    isGone = true;
+    if (fd < 0) return;
+    if (syncing) {
+      closing.push(fd);
+      isSyncLost = true;
+    } else {
+      try {
+        closeSync(fd);
+      } catch {
+        // It is given up all the same.
+      }
+    }
+    fd = -1;
+    unsynced = false;
   };
 
   const keepForLater = (batch: readonly string[]): void => {
@@ -217,6 +246,7 @@ export function openJournal(options: JournalOptions): Journal {
   const sync = (): void => {
     if (syncing) return;
     syncing = true;
+    isSyncLost = false;
     unsynced = false;
     const waiters = awaiting;
     awaiting = [];
@@ -241,7 +271,7 @@ export function openJournal(options: JournalOptions): Journal {
     fdatasync(file, (error) => {
       syncing = false;
       // A segment that was closed meanwhile was synchronised then.
-      finish(file === fd ? error : null);
+      finish(file === fd || isSyncLost ? error : null);
       for (const one of closing) closeSync(one);
       closing = [];
       if (awaiting.length > 0) sync();
@@ -285,7 +315,7 @@ export function openJournal(options: JournalOptions): Journal {
         stats.healthy = false;
       }
       if (syncing) closing.push(fd);
-      else closeSync(fd);
+      else if (fd >= 0) closeSync(fd);
       unlock();
     },
   };

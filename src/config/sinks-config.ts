@@ -84,7 +84,11 @@ export const sinkSchema = z.strictObject({
   timeout: duration().default(10_000),
   retry: z.strictObject({ min: duration().default(500), max: duration().default(60_000) }).prefault({}),
   confirm: z
-    .strictObject({ records: count(100_000).default(10_000), interval: duration().default(5_000) })
+    .strictObject({
+      records: count(100_000).default(10_000),
+      interval: duration().default(5_000),
+      settle: duration().default(2_000),
+    })
     .prefault({}),
   facility: z.int().min(0).max(23).optional(),
   index: text.optional(),

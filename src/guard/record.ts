@@ -11,6 +11,7 @@ import { withToken } from './identify.js';
 import { withinLimits, type Judgement } from './judgement.js';
 import { refuse } from './refuse.js';
 import { sourcesFor, type GuardState } from './state.js';
+import { unrecorded } from './unrecorded.js';
 
 /** Who calls: the client, with the bearer token of this request. */
 export function callerOf({ client, reading }: Exchange): Client {
@@ -34,8 +35,7 @@ export function record(
   const written = (failure: Error | undefined): void => {
     try {
       if (failure !== undefined && !mayPassUnrecorded(guard, call)) {
-        const message = 'the audit trail cannot be written, so the call was not made';
-        stop(new Refusal(503, 'audit', message));
+        stop(new Refusal(503, 'audit', unrecorded(failure)));
       } else if (!exchange.socket.writable) {
         // Nobody is left to read the answer; a stream started now would have nobody to end it.
         exchange.cut?.('client-gone');

@@ -1,84 +1,12 @@
 import t, { type Test } from 'tap';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createTcp, type AddressInfo, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { createServer as createTcp, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { openJournal, type Journal } from '../../src/audit/journal.js';
-import type { SinkConfig } from '../../src/audit/sinks/sink.js';
-import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
-import { until } from '../support/command.js';
-
-const root = mkdtempSync(join(tmpdir(), 'bw-sinks-'));
-t.teardown(() => rmSync(root, { recursive: true, force: true }));
-
-let rooms = 0;
-function journalIn(directory: string, needed: () => number = () => Infinity): Journal {
-  return openJournal({
-    directory,
-    key: join(root, 'key.pem'),
-    segmentSize: 64 * 1024,
-    segmentAge: 86_400_000,
-    retention: { size: 2 ** 30, age: 86_400_000, needed, onFull: 'block' },
-    checkpointRecords: 100,
-    checkpointInterval: 60_000,
-    patience: 5_000,
-    warn: () => {},
-  });
-}
-
-const config = (url: string, other: Partial<SinkConfig>): SinkConfig => ({
-  name: 's',
-  type: 'webhook',
-  url,
-  format: 'breakwater',
-  headers: {},
-  tls: {},
-  batch: { records: 50, bytes: 64 * 1024, interval: 5 },
-  timeout: 400,
-  retry: { min: 5, max: 40 },
-  confirm: { records: 200, interval: 50 },
-  facility: 13,
-  index: '',
-  acknowledge: false,
-  labels: {},
-  body: 'array',
-  ...other,
-});
-
-async function write(journal: Journal, count: number): Promise<void> {
-  for (let at = 0; at < count; at += 20) {
-    const group = Array.from({ length: Math.min(20, count - at) }, (_, n) => {
-      const call = `c${at + n}`;
-      const base = { event: 'outcome', operation: 'SystemPing', status: 200, end: 'complete' } as const;
-      return new Promise<void>((resolve, reject) =>
-        journal.record({ ...base, call, duration: 1, bytesIn: 0, bytesOut: 0 }, (error) =>
-          error === undefined ? resolve() : reject(error),
-        ),
-      );
-    });
-    await Promise.all(group);
-  }
-}
-
-function linesOf(directory: string, journal: Journal): string[] {
-  const lines = readFileSync(join(directory, '0000000000000001.jsonl'), 'utf8').split('\n').slice(0, -1);
-  return journal.last() === lines.length ? lines : [];
-}
-
-function start(directory: string, journal: Journal, one: SinkConfig, log: string[] = []): Sinks {
-  const where = { directory, last: () => journal.last() };
-  const sinks = openSinks([one], where, { version: '0', host: 'h' }, (text) => void log.push(text));
-  journal.onRecords(() => sinks.wake());
-  return sinks;
-}
-
-const room = (): string => join(root, `journal-${(rooms += 1)}`);
-const isDone = (sinks: Sinks): boolean => sinks.status().every((one) => one.behind === 0);
-const listen = (server: Server): Promise<number> =>
-  new Promise((resolve) =>
-    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
-  );
+import type { Journal } from '../../src/audit/journal.js';
+import { sleep, until } from '../support/command.js';
+import { config, isDone, journalIn, linesOf, listen, room, start, write } from '../support/sink-room.js';
 
 type Misbehaviour = (response: ServerResponse, taken: () => void) => void;
 
@@ -299,4 +227,187 @@ await t.test('events: a receiver gets what it asked for; the rest counts as deli
     t.match(got[0], /"event":"alert"/);
     journal.close();
   }
+});
+
+await t.test('a receiver that stops ends its connections in order and forgets what it read', async (t) => {
+  const kept: string[] = [];
+  const open = new Set<Socket>();
+  let memory: string[] = [];
+  let stops = 0;
+  let ends = 0;
+  // Each process of the receiver holds what it reads in memory for a while, and is stopped at the worst moment.
+  const stop = (): void => {
+    stops += 1;
+    memory = [];
+    for (const socket of open) socket.end();
+    open.clear();
+  };
+  const server = createTcp({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
+    const pieces: Buffer[] = [];
+    let read = 0;
+    socket.on('error', () => {}).on('close', () => open.delete(socket));
+    socket.on('data', (piece) => {
+      pieces.push(piece);
+      const found = messagesIn(Buffer.concat(pieces));
+      const mine = memory;
+      mine.push(...found.slice(read));
+      read = found.length;
+      setTimeout(() => mine === memory && kept.push(...mine.splice(0)), 60);
+    });
+    socket.on('end', () => {
+      ends += 1;
+      // Now and then in the same breath, now and then a little later.
+      if (ends % 3 === 1 && stops < 6) return setTimeout(stop, (stops % 3) * 10);
+      return socket.end();
+    });
+  });
+  const port = await listen(server);
+  t.teardown(() => {
+    for (const socket of open) socket.destroy();
+    server.close();
+  });
+  const directory = room();
+  const journal = journalIn(directory);
+  const confirm = { records: 20, interval: 20, settle: 150 };
+  const sinks = start(
+    directory,
+    journal,
+    config(`tcp://127.0.0.1:${port}`, { type: 'syslog', confirm, timeout: 2_000 }),
+  );
+  for (let n = 0; n < 10; n++) {
+    await write(journal, 20);
+    await sleep(20);
+  }
+  t.ok(await until(() => isDone(sinks), 20_000), JSON.stringify(sinks.status()));
+  t.equal(stops, 6);
+  const texts = new Set(kept.map((text) => text.slice(text.indexOf('] {') + 2)));
+  t.strictSame(
+    linesOf(directory, journal).filter((line) => !texts.has(line)),
+    [],
+    'every record outlived the stops',
+  );
+  await sinks.stop(1_000);
+  journal.close();
+});
+
+/** A record of so many bytes, roughly, with all that has to be escaped in it. */
+function long(journal: Journal, length: number): void {
+  const value = `"\\\u0000\n]${'x'.repeat(500)}`;
+  const client = { listener: 'tcp', address: '127.0.0.1', port: 1, certificate: [], tokenSha256: '' };
+  journal.record({
+    event: 'decision',
+    call: `long${length}`,
+    client,
+    ...{ sources: [], method: 'GET', operation: 'SystemPing', apiVersion: '', params: {}, facts: {} },
+    hazards: Array.from({ length: Math.ceil(length / 520) }, (_, n) => `${n}${value}`),
+    ...{ verdict: 'deny', enforced: true, rule: '', code: 'hazard', reason: value, rewrites: [], policy: '' },
+  });
+}
+
+await t.test('GELF over TCP: NUL ends a message, and stands nowhere else', async (t) => {
+  const pieces: Buffer[] = [];
+  const server = createTcp((socket) => void socket.on('data', (piece) => pieces.push(piece)));
+  const port = await listen(server);
+  t.teardown(() => void server.close());
+  const directory = room();
+  const journal = journalIn(directory);
+  const one = config(`tcp://127.0.0.1:${port}`, { type: 'gelf', format: 'gelf' });
+  const sinks = start(directory, journal, one);
+  await write(journal, 60);
+  long(journal, 30_000);
+  await write(journal, 1);
+  t.ok(await until(() => isDone(sinks), 10_000), JSON.stringify(sinks.status()));
+  const bytes = Buffer.concat(pieces);
+  t.equal(bytes.at(-1), 0);
+  checkGelf(t, bytes.toString('utf8').split('\0').slice(0, -1), linesOf(directory, journal));
+  await sinks.stop(1_000);
+  journal.close();
+});
+
+/** GELF 1.1: what each message must hold, and that the records are in there, each as it stands. */
+function checkGelf(t: Test, texts: readonly string[], lines: readonly string[]): void {
+  const got = new Set<unknown>();
+  for (const text of texts) {
+    const message = JSON.parse(text) as Record<string, unknown>;
+    const wrong = Object.entries(message).filter(
+      ([key, value]) =>
+        !/^(version|host|short_message|full_message|timestamp|level|_[\w.-]+)$/.test(key) ||
+        key === '_id' ||
+        !['string', 'number'].includes(typeof value),
+    );
+    t.strictSame(wrong, []);
+    t.match(message, { version: '1.1', host: 'h', short_message: /./, timestamp: Number });
+    got.add(message['full_message']);
+  }
+  t.equal(got.size, lines.length, 'every record');
+  t.ok(lines.every((line) => got.has(line) || got.has(JSON.stringify(JSON.parse(line)))));
+}
+
+/** A receiver of datagrams. */
+async function datagrams(t: Test): Promise<{ port: number; got: Buffer[] }> {
+  const got: Buffer[] = [];
+  const socket = createSocket('udp4').on('message', (message) => void got.push(message));
+  socket.bind(0, '127.0.0.1');
+  await new Promise((resolve) => socket.once('listening', resolve));
+  socket.setRecvBufferSize(2 ** 21);
+  t.teardown(() => void socket.close());
+  return { port: socket.address().port, got };
+}
+
+await t.test('GELF over UDP: long messages come in chunks', async (t) => {
+  const { port, got } = await datagrams(t);
+  const directory = room();
+  const journal = journalIn(directory);
+  const one = config(`udp://127.0.0.1:${port}`, { type: 'gelf', format: 'gelf' });
+  const sinks = start(directory, journal, one);
+  await write(journal, 20);
+  for (const length of [600, 3_000, 30_000]) long(journal, length);
+  await write(journal, 1);
+  t.ok(await until(() => isDone(sinks), 10_000), JSON.stringify(sinks.status()));
+  const chunks = new Map<string, Buffer[]>();
+  const texts: string[] = [];
+  let most = 0;
+  await sleep(50);
+  for (const datagram of got) {
+    t.ok(datagram.length <= 1_420);
+    if (datagram.readUInt16BE(0) !== 0x1e0f) {
+      texts.push(datagram.toString('utf8'));
+      continue;
+    }
+    const id = datagram.toString('hex', 2, 10);
+    const [number = 0, count = 0] = [datagram[10], datagram[11]];
+    t.ok(number < count && count <= 128);
+    const parts = chunks.get(id) ?? [];
+    t.notOk(parts[number], 'no chunk twice');
+    parts[number] = datagram.subarray(12);
+    chunks.set(id, parts);
+    most = Math.max(most, count);
+    if (Object.keys(parts).length === count) texts.push(Buffer.concat(parts).toString('utf8'));
+  }
+  t.ok(most >= 3, `${most} chunks`);
+  checkGelf(t, texts, linesOf(directory, journal));
+  await sinks.stop(1_000);
+  journal.close();
+});
+
+await t.test('syslog over UDP: one message in one datagram', async (t) => {
+  const { port, got } = await datagrams(t);
+  const directory = room();
+  const journal = journalIn(directory);
+  const sinks = start(directory, journal, config(`udp://127.0.0.1:${port}`, { type: 'syslog', facility: 4 }));
+  await write(journal, 40);
+  t.ok(await until(() => isDone(sinks), 10_000), JSON.stringify(sinks.status()));
+  await until(() => got.length >= journal.last(), 2_000);
+  const rfc5424 =
+    /^<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) h breakwater - audit \[breakwater@32473 id="([^"\\\]]+)" seq="(\d+)"\] (.*)$/;
+  const texts = got.map((datagram) => {
+    const [, priority = '', , id = '', seq = '', text = ''] = rfc5424.exec(datagram.toString('utf8')) ?? [];
+    t.equal(Math.floor(Number(priority) / 8), 4, 'facility');
+    t.match(JSON.parse(text), { id, seq: Number(seq) });
+    return text;
+  });
+  t.strictSame(texts, linesOf(directory, journal));
+  await sinks.stop(1_000);
+  journal.close();
 });

@@ -176,7 +176,7 @@ function openSender(
         batch: { records: 100, bytes: 512 * 1024, interval: 5 },
         timeout: 5_000,
         retry: { min: 50, max: 200 },
-        confirm: { records: 10_000, interval: 500 },
+        confirm: { records: 10_000, interval: 500, settle: 50 },
         facility: 13,
         index: '',
         acknowledge: false,

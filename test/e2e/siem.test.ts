@@ -1,138 +1,49 @@
 import t, { type Test } from 'tap';
 import { spawn, type ChildProcess } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startTrialEngine } from '../../src/upstream/trial-engine.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
 import { freePort } from '../support/guard.js';
+import { runGuard, type GuardProcess } from '../support/guard-process.js';
+import {
+  isThere,
+  network,
+  type Place,
+  RECEIVERS,
+  startReceiver,
+  stopReceiver,
+  tools,
+} from '../support/syslog-servers.js';
+
+t.setTimeout(560_000);
 
 // A real rsyslog and a real syslog-ng get the journal of a writer that is killed five times, over a network that is cut, while
 // the receiver is stopped and started.
 
-const tools =
-  process.env['BREAKWATER_SYSLOG'] ?? join(process.env['HOME'] ?? '/root', '.cache/breakwater/syslog');
-const isThere = ['rsyslogd', 'syslog-ng'].every((name) => existsSync(join(tools, 'usr/sbin', name)));
-const lib = join(tools, 'usr/lib/x86_64-linux-gnu');
-const env = {
-  LD_LIBRARY_PATH: [lib, join(tools, 'lib/x86_64-linux-gnu'), join(tools, 'usr/lib/syslog-ng')].join(':'),
-};
 const writer = fileURLToPath(new URL('../support/sink-writer.js', import.meta.url));
-const EVENTS = 20_000;
+/** Events that took effect, for each receiver. */
+const EVENTS = 100_000;
+/** The receiver is stopped and started so many times, each time when it has got so many bytes more. */
+const STOPS = 8;
+const BETWEEN_STOPS = 4 * 2 ** 20;
 
-interface Place {
-  readonly directory: string;
-  readonly port: number;
-  readonly out: string;
-  readonly tls: boolean;
+interface Scene {
+  readonly journal: string;
+  readonly place: Place;
+  /** Where the receiver is reached; connections can be cut on the way. */
+  readonly url: string;
+  readonly cut: () => void;
+  /** Stops and starts the receiver in mid-stream, until `STOPS` or the end of the scene. */
+  readonly stops: () => number;
+  /** Stops the receiver for good. */
+  readonly end: () => Promise<void>;
 }
 
-const RECEIVERS: Readonly<Record<string, (place: Place) => readonly string[]>> = {
-  rsyslog({ directory, port, out, tls }) {
-    const file = join(directory, 'rsyslog.conf');
-    const files = `defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="${directory}/cert.pem" defaultNetstreamDriverCertFile="${directory}/cert.pem" defaultNetstreamDriverKeyFile="${directory}/key.pem"`;
-    const driver = 'StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon"';
-    writeFileSync(
-      file,
-      `global(workDirectory="${directory}" maxMessageSize="128k" parser.escapeControlCharactersOnReceive="off" ${tls ? files : ''})
-module(load="imtcp" ${tls ? driver : ''})
-template(name="raw" type="string" string="%msg:::drop-last-lf%\\n")
-input(type="imtcp" address="127.0.0.1" port="${port}" ruleset="in")
-ruleset(name="in") { action(type="omfile" file="${out}" template="raw") }
-`,
-    );
-    const modules = `${join(lib, 'rsyslog')}/`;
-    return ['rsyslogd', '-n', '-f', file, '-i', join(directory, 'r.pid'), '-M', modules];
-  },
-  'syslog-ng'({ directory, port, out, tls }) {
-    const file = join(directory, 'syslog-ng.conf');
-    const keys = `tls(key-file("${directory}/key.pem") cert-file("${directory}/cert.pem") peer-verify(optional-untrusted))`;
-    writeFileSync(
-      file,
-      `@version: 3.35
-options { log-msg-size(131072); stats-freq(0); };
-source in { syslog(ip("127.0.0.1") port(${port}) transport("${tls ? 'tls' : 'tcp'}") ${tls ? keys : ''} flags(no-multi-line)); };
-destination out { file("${out}" template("$MSG\\n")); };
-log { source(in); destination(out); flags(flow-control); };
-`,
-    );
-    return [
-      ...['syslog-ng', '-F', '--no-caps', '-f', file, '--module-path', join(tools, 'usr/lib/syslog-ng/3.38')],
-      ...[
-        '-R',
-        join(directory, 'ng.persist'),
-        '-p',
-        join(directory, 'ng.pid'),
-        '-c',
-        join(directory, 'ng.ctl'),
-      ],
-    ];
-  },
-};
-
-async function startReceiver(place: Place, command: readonly string[]): Promise<ChildProcess> {
-  const [name = '', ...args] = command;
-  const child = spawn(join(tools, 'usr/sbin', name), args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-    detached: true,
-  });
-  const isUp = await until(
-    () =>
-      new Promise<boolean>((resolve) => {
-        const socket = connect(place.port, '127.0.0.1', () => resolve(true)).on('error', () =>
-          resolve(false),
-        );
-        socket.once('connect', () => socket.end());
-      }),
-    10_000,
-  );
-  if (!isUp) throw new Error(`${name} did not start`);
-  return child;
-}
-
-async function stopReceiver(child: ChildProcess): Promise<void> {
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await ended;
-}
-
-/** A network that can be cut: connections are reset, as they are when a way is gone. */
-async function network(t: Test, port: number): Promise<{ port: number; cut: () => void }> {
-  const open = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true }, (near) => {
-    const far = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      open.add(one);
-      one.pipe(other);
-      one.on('error', () => other.resetAndDestroy()).on('close', () => open.delete(one));
-    }
-  });
-  const own = await freePort();
-  await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve));
-  const cut = (): void => {
-    for (const one of open) one.resetAndDestroy();
-  };
-  t.teardown(() => {
-    cut();
-    server.close();
-  });
-  return { port: own, cut };
-}
-
-async function prove(t: Test, name: string, tls: boolean): Promise<void> {
+async function setUp(t: Test, name: string, tls: boolean): Promise<Scene> {
   const directory = mkdtempSync(join(tmpdir(), 'bw-siem-'));
   const journal = join(directory, 'journal');
   mkdirSync(journal);
@@ -145,42 +56,33 @@ async function prove(t: Test, name: string, tls: boolean): Promise<void> {
   let receiver = await startReceiver(place, command);
   t.teardown(() => killGroup(receiver));
   const { port, cut } = await network(t, place.port);
-  const url = `${tls ? 'tls' : 'tcp'}://127.0.0.1:${port}`;
-
-  const told = new Set<string>();
-  const write = (events: number): { child: ChildProcess; ended: Promise<number | null> } => {
-    const args = ['--enable-source-maps', writer, journal, url, join(directory, 'cert.pem'), String(events)];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
-    let rest = '';
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
-      const lines = (rest + piece).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) told.add(line);
-    });
-    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-    t.teardown(() => killGroup(child));
-    return { child, ended };
-  };
-  for (let kill = 1; kill <= 5; kill++) {
-    const before = told.size;
-    const { child, ended } = write(EVENTS);
-    t.ok(await until(() => told.size > before + (kill * EVENTS) / 50, 20_000, 5), `busy, time ${kill}`);
-    if (kill === 2 || kill === 4) cut();
-    if (kill === 3) {
+  let isOver = false;
+  let stops = 0;
+  const stopping = (async () => {
+    for (let due = BETWEEN_STOPS; stops < STOPS; due = sizeOf(place.out) + BETWEEN_STOPS) {
+      await until(() => isOver || sizeOf(place.out) >= due, 600_000, 5);
+      if (isOver) return;
       await stopReceiver(receiver);
       receiver = await startReceiver(place, command);
+      stops += 1;
     }
-    child.kill('SIGKILL');
-    await ended;
-  }
-  const last = write(Math.max(1_000, EVENTS - told.size));
-  await sleep(200);
-  cut();
-  t.equal(await last.ended, 0, 'the last writer delivered all of it');
-  await stopReceiver(receiver);
+  })();
+  t.teardown(() => (isOver = true));
+  const end = async (): Promise<void> => {
+    isOver = true;
+    await stopping;
+    await stopReceiver(receiver);
+  };
+  const url = `${tls ? 'tls' : 'tcp'}://127.0.0.1:${port}`;
+  return { journal, place, url, cut, stops: () => stops, end };
+}
 
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+/** What is on record is at the receiver, byte for byte. @returns ids that are there. */
+function compare(t: Test, name: string, { journal, place, stops }: Scene): Set<string> {
   const lines = new Map<string, string>();
-  for (const file of readdirSync(journal).filter((one) => one.endsWith('.jsonl'))) {
+  for (const file of readdirSync(journal).filter((one) => /^\d+\.jsonl$/.test(one))) {
     for (const line of readFileSync(join(journal, file), 'utf8').split('\n').slice(0, -1)) {
       lines.set((JSON.parse(line) as { id: string }).id, line);
     }
@@ -196,13 +98,137 @@ async function prove(t: Test, name: string, tls: boolean): Promise<void> {
   }
   t.equal(altered, 0, 'none altered, none that is not on record');
   t.equal(got.size, lines.size, 'every record');
+  const twice = received.length - got.size;
+  t.comment(`${name}: ${lines.size} records, ${twice} came twice, with equal ids; ${stops()} stops`);
+  return got;
+}
+
+async function prove(t: Test, name: string, tls: boolean): Promise<void> {
+  const scene = await setUp(t, name, tls);
+  const told = new Set<string>();
+  const write = (events: number): { child: ChildProcess; ended: Promise<number | null> } => {
+    const ca = join(scene.place.directory, 'cert.pem');
+    const args = ['--enable-source-maps', writer, scene.journal, scene.url, ca, String(events)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    let rest = '';
+    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+      const lines = (rest + piece).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) told.add(line);
+    });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    t.teardown(() => killGroup(child));
+    return { child, ended };
+  };
+  for (let kill = 1; kill <= 5; kill++) {
+    const before = told.size;
+    const { child, ended } = write(EVENTS);
+    t.ok(await until(() => told.size > before + (kill * EVENTS) / 25, 60_000, 5), `busy, time ${kill}`);
+    if (kill === 2 || kill === 4) scene.cut();
+    child.kill('SIGKILL');
+    await ended;
+  }
+  const last = write(EVENTS - told.size);
+  await until(() => told.size > EVENTS * 0.9, 60_000, 5);
+  scene.cut();
+  t.equal(await last.ended, 0, 'the last writer delivered all of it');
+  t.ok(scene.stops() >= 3, 'the receiver was stopped in mid-stream');
+  await scene.end();
+  const got = compare(t, name, scene);
   t.strictSame(
     [...told].filter((call) => !got.has(`${call}.o`)),
     [],
     `all ${told.size} that took effect`,
   );
   t.ok(told.size >= EVENTS);
-  t.comment(`${name}: ${lines.size} records, ${received.length - got.size} came twice, with equal ids`);
+}
+
+/** Starts the guard itself, with a journal and a syslog sink; resolves when it listens. */
+function startGuard(t: Test, scene: Scene, port: number, upstream: string): Promise<GuardProcess> {
+  const { directory, tls } = scene.place;
+  const sink = {
+    ...{ name: 'siem', type: 'syslog', url: scene.url, ...(tls ? { tls: { ca: 'cert.pem' } } : {}) },
+    ...{ batch: { interval: '20ms' }, retry: { min: '20ms', max: '200ms' } },
+    confirm: { interval: '200ms', settle: '1s' },
+  };
+  const audit = { journal: 'journal', rotate: { size: '1MiB' }, sinks: [sink] };
+  return runGuard(t, directory, { port, upstream, audit });
+}
+
+/** Changes and reads with a name each, one after the other, until `isOver`. Adds the names that got an answer. */
+async function client(port: number, name: string, answered: Set<string>, isOver: () => boolean) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const call = (method: string, path: string, body: string): Promise<number> =>
+    new Promise((resolve) => {
+      const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+      const sent = request({ port, host: '127.0.0.1', agent, method, path, headers }, (answer) => {
+        answer
+          .resume()
+          .on('end', () => resolve(answer.statusCode ?? 0))
+          .on('error', () => resolve(0));
+      });
+      sent.on('error', () => resolve(0));
+      sent.end(body);
+    });
+  for (let n = 0; !isOver(); n++) {
+    const unique = `${name}-${n}`;
+    const status =
+      n % 2 === 0
+        ? await call('POST', `/v1.41/containers/create?name=${unique}`, '{"Image":"alpine"}')
+        : await call('GET', `/v1.41/containers/${unique}/json`, '');
+    if (status > 0) answered.add(unique);
+    else await sleep(5);
+  }
+  agent.destroy();
+}
+
+/** Who got an answer finds the decision at the receiver, however often the guard itself was killed. */
+async function proveGuard(t: Test, name: string): Promise<void> {
+  const scene = await setUp(t, name, true);
+  const port = await freePort();
+  const answered = new Set<string>();
+  const engine = await startTrialEngine();
+  t.teardown(() => engine.close());
+  let guard = await startGuard(t, scene, port, engine.url);
+  let isOver = false;
+  t.teardown(() => (isOver = true));
+  const clients = Array.from({ length: 8 }, (_, n) => client(port, `job${n}`, answered, () => isOver));
+  for (let kill = 1; kill <= 5; kill++) {
+    const before = answered.size;
+    t.ok(await until(() => answered.size > before + kill * 200, 60_000, 5), `busy, time ${kill}`);
+    if (kill % 2 === 0) scene.cut();
+    await guard.kill('SIGKILL');
+    guard = await startGuard(t, scene, port, engine.url);
+  }
+  const before = answered.size;
+  t.ok(await until(() => answered.size > before + 1_000, 60_000, 5));
+  isOver = true;
+  await Promise.all(clients);
+  const cursor = join(scene.journal, 'cursor-siem.json');
+  const isDelivered = (): boolean => {
+    if (!existsSync(cursor)) return false;
+    const { seq } = JSON.parse(readFileSync(cursor, 'utf8')) as { seq: number };
+    const last = readdirSync(scene.journal)
+      .filter((one) => /^\d+\.jsonl$/.test(one))
+      .sort()
+      .at(-1)!;
+    const record = readFileSync(join(scene.journal, last), 'utf8').trimEnd().split('\n').at(-1)!;
+    return seq === (JSON.parse(record) as { seq: number }).seq;
+  };
+  t.ok(await until(isDelivered, 60_000, 100), 'delivered');
+  await scene.end();
+  await guard.kill('SIGKILL');
+  compare(t, `the guard and ${name}`, scene);
+  const records = readFileSync(scene.place.out, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"event":"decision"'))
+    .flatMap((line) => line.match(/job\d+-\d+/g) ?? []);
+  const named = new Set(records);
+  t.strictSame(
+    [...answered].filter((one) => !named.has(one)),
+    [],
+    `the decisions of all ${answered.size} calls that got an answer`,
+  );
 }
 
 if (isThere) {
@@ -210,6 +236,7 @@ if (isThere) {
     for (const tls of [false, true]) {
       await t.test(`${name} over ${tls ? 'TLS' : 'TCP'}`, (t) => prove(t, name, tls));
     }
+    await t.test(`the guard itself, and ${name} over TLS`, (t) => proveGuard(t, name));
   }
 } else if (process.env['BREAKWATER_E2E'] === 'required') {
   t.fail(`no rsyslog and syslog-ng in ${tools}; get them with test/support/fetch-syslog.sh`);

@@ -81,7 +81,10 @@ if (!mounted) {
         for (let n = 0; n < 20 && refused.status === 200; n++) refused = await create(guarded);
         const sent = guarded.upstream.requests.length;
         t.equal(refused.status, 503);
-        t.match(refused.message, /the audit trail cannot be written, so the call was not made/);
+        t.match(
+          refused.message,
+          /the audit trail cannot be written \(no space is left on its disk\), so the call was not made/,
+        );
         t.equal((await create(guarded)).status, 503);
         t.equal(guarded.upstream.requests.length, sent, 'no change reached the engine');
         t.equal(await ping(guarded.tcp), status, `reads: ${read}`);

@@ -31,7 +31,7 @@ const sinks: Sinks = openSinks(
       batch: { records: 500, bytes: 512 * 1024, interval: 5 },
       timeout: 5_000,
       retry: { min: 20, max: 200 },
-      confirm: { records: 2_000, interval: 200 },
+      confirm: { records: 2_000, interval: 200, settle: 1_000 },
       facility: 13,
       index: '',
       acknowledge: false,
@@ -60,7 +60,7 @@ const next = (done: () => void): void => {
   );
 };
 await Promise.all(Array.from({ length: 32 }, () => new Promise<void>((resolve) => next(resolve))));
-const isDelivered = await until(() => sinks.needed() > journal.last(), 30_000);
+const isDelivered = await until(() => sinks.needed() > journal.last(), 60_000);
 journal.close();
 await sinks.stop(5_000);
 process.exit(isDelivered ? 0 : 1);

@@ -31,7 +31,37 @@ export function loadCursor(path: string): Cursor | string | undefined {
 }
 
 /** Old or new, never half: it is written aside and renamed. What a power loss takes of it is sent once more. */
-export async function saveCursor(path: string, cursor: Cursor): Promise<void> {
+async function saveCursor(path: string, cursor: Cursor): Promise<void> {
   await writeFile(`${path}.new`, `${JSON.stringify(cursor)}\n`, { mode: 0o600 });
   await rename(`${path}.new`, path);
+}
+
+/** Writes cursors into a file: one at a time, the newest last. */
+export function keepCursor(
+  path: string,
+  failed: (error: Error) => void,
+): { save: (cursor: Cursor) => Promise<void> } {
+  let newest: Cursor | undefined;
+  let saved: Cursor | undefined;
+  let saving: Promise<void> | undefined;
+  const write = async (): Promise<void> => {
+    try {
+      while (newest !== undefined && saved !== newest) {
+        const cursor = newest;
+        await saveCursor(path, cursor);
+        saved = cursor;
+      }
+    } catch (error) {
+      failed(error as Error);
+    } finally {
+      saving = undefined;
+    }
+  };
+  return {
+    /** Resolves when it is written, or cannot be. */
+    save(cursor) {
+      newest = cursor;
+      return (saving ??= write());
+    },
+  };
 }

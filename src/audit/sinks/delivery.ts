@@ -1,10 +1,11 @@
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
-import { formatRecord, type Sender } from '../formats/format.js';
-import { parseMembers } from '../journal-files.js';
-import { readRecord } from '../chain.js';
-import { BEGINNING, loadCursor, saveCursor, type Cursor } from './cursor.js';
+import type { Sender } from '../formats/format.js';
+import { listSegments } from '../journal-files.js';
+import { BEGINNING, keepCursor, loadCursor, type Cursor } from './cursor.js';
+import { messagesOf } from './messages.js';
 import { putAside } from './put-aside.js';
-import { readBatch, type ReadRecord } from './reader.js';
+import { readBatch } from './reader.js';
 import { RetryLater, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
 /** How it stands with one sink. */
@@ -41,13 +42,30 @@ export interface DeliveryOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Every record says first what it is, see formatEvent; read without the rest of it. */
-const eventOf = (members: string): string => /^"v":1,"event":"([a-z]+)"/.exec(members)?.[1] ?? '';
-
 /** The journal is looked at this often, also when nobody tells of new records (ms). */
 const LOOK = 1_000;
-/** Bytes on their way unconfirmed. */
-const UNCONFIRMED = 8 * 2 ** 20;
+/** Before the first record that there is: what is removed from then on was missed. */
+function oldest(directory: string): Cursor {
+  const first = listSegments(directory)[0]?.first;
+  return first === undefined ? BEGINNING : { ...BEGINNING, segment: first, seq: first - 1 };
+}
+
+/** Bytes after which a confirmation is asked for. */
+const PORTION = 8 * 2 ** 20;
+/**
+ * On their way unconfirmed at most. They lie in the journal, not in memory; but a failure sends them again, so that after
+ * failures there are fewer.
+ */
+const UNCONFIRMED = { records: 160_000, bytes: 64 * 2 ** 20, portions: 1_000 };
+
+/** Messages that were sent, and that the receiver was asked to confirm. */
+interface Portion {
+  /** Behind the last of them. */
+  readonly end: Cursor;
+  readonly records: number;
+  readonly bytes: number;
+  isConfirmed: boolean;
+}
 
 /**
  * Delivers the journal to one receiver: reads from its cursor, sends, and moves the cursor when the receiver has
@@ -60,24 +78,33 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
   const say = (message: string): void => warn(`audit sink ${config.name}: ${message}`);
   const stored = loadCursor(file);
   if (typeof stored === 'string') say(`${file} cannot be used (${stored}): all of the journal is sent again`);
-  let confirmed: Cursor = typeof stored === 'object' ? stored : BEGINNING;
+  let confirmed: Cursor = typeof stored === 'object' ? stored : oldest(directory);
   let position = confirmed;
-  /** Sent since `confirmed`, and when that began. */
+  /** Sent since the last portion, and when that began. */
   let pending = { records: 0, bytes: 0, since: 0 };
+  /** Between `confirmed` and that, oldest first. */
+  let portions: Portion[] = [];
+  /** A confirmation failed. */
+  let broken: Error | undefined;
   /** Ids of the messages behind `position` that are done with: the rest of their batch is sent again without them. */
   const settled = new Set<string>();
   /** Records between two confirmations: fewer where connections do not last that long. */
   let window = config.confirm.records;
+  /** Records that may be on their way. */
+  let ahead = UNCONFIRMED.records;
   let attempts = 0;
   const stats = { dropped: 0, refused: 0, error: '' };
-  let unsaved = false;
   let missed = 0;
 
   const soft = new AbortController();
   const hard = new AbortController();
+  // Each portion that is on its way listens to it.
+  setMaxListeners(2 * UNCONFIRMED.portions, hard.signal);
   let wakeUp: (() => void) | undefined;
+  let onConfirmation: (() => void) | undefined;
   let isNews = true;
 
+  /** Waits, at most until the sender is stopped; `untilNews`: or until there is something to do. */
   const pause = (ms: number, untilNews: boolean): Promise<void> =>
     new Promise((resolve) => {
       if (soft.signal.aborted || (untilNews && isNews)) return resolve();
@@ -93,28 +120,56 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       if (untilNews) wakeUp = done;
     });
 
-  const save = async (): Promise<void> => {
-    unsaved = true;
-    try {
-      await saveCursor(file, confirmed);
-      unsaved = false;
-    } catch (error) {
-      // What was delivered is delivered: a full disk must not keep the journal from making room.
-      stats.error = `${file} cannot be written: ${(error as Error).message}`;
-    }
-  };
+  /** Waits for the oldest portion. */
+  const confirmation = (): Promise<void> =>
+    new Promise((resolve) => {
+      onConfirmation = () => {
+        onConfirmation = undefined;
+        resolve();
+      };
+      if (broken !== undefined || portions.length === 0) onConfirmation();
+    });
 
-  const confirm = async (): Promise<void> => {
-    if (transport.confirm !== undefined) {
-      await transport.confirm(hard.signal);
-      window = Math.min(config.confirm.records, window * 2);
-    }
-    confirmed = position;
-    pending = { records: 0, bytes: 0, since: 0 };
+  // What was delivered is delivered: a full disk must not keep the journal from making room.
+  const keeper = keepCursor(file, (error) => (stats.error = `${file} cannot be written: ${error.message}`));
+
+  const arrived = (end: Cursor): void => {
+    confirmed = end;
+    window = Math.min(config.confirm.records, window * 2);
+    ahead = Math.min(UNCONFIRMED.records, ahead * 2);
     attempts = 0;
     if (stats.error !== '') say('works again');
     stats.error = '';
-    await save();
+  };
+
+  const ask = async (): Promise<void> => {
+    const { records, bytes } = pending;
+    const portion: Portion = { end: position, records, bytes, isConfirmed: false };
+    pending = { records: 0, bytes: 0, since: 0 };
+    if (transport.confirm === undefined) {
+      arrived(portion.end);
+      return keeper.save(confirmed);
+    }
+    portions.push(portion);
+    transport.confirm(hard.signal).then(
+      () => {
+        portion.isConfirmed = true;
+        // After a failure the list is another one.
+        if (portions[0] !== portion) return;
+        for (let one = portions[0]; one?.isConfirmed; one = portions[0]) {
+          portions.shift();
+          arrived(one.end);
+        }
+        void keeper.save(confirmed);
+        onConfirmation?.();
+      },
+      (error: Error) => {
+        if (!portions.includes(portion)) return;
+        broken ??= error;
+        wakeUp?.();
+        onConfirmation?.();
+      },
+    );
   };
 
   const settle = async (messages: readonly Outgoing[]): Promise<void> => {
@@ -153,7 +208,7 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     }
     if (damaged > 0) say(`${damaged} lines of the journal are no records; see breakwater audit verify`);
     if (records.length > 0) {
-      const messages = records.flatMap((record) => messagesOf(record));
+      const messages = records.flatMap((record) => messagesOf(record, config, sender));
       await settle(messages);
       for (const { id } of messages) settled.delete(id);
       // Where nothing was for this receiver, there is nothing that it could confirm.
@@ -163,36 +218,20 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
         pending.since ||= performance.now();
       }
     }
-    const moved = end.segment !== position.segment || end.offset !== position.offset;
     position = end;
     const due =
       transport.confirm === undefined ||
       pending.records >= window ||
-      pending.bytes >= UNCONFIRMED ||
+      pending.bytes >= PORTION ||
       soft.signal.aborted ||
       performance.now() - pending.since >= config.confirm.interval;
-    if (pending.records > 0 && due) await confirm();
-    else if (pending.records === 0 && (moved || unsaved)) {
-      confirmed = position;
-      await save();
+    if (pending.records > 0 && due) await ask();
+    else if (pending.records === 0 && portions.length === 0) {
+      const { segment, offset } = confirmed;
+      if (segment !== position.segment || offset !== position.offset) confirmed = position;
+      await keeper.save(confirmed);
     }
     return records.length > 0;
-  };
-
-  const messagesOf = ({ line, after }: ReadRecord): Outgoing[] => {
-    const { seq, hash, members } = readRecord(line)!;
-    // The cursor moves past what is not for this receiver.
-    if (config.events !== undefined && !config.events.includes(eventOf(members))) return [];
-    // As it stands: what a receiver gets can be checked against the chain.
-    if (config.format === 'breakwater') {
-      const event = parseMembers(members) ?? {};
-      const [message] = formatRecord('breakwater', { seq, hash, ...event }, sender);
-      return [{ ...message!, id: message!.id || `${after.hash}`, seq, text: line }];
-    }
-    return formatRecord(config.format, { seq, hash, ...parseMembers(members) }, sender).map((message) => ({
-      ...message,
-      seq,
-    }));
   };
 
   const failed = async (error: Error): Promise<void> => {
@@ -205,7 +244,10 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     if (transport.confirm !== undefined) settled.clear();
     position = confirmed;
     pending = { records: 0, bytes: 0, since: 0 };
+    portions = [];
+    broken = undefined;
     window = Math.max(1, window >> 1);
+    ahead = Math.max(window, ahead >> 1);
     const wait = Math.min(config.retry.max, config.retry.min * 2 ** Math.min(attempts, 30));
     attempts += 1;
     // Many guards that lost one receiver must not all come back at once.
@@ -213,12 +255,38 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     await pause(Math.max(jitter, error instanceof RetryLater ? error.retryAfter : 0), false);
   };
 
+  const isFull = (): boolean => {
+    let [records, bytes] = [0, 0];
+    for (const one of portions) {
+      records += one.records;
+      bytes += one.bytes;
+    }
+    return records >= ahead || bytes >= UNCONFIRMED.bytes || portions.length >= UNCONFIRMED.portions;
+  };
+
+  /** @throws Error where a confirmation failed meanwhile. */
+  const check = (): void => {
+    if (broken !== undefined) throw broken;
+  };
+
   const run = async (): Promise<void> => {
     while (!hard.signal.aborted) {
       const last = soft.signal.aborted;
       try {
+        check();
+        if (isFull()) {
+          await confirmation();
+          continue;
+        }
         if (await step()) continue;
-        if (last) return;
+        check();
+        if (last) {
+          if (portions.length > 0) {
+            await confirmation();
+            continue;
+          }
+          return await keeper.save(confirmed);
+        }
         await pause(pending.records > 0 ? Math.min(LOOK, config.confirm.interval) : LOOK, true);
         // So that records go together.
         if (isNews) await pause(config.batch.interval, false);
@@ -228,6 +296,8 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
       }
     }
   };
+  // A receiver that is new and one that was never reached differ by it.
+  if (stored !== confirmed) void keeper.save(confirmed);
   const running = run();
 
   return {
@@ -245,7 +315,10 @@ export function startDelivery({ config, directory, sender, transport, warn }: De
     }),
     async stop(patience) {
       soft.abort();
-      const timer = setTimeout(() => hard.abort(), patience);
+      const timer = setTimeout(() => {
+        hard.abort();
+        onConfirmation?.();
+      }, patience);
       await running;
       clearTimeout(timer);
       await transport.close();

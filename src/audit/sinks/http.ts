@@ -1,12 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import { EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import { openAcknowledgements } from './acknowledgements.js';
 import { HTTP_KINDS, parse, short } from './http-kinds.js';
-import { readSecret, readTls } from './secret.js';
+import { readSecret, readTls, withoutSecrets } from './secret.js';
 import {
   RetryLater,
   type HttpSinkType,
   type Outcome,
   type Outgoing,
+  type Secret,
   type SinkConfig,
   type Transport,
 } from './sink.js';
@@ -19,8 +20,6 @@ const MAX_ANSWER = 16 * 2 ** 20;
 const BAD_DATA = new Set([400, 413, 422]);
 /** Posts made to find what is refused in one batch. */
 const SEARCH = 40;
-/** Between two questions for what the indexers have (ms). */
-const ACK_POLL = 250;
 
 interface Answer {
   readonly status: number;
@@ -33,17 +32,30 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
   const kind = HTTP_KINDS[type];
   const url = new URL(config.url);
   if (url.pathname === '/' && kind.path !== '') url.pathname = kind.path;
-  const channel = randomUUID();
   let agent: Dispatcher | undefined;
   let bearer: { readonly token: string; readonly until: number } | undefined;
-  /** Splunk: posts that the indexers did not acknowledge yet. */
-  let awaited: number[] = [];
+  /** Values in use: a receiver may repeat what it was sent, and none of it may get into the log. */
+  const secrets = new Map<string, string>();
+  const read = async (from: Secret, what: string): Promise<string> => {
+    const value = await readSecret(from, what);
+    secrets.set(what, value);
+    return value;
+  };
+  const acknowledgements = config.acknowledge
+    ? openAcknowledgements(config.timeout, async (channel, acks, signal) => {
+        const to = new URL(`/services/collector/ack?channel=${channel}`, url);
+        return post(to, await headersFor(signal), JSON.stringify({ acks }), signal);
+      })
+    : undefined;
 
   const connect = async (): Promise<Dispatcher> => {
     const tls = await readTls(config.tls);
     return (agent ??= new EnvHttpProxyAgent({
       connect: { ...tls, timeout: config.timeout },
       requestTls: tls,
+      proxyTls: { rejectUnauthorized: true, ...(tls.ca === undefined ? {} : { ca: tls.ca }) },
+      // Proxies open tunnels to ports of TLS alone, as a rule: what is plain goes as a plain request.
+      proxyTunnel: false,
       ...(config.proxy === undefined
         ? {}
         : { httpProxy: config.proxy ?? '', httpsProxy: config.proxy ?? '' }),
@@ -76,7 +88,7 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
       const after = answer.headers['retry-after'];
       return {
         status: answer.statusCode,
-        text: Buffer.concat(pieces).toString('utf8'),
+        text: withoutSecrets(Buffer.concat(pieces).toString('utf8'), secrets.values()),
         retryAfter: retryAfter(String(after ?? '')),
       };
     } catch (error) {
@@ -89,12 +101,12 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
     const headers: Record<string, string> = { 'content-type': kind.contentType };
     if (type === 'webhook' && config.body === 'ndjson') headers['content-type'] = 'application/x-ndjson';
     for (const [name, from] of Object.entries(config.headers)) {
-      headers[name.toLowerCase()] = await readSecret(from, `header ${name}`);
+      headers[name.toLowerCase()] = await read(from, `header ${name}`);
     }
     if (config.token !== undefined) {
-      headers['authorization'] = `${kind.scheme} ${await readSecret(config.token, 'token')}`;
+      headers['authorization'] = `${kind.scheme} ${await read(config.token, 'token')}`;
     } else if (config.oauth !== undefined) headers['authorization'] = `Bearer ${await fetchToken(signal)}`;
-    if (config.acknowledge) headers['x-splunk-request-channel'] = channel;
+    if (acknowledgements !== undefined) headers['x-splunk-request-channel'] = acknowledgements.channel();
     return headers;
   };
 
@@ -105,14 +117,17 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
     const form = new URLSearchParams({
       grant_type: 'client_credentials',
       client_id: id,
-      client_secret: await readSecret(secret, 'oauth.secret'),
+      client_secret: await read(secret, 'oauth.secret'),
       scope,
     });
     const type = { 'content-type': 'application/x-www-form-urlencoded' };
     const { status, text, retryAfter: after } = await post(new URL(from), type, form.toString(), signal);
     if (status !== 200) throw new RetryLater(`no token: ${new URL(from).host} answered ${status}`, after);
-    const { access_token: token, expires_in: seconds } = parse(text);
-    if (typeof token !== 'string' || token === '') throw new Error('no token: the answer holds none');
+    const { access_token: token, expires_in: seconds } = tokenIn(text);
+    if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+      throw new Error(`no token: the answer of ${new URL(from).host} holds none`);
+    }
+    secrets.set('bearer', token);
     bearer = { token, until: Date.now() + Math.max(0, (Number(seconds) || 0) * 1000 - 60_000) };
     return token;
   };
@@ -122,7 +137,7 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
     try {
       const answer = await post(url, await headersFor(signal), kind.body([one], config, host), signal);
       const isTaken = answer.status >= 200 && answer.status < 300;
-      if (isTaken && config.acknowledge) awaited.push(ackOf(answer.text));
+      if (isTaken) acknowledgements?.posted(answer.text);
       return answer.status;
     } catch {
       return 0;
@@ -162,7 +177,7 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
       }
       if (answer.status >= 200 && answer.status < 300) {
         taken += 1;
-        if (config.acknowledge) awaited.push(ackOf(answer.text));
+        acknowledgements?.posted(answer.text);
         const outcome = kind.judge?.(answer.text, part);
         for (const [one, why] of outcome?.refused ?? []) refused.set(one, why);
         for (const [one, why] of outcome?.again ?? []) again.set(one, why);
@@ -196,31 +211,13 @@ export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): 
     return { refused, again, ...(unnamed === undefined ? {} : { unnamed }), retryAfter: later };
   };
 
-  const acknowledged = async (signal: AbortSignal): Promise<void> => {
-    const ask = new URL(`/services/collector/ack?channel=${channel}`, url);
-    for (const until = Date.now() + config.timeout; awaited.length > 0;) {
-      const { status, text } = await post(
-        ask,
-        await headersFor(signal),
-        JSON.stringify({ acks: awaited }),
-        signal,
-      );
-      if (status !== 200)
-        throw new Error(`the question for acknowledgements was answered ${status}: ${short(text)}`);
-      const acks = Object(parse(text)['acks']) as Record<string, unknown>;
-      awaited = awaited.filter((id) => acks[id] !== true);
-      if (awaited.length === 0) return;
-      if (Date.now() >= until)
-        throw new Error(`not acknowledged by the indexers within ${config.timeout} ms`);
-      await new Promise((resolve) => setTimeout(resolve, ACK_POLL));
-    }
-  };
-
   return {
     send: deliver,
-    ...(config.acknowledge ? { confirm: acknowledged } : {}),
+    ...(acknowledgements === undefined
+      ? {}
+      : { confirm: (signal: AbortSignal) => acknowledgements.confirm(signal) }),
     reset() {
-      awaited = [];
+      acknowledgements?.reset();
       const old = agent;
       // The CA and the certificate may be new by then.
       agent = undefined;
@@ -241,10 +238,13 @@ function parts(
   return [...parts(messages.slice(0, half), body, limit), ...parts(messages.slice(half), body, limit)];
 }
 
-function ackOf(text: string): number {
-  const { ackId } = parse(text);
-  if (typeof ackId === 'number') return ackId;
-  throw new Error('answered without an ackId: indexer acknowledgement is not switched on for this token');
+/** The answer of a token endpoint. It is never told: there may be a token in it. */
+function tokenIn(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return parse(text);
+  } catch {
+    return {};
+  }
 }
 
 /** Retry-After as milliseconds from now (RFC 9110, 10.2.3); 0 where there is none. */

@@ -22,6 +22,21 @@ export async function readSecret(from: Secret, what: string): Promise<string> {
   return value;
 }
 
+/** Shorter values are words that stand in any text. */
+const SHORTEST = 6;
+
+/** A text of a receiver, with what it was told in confidence taken out. */
+export function withoutSecrets(text: string, secrets: Iterable<string>): string {
+  let clean = text;
+  for (const secret of secrets) {
+    if (secret.length < SHORTEST) continue;
+    for (const form of [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)]) {
+      clean = clean.replaceAll(form, '***');
+    }
+  }
+  return clean;
+}
+
 /** What node:tls takes. Said here, so that NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment does not count. */
 export async function readTls(
   tls: SinkTls,

@@ -40,8 +40,11 @@ export interface SinkConfig {
   readonly timeout: number;
   /** Between two tries: doubled from `min` to `max`. */
   readonly retry: { readonly min: number; readonly max: number };
-  /** How much may be on its way unconfirmed, for receivers that confirm several batches at once. */
-  readonly confirm: { readonly records: number; readonly interval: number };
+  /**
+   * After so many records or so long a confirmation is asked for, from receivers that confirm several batches at once.
+   * `settle`: a receiver over TCP or TLS has to live on for so long after it, that what it holds in memory gets out.
+   */
+  readonly confirm: { readonly records: number; readonly interval: number; readonly settle: number };
   /** syslog facility, 0 to 23. */
   readonly facility: number;
   /** Of Elasticsearch and Splunk; empty: the receiver's own. */
@@ -84,7 +87,7 @@ export const TAKEN: Outcome = { refused: new Map(), again: new Map() };
 export interface Transport {
   /** Sends messages in order. Without `confirm` they have arrived when this resolves. */
   send(messages: readonly Outgoing[], signal: AbortSignal): Promise<Outcome>;
-  /** Resolves when everything that was sent before has arrived. */
+  /** Resolves when everything that was sent before has arrived. Meanwhile more may be sent, and confirmed after it. */
   confirm?(signal: AbortSignal): Promise<void>;
   /** After a failure: the next `send` begins anew. */
   reset(): void;
