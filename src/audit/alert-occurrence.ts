@@ -31,18 +31,22 @@ export interface Occurrence {
 /** What there is to count about an event; undefined for most: calls that were allowed and name nothing listed. */
 export function occurrenceOf(event: AuditEvent): Occurrence | undefined {
   if (event.event === 'decision') {
-    const { verdict, hazards, indicators } = event;
-    if (verdict === 'allow' && hazards.length === 0 && indicators === undefined) return undefined;
+    const { verdict, hazards, indicators, sequences } = event;
+    const isPlain = hazards.length === 0 && indicators === undefined && sequences === undefined;
+    if (verdict === 'allow' && isPlain) return undefined;
     return ofDecision(event);
   }
   return event.event === 'egress' ? ofEgress(event) : undefined;
 }
 
 function ofDecision(event: DecisionEvent): Occurrence | undefined {
-  const { hazards, indicators = [], operation, verdict, code, rule, sources } = event;
+  const { indicators = [], sequences = [], operation, verdict, code, rule, sources } = event;
+  // Those that only alert are no hazards. Those that a rule permits are what it is there for, and no alert.
+  const alerting = sequences.filter(({ action }) => action === 'alert');
+  const hazards = [...event.hazards, ...alerting.map(({ sequence }) => `sequence:${sequence}`)];
   const has = (kind: string): boolean => hazards.some((hazard) => hazard.startsWith(`${kind}:`));
   const isListed = indicators.length > 0 || has('indicator');
-  const isSequence = has('sequence');
+  const isSequence = alerting.length > 0 || (verdict === 'deny' && has('sequence'));
   if (verdict === 'allow' && !isListed && !isSequence) return undefined;
   const kind: AlertKind = isSequence
     ? 'sequence'

@@ -125,7 +125,12 @@ await t.test('nine denials are none, the tenth is an alert; the rest is told at 
 await t.test('allowed calls are nothing, with permitted hazards too', async (t) => {
   const { audit, alerts } = recorder(t);
   many(100, () => denied('10.0.0.1', { verdict: 'allow', hazards: ['bind:/srv'], code: '' }), audit);
-  t.equal(alerts.length, 0);
+  const ci = { verdict: 'allow', code: '', hazards: ['sequence:build-and-run'] } as const;
+  const sequence = { sequence: 'build-and-run', calls: ['a', 'b'], since: 0, why: '' } as const;
+  audit.record(denied('10.0.0.1', { ...ci, sequences: [{ ...sequence, action: 'deny' }] }));
+  t.equal(alerts.length, 0, 'a trusted source builds and runs');
+  audit.record(denied('10.0.0.1', { ...ci, hazards: [], sequences: [{ ...sequence, action: 'alert' }] }));
+  t.match(alerts, [{ kind: 'sequence', action: 'observed', hazards: ['sequence:build-and-run'] }]);
 });
 
 await t.test('what is worse than a denial is told at once, once', async (t) => {
