@@ -10,7 +10,7 @@ import { openBodyBudget } from '../capture/body-budget.js';
 import type { AuditConfig } from '../config/audit-config.js';
 import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
-import { openPolicyStore } from '../config/policy-store.js';
+import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { Client } from '../docker/call.js';
 import { VOCABULARY } from '../policy/builtin.js';
 import { openEngine } from '../upstream/engine.js';
@@ -69,13 +69,20 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const metrics = openMetrics();
   const policy = await openPolicyStore(config.policy, VOCABULARY, (event) => {
     metrics.reload(event.ok);
-    if (event.ok) log.info({ revision: event.revision }, 'policy loaded');
-    else
+    if (event.ok) {
+      log.info({ revision: event.revision }, 'policy loaded');
+      // Calls are refused until there is one: nobody's objects are shown to anybody by mistake.
+      if (config.ownership === null && event.snapshot.policy.owners.length > 0) log.error(NO_STATE);
+    } else
       log.error(
         { problems: event.problems },
         'the changed policy does not load; the last good one stays in force',
       );
   });
+  if (lacksState(config, policy)) {
+    policy.close();
+    throw new Error(NO_STATE);
+  }
   // Before anything is opened that would have to be closed again, and before the first call.
   const feeds = await openFeeds(config, log).catch((error: Error) => {
     policy.close();
@@ -168,6 +175,12 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     },
   };
 }
+
+const NO_STATE =
+  'the policy has rules about owners: say in the configuration where it is kept who owns what, "ownership": {"state": "DIRECTORY"}';
+
+const lacksState = (config: Config, policy: PolicyStore): boolean =>
+  config.ownership === null && policy.current().policy.owners.length > 0;
 
 async function openAudit(
   { journal, file, alerts }: AuditConfig,
