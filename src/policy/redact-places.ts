@@ -159,7 +159,8 @@ export interface Places {
   readonly volume: Place;
   readonly command: Place;
   readonly path: Place;
-  readonly attributes: Place;
+  /** One event, to be read by one transform: what an attribute means depends on what came before. */
+  readonly event: () => Place;
 }
 
 export function placesFor(wanted: Wanted): Places {
@@ -244,24 +245,34 @@ export function placesFor(wanted: Wanted): Places {
     add(volume, 'volumes', 'volumeusage');
   }
   for (const own of copies) for (const [key, place] of keys) if (!own.has(key)) own.set(key, place);
-  const attributes = labelPlace(wanted, KNOWN_ATTRIBUTES);
-  if (commands !== undefined) attributes.keys = new Map([['comment', SECRET]]);
-  return { common, at, volume, command: commands === undefined ? UNTOUCHED : COMMAND, path, attributes };
+  const event = (): Place => {
+    let type = '';
+    // Go writes `Type` before `Actor`. Of an image, `image` is a label that somebody gave it.
+    const noteType = everywhere((text) => void (type = text));
+    const image = everywhere((text) => (type === 'container' && REFERENCE.test(text) ? undefined : REDACTED));
+    const attributes = labelPlace(wanted, { ...KNOWN_ATTRIBUTES, image });
+    if (commands !== undefined) attributes.keys = new Map([['comment', SECRET]]);
+    return at({
+      type: noteType,
+      actor: at({ attributes }),
+      ...(commands !== undefined && { status: ACTION_PLACE, action: ACTION_PLACE }),
+    });
+  };
+  return { common, at, volume, command: commands === undefined ? UNTOUCHED : COMMAND, path, event };
 }
 
 const shaped = (shape: RegExp): Place => everywhere((text) => (shape.test(text) ? undefined : REDACTED));
-const REFERENCE = shaped(/^[\w.:@/+-]{1,300}$/);
+const REFERENCE = /^[\w.:@/+-]{1,300}$/;
 const ID = shaped(/^[0-9a-f]{64}$/);
 const COUNT = shaped(/^[0-9]{1,12}$/);
 const DRIVER = shaped(/^(?:local|bridge|host|none|null|overlay|ipvlan|macvlan)$/);
 
 /**
  * Attributes of events that the engine itself sets (daemon/events.go). A label of the same name stands in their
- * place where the engine sets none, so all but `image` and `name`, which it always sets, must look as they do.
+ * place where the engine sets none, so all but `name`, which it always sets, must look as they do.
  */
 const KNOWN_ATTRIBUTES: Readonly<Record<string, Place>> = {
-  image: REFERENCE,
-  name: REFERENCE,
+  name: shaped(REFERENCE),
   container: ID,
   execID: ID,
   imageID: shaped(/^sha256:[0-9a-f]{64}$/),
@@ -280,4 +291,4 @@ const ACTION: Edit = (text) => {
   if (rest === undefined || /^: (?:healthy|unhealthy|starting|running|none)$/.test(rest)) return undefined;
   return `${action}: ${REDACTED}`;
 };
-export const ACTION_PLACE: Place = everywhere(ACTION);
+const ACTION_PLACE: Place = everywhere(ACTION);

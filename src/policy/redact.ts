@@ -6,7 +6,6 @@ import { operationById } from '../docker/catalogue.js';
 import type { ReportAt } from './compile-rule.js';
 import { compileGlob } from './glob.js';
 import {
-  ACTION_PLACE,
   ERROR_ANSWER,
   freeText,
   placesFor,
@@ -71,12 +70,7 @@ export const ANSWERS: Readonly<Record<string, Answer>> = {
   },
   SystemEvents: {
     holds: ['labels', 'commands', 'paths'],
-    place: ({ at, attributes }, { commands }) => ({
-      ...at({
-        actor: at({ attributes }),
-        ...(commands !== undefined && { status: ACTION_PLACE, action: ACTION_PLACE }),
-      }),
-    }),
+    place: ({ event }) => event(),
   },
   SystemDataUsage: {
     holds: ['labels', 'commands', 'paths', 'secrets'],
@@ -169,14 +163,16 @@ function redactionOf(id: string, wanted: Wanted, places: Places): Redaction {
   const answer = Object.hasOwn(ANSWERS, id) ? ANSWERS[id]! : undefined;
   const told = CLASSES.filter((one) => wanted[one] !== undefined && answer?.holds.includes(one) === true);
   const documents = operationById(id)?.response === 'stream' ? 'many' : 'one';
-  const place = told.length === 0 ? undefined : answer?.place?.(places, wanted);
+  const make = told.length === 0 ? undefined : answer?.place;
+  // Events are read with a memory of their own.
+  const place = id === 'SystemEvents' ? undefined : make?.(places, wanted);
   const pathEdit = places.path.edit;
   return Object.freeze({
     rewrites: Object.freeze(told.length === 0 ? [] : [`answer: ${told.join(', ')}`]),
     body:
       id === 'ContainerTop' && told.length > 0
         ? (call: Call) => rewriteWhole((value) => hideCommands(value, call), MOST_PROCESSES)
-        : place && (() => editJson(place, { documents })),
+        : make && (() => editJson(place ?? make(places, wanted), { documents })),
     error: () => editJson(ERROR_ANSWER, { documents: 'one' }),
     errorText: freeTextOr,
     path:

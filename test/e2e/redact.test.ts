@@ -111,7 +111,7 @@ async function plant(t: Test, engine: Engine): Promise<Objects> {
     'FROM alpine',
     'ARG TOKEN',
     `ENV PASSWORD=${secret('image env')}`,
-    `LABEL com.example.key=${secret('image label')}`,
+    `LABEL com.example.key=${secret('image label')} image=${secret('label named image')}`,
     `RUN : ${secret('image step')}`,
     `HEALTHCHECK --interval=1h CMD echo ${secret('image healthcheck')}`,
     `ONBUILD RUN : ${secret('image onbuild')}`,

@@ -671,7 +671,7 @@ t.test('events', (t) => {
     Action: string,
     Attributes: object = {},
   ): { Action: string; Actor: { Attributes: object } } =>
-    redacted('SystemEvents', 'all', { Action, Actor: { Attributes } }) as never;
+    redacted('SystemEvents', 'all', { Type: 'container', Action, Actor: { Attributes } }) as never;
   for (const kept of [
     'start',
     'die',
@@ -696,6 +696,18 @@ t.test('events', (t) => {
     type: 'bridge',
   };
   t.strictSame(event('die', kept).Actor.Attributes, kept);
+  const image = (type: string): object =>
+    (redacted('SystemEvents', 'all', { Type: type, Actor: { Attributes: { image: 'a/b:c' } } }) as never)[
+      'Actor'
+    ];
+  t.strictSame(image('container'), { Attributes: { image: 'a/b:c' } });
+  t.strictSame(image('image'), { Attributes: { image: '<redacted>' } }, 'a label of an image');
+  const stream = redactionOf('SystemEvents', 'all').body!(callOf('SystemEvents'));
+  const both = ['container', 'image'].map((type) =>
+    JSON.stringify({ Type: type, Actor: { Attributes: { image: type } } }),
+  );
+  const out = Buffer.from(stream.feed(Buffer.from(both.join('\n')))).toString();
+  t.equal(out, both.join('\n').replace('"image":"image"', '"image":"<redacted>"'));
   const spoofed = {
     exitCode: 's3',
     signal: 's3',
