@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
 import { FORMATS, formatRecord, type FormatName } from '../../src/audit/formats/format.js';
-import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
+import { SEQUENCES, TECHNIQUES } from '../../src/audit/formats/techniques.js';
 import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
 import { RECORDS } from './records.js';
 
@@ -38,6 +38,9 @@ await t.test('ids are stable and tell messages of one record apart', async (t) =
 await t.test('every technique of a hazard has a name', async (t) => {
   for (const { kind, attack } of HAZARDS as readonly HazardKind[]) {
     for (const id of attack?.split(' ') ?? []) t.ok(TECHNIQUES[id], `${kind}: ${id}`);
+  }
+  for (const [name, { attack }] of Object.entries(SEQUENCES)) {
+    for (const id of attack.split(' ')) t.ok(TECHNIQUES[id], `${name}: ${id}`);
   }
 });
 
@@ -75,6 +78,27 @@ await t.test('OCSF: what the schema 1.8.0 requires of each class', async (t) => 
   t.match(blocked, { class_uid: 4001, activity_id: 5, action_id: 2, disposition_id: 2 });
   const found = texts('ocsf', RECORDS[4]!).map((text) => (JSON.parse(text) as Json)['class_uid']);
   t.strictSame(found, [6003, 2004, 2004]);
+  const several = texts(
+    'ocsf',
+    RECORDS.find(({ seq }) => seq === 21)!,
+  ).map((text) => JSON.parse(text) as Json);
+  t.match(several, [
+    { class_uid: 6003, action_id: 1 },
+    { class_uid: 2004, osint: [{ value: 'c2.example' }] },
+    {
+      class_uid: 2004,
+      action_id: 3,
+      start_time: Date.parse('2026-01-02T03:02:01.000Z'),
+      finding_info: {
+        uid: 'record-21.f2',
+        title: 'Image built on the host and run',
+        attacks: [{ technique: { uid: 'T1612' } }, { technique: { uid: 'T1610' } }],
+        related_events: [{ uid: 'call-0.d' }, { uid: 'call-1.d' }, { uid: 'record-21' }],
+      },
+    },
+    { class_uid: 2004, finding_info: { uid: 'record-21.f3', related_events: [{ uid: 'call-3.d' }, {}] } },
+  ]);
+  t.equal(several.length, 4);
 });
 
 await t.test('ECS: typed fields hold values of their type, or are not there', async (t) => {

@@ -1,3 +1,14 @@
+/**
+ * Attacks in several calls, by the argument of the hazard `sequence`: in words, and the MITRE ATT&CK techniques (ids with blanks
+ * between) that the calls together are put down to.
+ */
+export const SEQUENCES: Readonly<Record<string, { readonly title: string; readonly attack: string }>> = {
+  'build-and-run': { title: 'Image built on the host and run', attack: 'T1612 T1610' },
+  'pull-and-escape': { title: 'New image pulled and run with access to the host', attack: 'T1610 T1611' },
+  'exec-spread': { title: 'Commands run in many containers', attack: 'T1609' },
+  probing: { title: 'Docker API probed', attack: 'T1046 T1613' },
+};
+
 /** Names of the MITRE ATT&CK techniques that hazards and events are put down to. */
 export const TECHNIQUES: Readonly<Record<string, string>> = {
   T1046: 'Network Service Discovery',
