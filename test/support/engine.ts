@@ -274,9 +274,7 @@ export function send(
         timeout: ms,
         headers: {
           host: 'docker',
-          ...(body === undefined
-            ? {}
-            : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
+          ...(body === undefined ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
         },
       },
       (incoming) => {

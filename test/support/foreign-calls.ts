@@ -38,7 +38,12 @@ function waysToName({ container, exec, image, volume, network, service, task, se
 } {
   const [bare = '', tag = ''] = image.tag.split(':');
   return {
-    containers: { id: container.id, 'short id': container.id.slice(0, 12), 'four digits': container.id.slice(0, 4), name: container.name },
+    containers: {
+      id: container.id,
+      'short id': container.id.slice(0, 12),
+      'four digits': container.id.slice(0, 4),
+      name: container.name,
+    },
     exec: { id: exec },
     images: {
       id: image.id,
@@ -170,32 +175,71 @@ function embedded(foreign: Foreign, own: Own): ForeignCall[] {
     ...host('bind of a volume', { Binds: [`${volume}:/mnt`] }),
     ...host('mount of a volume', { Mounts: [{ Type: 'volume', Source: volume, Target: '/mnt' }] }),
     ...host('mount of an image', { Mounts: [{ Type: 'image', Source: image.tag, Target: '/mnt' }] }),
-    { operation: 'VolumeCreate', what: 'the name of a volume', method: 'POST', path: '/volumes/create', body: { Name: volume } },
-    ...names.map(
-      (Container): ForeignCall => ({
-        operation: 'NetworkConnect',
-        what: `container ${Container}`,
-        method: 'POST',
-        path: `/networks/${own.network}/connect`,
-        body: { Container },
-      }),
-    ),
-    ...names.map(
-      (Container): ForeignCall => ({
-        operation: 'NetworkDisconnect',
-        what: `container ${Container}`,
-        method: 'POST',
-        path: `/networks/${network.name}/disconnect`,
-        body: { Container, Force: true },
-      }),
-    ),
-    { operation: 'ImageCommit', what: 'a container', method: 'POST', path: `/commit?container=${container.name}&repo=team-a/stolen` },
-    { operation: 'ImageCommit', what: 'over a tag', method: 'POST', path: `/commit?container=${own.container}&repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}` },
-    { operation: 'ImageTag', what: 'over a tag', method: 'POST', path: `/images/${own.image}/tag?repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}` },
-    { operation: 'ImageGetAll', what: 'names', method: 'GET', path: `/images/get?names=${image.tag}&names=${own.image}` },
-    { operation: 'ImageCreate', what: 'import over a tag', method: 'POST', path: `/images/create?fromSrc=-&repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}`, body: '\0'.repeat(1024) },
-    { operation: 'ImageCreate', what: 'pull over a tag', method: 'POST', path: `/images/create?fromImage=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}` },
-    { operation: 'ImageLoad', what: 'an archive that nobody has read', method: 'POST', path: '/images/load', body: '\0'.repeat(1024) },
+    {
+      operation: 'VolumeCreate',
+      what: 'the name of a volume',
+      method: 'POST',
+      path: '/volumes/create',
+      body: { Name: volume },
+    },
+    ...names.map((Container): ForeignCall => ({
+      operation: 'NetworkConnect',
+      what: `container ${Container}`,
+      method: 'POST',
+      path: `/networks/${own.network}/connect`,
+      body: { Container },
+    })),
+    ...names.map((Container): ForeignCall => ({
+      operation: 'NetworkDisconnect',
+      what: `container ${Container}`,
+      method: 'POST',
+      path: `/networks/${network.name}/disconnect`,
+      body: { Container, Force: true },
+    })),
+    {
+      operation: 'ImageCommit',
+      what: 'a container',
+      method: 'POST',
+      path: `/commit?container=${container.name}&repo=team-a/stolen`,
+    },
+    {
+      operation: 'ImageCommit',
+      what: 'over a tag',
+      method: 'POST',
+      path: `/commit?container=${own.container}&repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}`,
+    },
+    {
+      operation: 'ImageTag',
+      what: 'over a tag',
+      method: 'POST',
+      path: `/images/${own.image}/tag?repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}`,
+    },
+    {
+      operation: 'ImageGetAll',
+      what: 'names',
+      method: 'GET',
+      path: `/images/get?names=${image.tag}&names=${own.image}`,
+    },
+    {
+      operation: 'ImageCreate',
+      what: 'import over a tag',
+      method: 'POST',
+      path: `/images/create?fromSrc=-&repo=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}`,
+      body: '\0'.repeat(1024),
+    },
+    {
+      operation: 'ImageCreate',
+      what: 'pull over a tag',
+      method: 'POST',
+      path: `/images/create?fromImage=${image.tag.split(':')[0]}&tag=${image.tag.split(':')[1]}`,
+    },
+    {
+      operation: 'ImageLoad',
+      what: 'an archive that nobody has read',
+      method: 'POST',
+      path: '/images/load',
+      body: '\0'.repeat(1024),
+    },
     service('a network', { Networks: [{ Target: network.id }] }),
     service('a secret', {}, { Secrets: [{ SecretID: secret, SecretName: 'b-secret', File: file }] }),
     service('a config', {}, { Configs: [{ ConfigID: config, ConfigName: 'b-config', File: file }] }),
@@ -215,7 +259,11 @@ export function foreignCalls(foreign: Foreign, own: Own): ForeignCall[] {
 }
 
 /** What shows or removes many objects at once; it works, and is about the caller's own. */
-export const LISTS: readonly { readonly operation: string; readonly method: string; readonly path: string }[] = [
+export const LISTS: readonly {
+  readonly operation: string;
+  readonly method: string;
+  readonly path: string;
+}[] = [
   ['ContainerList', 'GET', '/containers/json?all=1'],
   ['ContainerList', 'GET', '/containers/json?all=1&size=1&limit=100'],
   ['ImageList', 'GET', '/images/json?all=1'],

@@ -31,10 +31,12 @@ export async function startRegistry(): Promise<Registry> {
     manifests.set(`${repository}:${digestOf(manifest)}`, manifest);
   };
   const server = createServer((request, response) => {
-    const [, repository = '', kind = '', name = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? [];
+    const [, repository = '', kind = '', name = ''] =
+      /^\/v2\/(.+)\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? [];
     const found = kind === 'manifests' ? manifests.get(`${repository}:${name}`) : blobs.get(name);
     if (request.url === '/v2/') response.end('{}');
-    else if (found === undefined) response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[]}');
+    else if (found === undefined)
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[]}');
     else {
       const type = kind === 'manifests' ? MANIFEST : 'application/octet-stream';
       response.writeHead(200, {
@@ -60,9 +62,12 @@ export async function startRegistry(): Promise<Registry> {
           rootfs: { type: 'layers', diff_ids: [digestOf(layer)] },
         }),
       );
-      publish(repository, tag, { mediaType: 'application/vnd.docker.container.image.v1+json', ...add(config) }, [
-        { mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip', ...add(gzipSync(layer)) },
-      ]);
+      publish(
+        repository,
+        tag,
+        { mediaType: 'application/vnd.docker.container.image.v1+json', ...add(config) },
+        [{ mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip', ...add(gzipSync(layer)) }],
+      );
       return digestOf(config);
     },
     putForged(repository, tag, id, layers) {
@@ -70,7 +75,11 @@ export async function startRegistry(): Promise<Registry> {
         repository,
         tag,
         { mediaType: 'application/vnd.docker.container.image.v1+json', digest: id, size: 1000 },
-        layers.map((digest) => ({ mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip', digest, size: 100 })),
+        layers.map((digest) => ({
+          mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+          digest,
+          size: 100,
+        })),
       );
     },
     close: () => server.close(),

@@ -12,7 +12,10 @@ import { send, type Answer, type Engine } from './engine.js';
 export interface Team {
   readonly name: string;
   /** Runs the docker CLI as this team. */
-  docker(args: readonly string[], options?: { readonly cwd?: string; readonly input?: string }): Promise<Outcome>;
+  docker(
+    args: readonly string[],
+    options?: { readonly cwd?: string; readonly input?: string },
+  ): Promise<Outcome>;
   /** One request over TLS; the answer, or what came of it within `ms`. */
   send(method: string, path: string, body?: Buffer | string | object, ms?: number): Promise<Answer>;
 }
@@ -116,7 +119,8 @@ function teamOf(dir: string, name: string, engine: Engine, port: () => number): 
     send: (method, path, body, ms = 20_000) =>
       new Promise((resolve, reject) => {
         const isTar = Buffer.isBuffer(body) || typeof body === 'string';
-        const bytes = body === undefined ? undefined : isTar ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
+        const bytes =
+          body === undefined ? undefined : isTar ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
         const outgoing = httpsRequest(
           {
             host: '127.0.0.1',
@@ -168,11 +172,33 @@ async function makeCertificates(dir: string, clients: readonly string[]): Promis
     if (code !== 0) throw new Error(`openssl ${args.join(' ')}: ${stderr}`);
   };
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  await openssl('req', '-x509', ...key, '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.pem');
+  await openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-days',
+    '2',
+    '-subj',
+    '/CN=ca',
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+  );
   const sign = async (name: string, extension: string): Promise<void> => {
     await openssl('req', ...key, '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
     writeFileSync(join(dir, 'extension'), extension);
-    const ca = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'extension'];
+    const ca = [
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-CAcreateserial',
+      '-days',
+      '2',
+      '-extfile',
+      'extension',
+    ];
     await openssl('x509', '-req', '-in', `${name}.csr`, ...ca, '-out', `${name}.pem`);
   };
   await sign('server', 'subjectAltName=IP:127.0.0.1');
@@ -191,7 +217,9 @@ async function makeCertificates(dir: string, clients: readonly string[]): Promis
 
 /** Every operation and every hazard is fine for the teams, but for the owner: nothing else can be what denies a call. */
 export function everythingButOthers(): object {
-  const policy = JSON.parse(readFileSync(join(projectRoot, 'policies/teams.json'), 'utf8')) as { sources: object };
+  const policy = JSON.parse(readFileSync(join(projectRoot, 'policies/teams.json'), 'utf8')) as {
+    sources: object;
+  };
   const all = { operations: ['*'], permit: ['*'] };
   const where = { owner: ['self', 'nobody:image'] };
   return {
