@@ -53,7 +53,7 @@ await t.test(
       alerted.techniques.map(({ id }) => id),
       ['T1046', 'T1613'],
     );
-    t.strictSame(alerted.sequences, ['sequence:probing']);
+    t.match(alerted.sequences, [{ name: 'probing' }]);
     t.ok(alerted.severity > summarize(line).severity);
     const denied = summarize({
       ...line,
@@ -103,6 +103,27 @@ await t.test('OCSF: what the schema 1.8.0 requires of each class', async (t) => 
   t.match(blocked, { class_uid: 4001, activity_id: 5, action_id: 2, disposition_id: 2 });
   const found = texts('ocsf', RECORDS[4]!).map((text) => (JSON.parse(text) as Json)['class_uid']);
   t.strictSame(found, [6003, 2004, 2004]);
+  const several = texts(
+    'ocsf',
+    RECORDS.find(({ seq }) => seq === 21)!,
+  ).map((text) => JSON.parse(text) as Json);
+  t.match(several, [
+    { class_uid: 6003, action_id: 1 },
+    { class_uid: 2004, osint: [{ value: 'c2.example' }] },
+    {
+      class_uid: 2004,
+      action_id: 3,
+      start_time: Date.parse('2026-01-02T03:02:01.000Z'),
+      finding_info: {
+        uid: 'record-21.f2',
+        title: 'Image built on the host and run',
+        attacks: [{ technique: { uid: 'T1612' } }, { technique: { uid: 'T1610' } }],
+        related_events: [{ uid: 'call-0.d' }, { uid: 'call-1.d' }, { uid: 'record-21' }],
+      },
+    },
+    { class_uid: 2004, finding_info: { uid: 'record-21.f3', related_events: [{ uid: 'call-3.d' }, {}] } },
+  ]);
+  t.equal(several.length, 4);
 });
 
 await t.test('ECS: typed fields hold values of their type, or are not there', async (t) => {

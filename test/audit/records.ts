@@ -42,6 +42,12 @@ const indicator = {
   confidence: 90,
   threat: 'botnet_cc',
 };
+const sequence = {
+  sequence: 'build-and-run',
+  action: 'deny',
+  calls: ['call-0', 'call-1'],
+  since: '2026-01-02T03:02:01.000Z',
+};
 const egress = {
   kind: 'attempt',
   action: 'blocked',
@@ -204,7 +210,22 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     ...alerted,
     message: '350 records of the audit trail could not be written when they were due within 5 min',
   }),
-  line(16, 'journal', { kind: 'repaired', torn: 0, damage: 'line 7 does not follow the record before it' }),
-  line(17, 'journal', { kind: 'removed', upTo: 9, undelivered: 4 }),
-  line(18, 'journal', { kind: 'recovered', late: 3, lost: 2 }),
+  // As a decision is written that completes an attack in several calls.
+  line(20, 'decision', {
+    ...denied,
+    hazards: ['sequence:build-and-run'],
+    sequences: [sequence],
+    reason: 'no rule permits sequence:build-and-run',
+  }),
+  line(21, 'decision', {
+    ...decision,
+    indicators: [{ ...indicator, action: 'alert', where: 'image', value: 'c2.example' }],
+    sequences: [
+      { ...sequence, action: 'alert' },
+      { sequence: 'pull-and-escape', action: 'alert', calls: ['call-3'], since: '2026-01-02T03:03:01.000Z' },
+    ],
+  }),
+  line(22, 'journal', { kind: 'repaired', torn: 0, damage: 'line 7 does not follow the record before it' }),
+  line(23, 'journal', { kind: 'removed', upTo: 9, undelivered: 4 }),
+  line(24, 'journal', { kind: 'recovered', late: 3, lost: 2 }),
 ].map((record) => JSON.parse(JSON.stringify(record)) as Readonly<Record<string, unknown>>);

@@ -29,6 +29,8 @@ const DICTIONARY: Readonly<Record<string, (value: string) => boolean>> = {
   externalId: isText(40),
   flexString1: isText(1023),
   flexString1Label: isText(128),
+  flexString2: isText(1023),
+  flexString2Label: isText(128),
   msg: isText(1023),
   outcome: (value) => value === 'success' || value === 'failure',
   proto: isText(31),
@@ -117,7 +119,7 @@ const LEEF: Readonly<Record<string, (value: string) => boolean>> = {
   usrName: isText(255),
 };
 const OWN_LEEF =
-  'eventUid action operation sources hazards rule reason technique indicator container count msg dstName'.split(
+  'eventUid action operation sources hazards sequences rule reason technique indicator container count msg dstName'.split(
     ' ',
   );
 

@@ -89,6 +89,10 @@ const CLASSES: Readonly<Record<number, Shape & { readonly profiles: readonly str
       status_id: numbers(6),
       finding_info: 'finding',
       is_alert: 'boolean',
+      count: 'integer',
+      start_time: 'timestamp',
+      end_time: 'timestamp',
+      evidences: 'evidence[]',
       resources: 'resource[]',
     },
     required: [...REQUIRED, 'finding_info'],
@@ -148,8 +152,22 @@ const OBJECTS: Readonly<Record<string, Shape>> = {
       desc: 'string',
       created_time: 'timestamp',
       attacks: 'attack[]',
+      analytic: 'analytic',
+      related_events: 'related[]',
+      related_events_count: 'integer',
     },
     required: ['uid'],
+  },
+  analytic: {
+    attributes: { ...named.attributes, type_id: numbers(11) },
+    required: ['type_id'],
+    oneOf: named.oneOf,
+  },
+  related: { attributes: { uid: 'string' }, required: ['uid'] },
+  // A container alone does not make one.
+  evidence: {
+    attributes: { src_endpoint: 'endpoint', api: 'api', container: 'container' },
+    oneOf: ['actor', 'api', 'connection_info', 'data', 'device', 'dst_endpoint', 'resources', 'src_endpoint'],
   },
   osint: {
     attributes: {
@@ -194,8 +212,11 @@ export function problemsOf(message: Json): string[] {
   look(message, { ...shape, attributes, required }, '', problems);
   if (message['type_uid'] !== uid * 100 + (message['activity_id'] as number)) problems.push('type_uid');
   if (message['category_uid'] !== Math.floor(uid / 1000)) problems.push('category_uid');
-  const container = (message['src_endpoint'] as Json | undefined)?.['container'];
-  if ((container !== undefined) !== profiles.includes('container')) problems.push('profile container');
+  const evidences = (message['evidences'] as readonly Json[] | undefined) ?? [];
+  const isIn = ({ src_endpoint }: Json): boolean =>
+    (src_endpoint as Json | undefined)?.['container'] !== undefined;
+  if ([message, ...evidences].some(isIn) !== profiles.includes('container'))
+    problems.push('profile container');
   return problems;
 }
 

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
+import { SEQUENCES } from '../../src/hazards/sequences.js';
 import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
 import { DETECTIONS } from '../support/detections.js';
 import { fieldsOf } from '../support/json-fields.js';
@@ -43,6 +44,12 @@ await t.test('near misses', async (t) => {
     ['build-download', { ...build, verdict: 'allow', hazards: ['download:https://mirror.example/x'] }],
     ['sequence-build-and-run', { ...call, hazards: ['sequence:build-and-run-not', 'sequence:'] }],
     ['sequence-probing', { ...call, hazards: ['sequence:exec-spread'] }],
+    ['sequence-probing', { ...call, hazards: [], sequences: [{ sequence: 'exec-spread', action: 'alert' }] }],
+    [
+      'sequence-probing',
+      { ...call, event: 'outcome', sequences: [{ sequence: 'probing', action: 'alert' }] },
+    ],
+    ['audit-failed', { event: 'alert', kind: 'denied' }],
     ['indicator-call', { ...call, hazards: ['extra-host:indicator:1'], indicators: [] }],
     ['indicator-outbound', { ...outbound, indicator: '' }],
     ['indicator-outbound', { ...outbound, kind: 'notice' }],
@@ -75,13 +82,15 @@ await t.test('what every rule has, and fields that are there', async (t) => {
 });
 
 await t.test('a rule for a hazard has the techniques of the catalogue', async (t) => {
-  for (const [name, kind] of [
+  for (const [name, kind, argument = ''] of [
     ['create-privileged', 'privileged'],
     ['mount-docker-socket', 'docker-socket'],
     ['build-remote-context', 'remote-context'],
     ['indicator-call', 'indicator'],
+    ...SEQUENCES.map((sequence) => [`sequence-${sequence}`, 'sequence', sequence] as const),
   ] as const) {
-    const { attack = '' } = (HAZARDS as readonly HazardKind[]).find((hazard) => hazard.kind === kind)!;
+    const found = (HAZARDS as readonly HazardKind[]).find((hazard) => hazard.kind === kind)!;
+    const attack = found.attackBy?.[argument] ?? found.attack ?? '';
     const tags = attack.split(' ').map((id) => `attack.${id.toLowerCase()}`);
     t.strictSame(
       tags.filter((tag) => RULES.get(name)?.tags.includes(tag) !== true),

@@ -1,12 +1,13 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { EgressEvent } from '../../src/audit/egress-event.js';
-import { formatEvent, type DecisionEvent } from '../../src/audit/event.js';
+import { formatEvent } from '../../src/audit/event.js';
 import { openJournal } from '../../src/audit/journal.js';
 import { startTrialEngine } from '../../src/upstream/trial-engine.js';
 import { startGuarded } from '../guard/guarded.js';
+import { ALERTS, alertLines } from './alert-scenes.js';
 import { talk, type RawTarget } from './raw.js';
+import { decision, EVENTS, SEQUENCES, withSequences } from './scene-events.js';
 import { file, tar } from './tar.js';
 
 /** What somebody does, and the records that Breakwater writes of it. */
@@ -73,107 +74,20 @@ const CALLS = {
   'socket mount': [['ci', create({ HostConfig: { Binds: ['/var/run/docker.sock:/var/run/docker.sock'] } })]],
 } as const satisfies Readonly<Record<string, readonly (readonly [Who, string | Buffer])[]>>;
 
-const decision: DecisionEvent = {
-  event: 'decision',
-  call: 'call-1',
-  client: { listener: 'lan', address: '10.20.0.7', port: 4711, certificate: ['CN=ci'], tokenSha256: '' },
-  sources: ['ci'],
-  method: 'POST',
-  operation: 'ContainerCreate',
-  apiVersion: '1.41',
-  params: {},
-  facts: { image: 'app:latest' },
-  hazards: [],
-  verdict: 'deny',
-  enforced: true,
-  rule: 'ci',
-  code: 'hazard',
-  reason: 'rule ci does not permit it',
-  rewrites: [],
-  policy: 'p1',
-};
-const egress: EgressEvent = {
-  event: 'egress',
-  id: 'e1',
-  kind: 'attempt',
-  action: 'blocked',
-  via: 'address',
-  address: '172.17.0.2',
-  container: { id: 'abc123', name: 'job', image: 'app:latest' },
-  createdBy: { call: 'call-1', operation: 'ContainerCreate', sources: ['ci'], client: '10.20.0.7' },
-  destination: '198.51.100.9',
-  name: '',
-  protocol: 'tcp',
-  port: 4444,
-  count: 3,
-  first: '2026-01-02T03:04:01.000Z',
-  last: '2026-01-02T03:04:05.000Z',
-  indicator: '198.51.100.9',
-  type: 'ipv4',
-  feed: 'c2',
-  confidence: 90,
-  threat: 'botnet_cc',
-  message: '',
-};
-const unlisted = { indicator: '', type: '', feed: '', confidence: 0, threat: '' } as const;
-const hit = {
-  type: 'domain',
-  indicator: 'watch.example',
-  action: 'alert',
-  feed: 'scanners',
-  confidence: 40,
-  threat: '',
-  port: 0,
-} as const;
-
-/** What needs time, a packet filter or a broken disk to come about: written by the real formatter. */
-const EVENTS = {
-  'sequence:build-and-run': { ...decision, hazards: ['sequence:build-and-run'] },
-  'sequence:probing': { ...decision, operation: 'ContainerList', hazards: ['sequence:probing'] },
-  'sequence:pull-and-escape': {
-    ...decision,
-    hazards: ['sequence:pull-and-escape', 'bind:/etc'],
-  },
-  'sequence:exec-spread': { ...decision, operation: 'ContainerExec', hazards: ['sequence:exec-spread'] },
-  'indicator that only alerts': {
-    ...decision,
-    verdict: 'allow',
-    code: 'allowed',
-    indicators: [{ hit, value: 'watch.example', where: '/Cmd/2' }],
-  },
-  'outbound attempt': egress,
-  'outbound sweep': {
-    ...egress,
-    kind: 'sweep',
-    action: '',
-    via: 'dns',
-    destination: '',
-    name: 'c2.example',
-    indicator: 'c2.example',
-    type: 'domain',
-  },
-  'outbound response': { ...egress, kind: 'response', action: 'pause', message: 'the container was paused' },
-  'outbound notice': { ...egress, ...unlisted, kind: 'notice', action: '', message: 'the rules were lost' },
-  'outbound to what is not listed': { ...egress, ...unlisted, via: 'policy' },
-} as const satisfies Readonly<Record<string, DecisionEvent | EgressEvent>>;
-
 const written = (seq: number, event: string, members: string): string =>
   `{"seq":${seq},"hash":"${'0'.repeat(64)}","v":1,"event":"${event}","time":"2026-01-02T03:04:05.678Z","id":"j1.${seq}",${members}}`;
 
-/** As `journal.ts` and the alerts write them. */
+/** As `journal.ts` writes them. */
 const LINES = {
   'journal recovered, nothing lost': written(7, 'journal', '"kind":"recovered","late":3,"lost":0'),
   'journal recovered, records lost': written(8, 'journal', '"kind":"recovered","late":3,"lost":2'),
-  alert: written(
-    9,
-    'alert',
-    '"kind":"denials","client":"10.20.0.7","count":20,"first":"2026-01-02T03:00:00.000Z","last":"2026-01-02T03:04:05.000Z","message":"20 calls from 10.20.0.7 were denied"',
-  ),
 } as const;
 
 export type SceneName =
   | keyof typeof CALLS
   | keyof typeof EVENTS
+  | keyof typeof SEQUENCES
+  | keyof typeof ALERTS
   | keyof typeof LINES
   | 'usual journal'
   | 'journal torn by a crash'
@@ -193,6 +107,11 @@ export async function playSiemScenes(): Promise<Scenes> {
   for (const [name, event] of Object.entries(EVENTS)) {
     add(name as keyof typeof EVENTS, [formatEvent(event, '2026-01-02T03:04:05.678Z').trimEnd()]);
   }
+  for (const [name, { event, found }] of Object.entries(SEQUENCES)) {
+    const line = formatEvent(event, '2026-01-02T03:04:05.678Z').trimEnd();
+    add(name as keyof typeof SEQUENCES, [withSequences(line, found)]);
+  }
+  for (const name of Object.keys(ALERTS) as (keyof typeof ALERTS)[]) add(name, alertLines(name));
   for (const [name, line] of Object.entries(LINES)) add(name as keyof typeof LINES, [line]);
   await playJournals(add);
   return scenes as Scenes;

@@ -34,6 +34,8 @@ export function toCef(summary: Summary, version: string): string {
     ['cs5', summary.indicators.map(({ indicator }) => indicator).join(' ')],
     ['cs6Label', 'container'],
     ['cs6', summary.container.name || summary.image],
+    ['flexString2Label', 'sequences'],
+    ['flexString2', summary.sequences.map(({ name }) => name).join(' ')],
     // The field for ids takes 40 characters.
     ['flexString1Label', 'id'],
     ['flexString1', summary.id.length > LONGEST['externalId']! ? summary.id : ''],
@@ -121,6 +123,7 @@ export function toLeef(summary: Summary, version: string): string {
     ['operation', summary.operation],
     ['sources', summary.sources.join(' ')],
     ['hazards', summary.hazards.join(' ')],
+    ['sequences', summary.sequences.map(({ name }) => name).join(' ')],
     ['rule', summary.rule],
     ['reason', summary.code || text(summary.event['end'])],
     ['technique', summary.techniques.map(({ id }) => id).join(' ')],

@@ -12,7 +12,7 @@ const CATEGORIES: Readonly<Record<Summary['kind'], readonly string[]>> = {
 };
 
 export function toEcs(summary: Summary, version: string): object {
-  const { kind, event, destination, container, indicators } = summary;
+  const { kind, event, destination, container, indicators, sequences } = summary;
   const denied = (summary.verdict === 'deny' && event['enforced'] !== false) || event['action'] === 'blocked';
   const status = number(event['status']);
   const failed = denied || (kind === 'outcome' && (status === 0 || status >= 400));
@@ -20,13 +20,11 @@ export function toEcs(summary: Summary, version: string): object {
     '@timestamp': new Date(summary.time).toISOString(),
     ecs: { version: VERSION },
     message: summary.message,
-    tags: [...new Set(summary.hazards.map((hazard) => hazard.split(':', 1)[0]))].filter(
-      (kind) => kind !== '',
-    ),
+    tags: tagsOf(summary),
     event: {
       id: summary.id,
       sequence: summary.seq || undefined,
-      kind: kind === 'alert' || indicators.length > 0 ? 'alert' : 'event',
+      kind: kind === 'alert' || indicators.length + sequences.length > 0 ? 'alert' : 'event',
       category: CATEGORIES[kind],
       type: typesOf(summary, denied),
       outcome: failed ? 'failure' : 'success',
@@ -41,7 +39,12 @@ export function toEcs(summary: Summary, version: string): object {
       end: date(event['last']),
     },
     observer: { vendor: 'Breakwater', product: 'Breakwater', type: 'proxy', version },
-    rule: { id: summary.rule, ruleset: text(event['policy']) },
+    rule: {
+      id: summary.rule,
+      ruleset: text(event['policy']),
+      name: sequences[0]?.name,
+      category: sequences.length === 0 ? '' : 'sequence',
+    },
     source: {
       ip: summary.address,
       port: summary.port,
@@ -82,6 +85,12 @@ export function toEcs(summary: Summary, version: string): object {
     },
     breakwater: event,
   });
+}
+
+/** Kinds of hazards; `sequence` also where it only alerts. */
+function tagsOf({ hazards, sequences }: Summary): string[] {
+  const kinds = hazards.map((hazard) => hazard.split(':', 1)[0]!).filter((kind) => kind !== '');
+  return [...new Set(sequences.length === 0 ? kinds : [...kinds, 'sequence'])];
 }
 
 const named = (techniques: Summary['techniques']): object => ({

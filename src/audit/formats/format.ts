@@ -42,7 +42,7 @@ export type FormatName = keyof typeof FORMATTERS;
 
 export const FORMATS = Object.keys(FORMATTERS) as FormatName[];
 
-/** A record as messages of a format: mostly one; OCSF has a finding for each indicator besides. */
+/** A record as messages of a format: mostly one; OCSF has a finding for each indicator and each sequence besides. */
 export function formatRecord(format: FormatName, event: TrailEvent, sender: Sender): Message[] {
   const summary = summarize(event);
   const { id, time, severity } = summary;

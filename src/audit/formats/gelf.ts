@@ -15,6 +15,7 @@ export function toGelf(summary: Summary, host: string): object {
     client: summary.address,
     user: summary.user,
     hazards: summary.hazards.join(' '),
+    sequences: summary.sequences.map(({ name }) => name).join(' '),
     techniques: summary.techniques.map(({ id }) => id).join(' '),
     indicators: summary.indicators.map(({ indicator }) => indicator).join(' '),
     rule: summary.rule,

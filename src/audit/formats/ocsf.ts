@@ -1,9 +1,18 @@
 import { prune } from './ecs.js';
-import { number, text, type Summary, type SummaryIndicator } from './summary.js';
+import {
+  number,
+  sequenceTechniques,
+  text,
+  type Summary,
+  type SummaryIndicator,
+  type SummarySequence,
+  type Technique,
+} from './summary.js';
+import { SEQUENCE_TITLES } from './techniques.js';
 
 /*
  * OCSF 1.8 (schema.ocsf.io): API Activity 6003 for what was decided and how it ended, Network Activity 4001 for what
- * was blocked on the wire, Detection Finding 2004 for indicators and alerts, Base Event 0 for the trail's own records.
+ * was blocked on the wire, Detection Finding 2004 for indicators, sequences and alerts, Base Event 0 for the trail's own records.
  */
 
 const VERSION = '1.8.0';
@@ -120,7 +129,7 @@ function apiActivity(summary: Summary, version: string): object {
     ...(summary.kind === 'outcome' && status > 0 ? { http_response: { code: status } } : {}),
     src_endpoint: { ip: summary.address, port: summary.port, name: summary.listener || 'unknown' },
     resources: summary.image === '' ? [] : [{ name: summary.image, type: 'image' }],
-    attacks: attacks(summary),
+    attacks: attacks(summary.techniques),
   };
 }
 
@@ -155,15 +164,43 @@ function networkActivity(summary: Summary, version: string): object {
         : { ip: destination.address, hostname: destination.name, port: destination.port },
     connection_info: { protocol_name: destination.protocol, direction_id: 2 },
     osint: summary.indicators.map(osint),
-    attacks: attacks(summary),
+    attacks: attacks(summary.techniques),
   };
 }
 
-/** One finding for each indicator; their ids follow from the record's. */
+/** One finding for each indicator, then one for each sequence; their ids follow from the record's. */
 function findings(summary: Summary, version: string): object[] {
-  return summary.indicators.map((indicator, index) =>
-    finding(summary, version, `${summary.id}.f${index + 1}`, indicator),
-  );
+  const { id, indicators, sequences } = summary;
+  return [
+    ...indicators.map((one, index) => finding(summary, version, `${id}.f${index + 1}`, one)),
+    ...sequences.map((one, index) =>
+      sequenceFinding(summary, version, `${id}.f${indicators.length + index + 1}`, one),
+    ),
+  ];
+}
+
+/** What the calls together are, with the decisions on them as related events. */
+function sequenceFinding(summary: Summary, version: string, uid: string, sequence: SummarySequence): object {
+  const { name, calls, since } = sequence;
+  const made = finding(summary, version, uid, undefined);
+  const title = Object.hasOwn(SEQUENCE_TITLES, name) ? SEQUENCE_TITLES[name]! : `Sequence ${name}`;
+  // The id of a decision is that of its call with `.d`; the last step is the record itself.
+  const related = new Set([...calls.map((call) => `${call}.d`), summary.id].filter((id) => id !== ''));
+  return {
+    ...made,
+    start_time: since === 0 ? undefined : since,
+    end_time: summary.time,
+    finding_info: {
+      ...made.finding_info,
+      title,
+      attacks: attacks(sequenceTechniques(name)),
+      // Rule 1.
+      analytic: { uid: `sequence:${name}`, name, type_id: 1 },
+      related_events: [...related].map((id) => ({ uid: id })),
+      related_events_count: related.size,
+    },
+    evidences: evidencesOf(summary),
+  };
 }
 
 /** One finding for all that is summed up, with the client as its evidence. */
@@ -173,30 +210,47 @@ const alert = (summary: Summary, version: string): object => ({
   start_time: Date.parse(text(summary.event['first'])) || summary.time,
   end_time: Date.parse(text(summary.event['last'])) || summary.time,
   osint: summary.indicators.map(osint),
-  evidences: summary.address === '' ? [] : [{ src_endpoint: { ip: summary.address } }],
+  evidences: evidencesOf(summary),
 });
+
+/** Who it was, and with what call: an evidence has to have one of both, a container alone is none. */
+function evidencesOf(summary: Summary): object[] {
+  const { address, port, listener, operation, container } = summary;
+  const name = listener || container.name;
+  if (address === '' && name === '' && operation === '') return [];
+  return [
+    {
+      src_endpoint: address === '' && name === '' ? {} : { ip: address, port, name },
+      api: operation === '' ? {} : { operation },
+      container: containerOf(summary),
+    },
+  ];
+}
 
 function finding(
   summary: Summary,
   version: string,
   uid: string,
   indicator: SummaryIndicator | undefined,
-): object {
-  const denied = summary.verdict === 'deny' || summary.event['action'] === 'blocked';
+): Readonly<Record<string, unknown>> & { readonly finding_info: object } {
+  const denied =
+    (summary.verdict === 'deny' && summary.event['enforced'] !== false) ||
+    summary.event['action'] === 'blocked';
   return {
     ...base(summary, version, { category_uid: 2, class_uid: 2004, activity_id: 1 }, uid, [
       'security_control',
       ...(indicator === undefined ? [] : (['osint'] as const)),
     ]),
     finding_info: {
-      uid,
+      // Required, also of a record that has no id.
+      uid: uid || 'unknown',
       title:
         indicator === undefined
           ? summary.name
           : `${summary.name}: listed ${indicator.type} ${indicator.indicator}`,
       desc: summary.message,
       created_time: summary.time,
-      attacks: attacks(summary),
+      attacks: attacks(summary.techniques),
     },
     status_id: 1,
     action_id: denied ? 2 : 3,
@@ -229,7 +283,7 @@ const osint = (indicator: SummaryIndicator): object => ({
   desc: indicator.threat,
 });
 
-const attacks = ({ techniques }: Summary): object[] =>
+const attacks = (techniques: readonly Technique[]): object[] =>
   techniques.map(({ id, name }) => ({
     version: '16',
     // T1543.005 is the fifth sub-technique of T1543.

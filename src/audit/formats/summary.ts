@@ -16,6 +16,16 @@ export interface SummaryIndicator {
   readonly value: string;
 }
 
+/** An attack in several calls that a decision completes. */
+export interface SummarySequence {
+  /** `build-and-run` */
+  readonly name: string;
+  /** Ids of the calls that led to it, oldest first. */
+  readonly calls: readonly string[];
+  /** When the first of them was, milliseconds since 1970; 0 when it is not said. */
+  readonly since: number;
+}
+
 export interface Technique {
   /** `T1610` */
   readonly id: string;
@@ -49,8 +59,8 @@ export interface Summary {
   /** First name of the client's certificate. */
   readonly user: string;
   readonly hazards: readonly string[];
-  /** Attacks in several calls, as hazards are written: `sequence:probing`; also those that only alert. */
-  readonly sequences: readonly string[];
+  /** Also those that only alert, which are in no hazard. */
+  readonly sequences: readonly SummarySequence[];
   readonly techniques: readonly Technique[];
   readonly indicators: readonly SummaryIndicator[];
   readonly rule: string;
@@ -87,7 +97,7 @@ export function summarize(event: TrailEvent): Summary {
     operation: text(event['operation']),
     method: text(event['method']),
     sources: texts(event['sources']),
-    address: address(client['address']) || address(event['address']) || address(event['client']),
+    address: address(client['address']) || address(event['address']),
     port: port(client['port']),
     listener: text(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
@@ -120,16 +130,23 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   decision(base) {
     const what = base.operation || 'unreadable request';
     const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
+    const isAttack = base.indicators.length + base.sequences.length > 0;
+    const sequences = base.sequences.map(({ name }) => name).join(', ');
+    const also = sequences === '' ? '' : `; completes ${sequences}`;
     if (base.verdict === 'allow') {
-      const severity =
-        base.indicators.length + base.sequences.length > 0 ? 6 : base.hazards.length > 0 ? 3 : 1;
-      return { name: `${what} allowed`, message: `${what} by ${by} allowed by rule ${base.rule}`, severity };
+      const severity = isAttack ? 6 : base.hazards.length > 0 ? 3 : 1;
+      const message = `${what} by ${by} allowed by rule ${base.rule}${also}`;
+      return { name: `${what} allowed`, message, severity };
     }
-    const severity = base.indicators.length + base.sequences.length > 0 ? 9 : base.hazards.length > 0 ? 7 : 5;
+    const severity = isAttack ? 9 : base.hazards.length > 0 ? 7 : 5;
     // In observe mode the call went through: a rule that counts what was stopped must not count it.
     const end = base.event['enforced'] === false ? 'observed' : 'denied';
     const verdict = end === 'denied' ? end : 'would have been denied';
-    return { name: `${what} ${end}`, message: `${what} by ${by} ${verdict}: ${base.reason}`, severity };
+    return {
+      name: `${what} ${end}`,
+      message: `${what} by ${by} ${verdict}: ${base.reason}${also}`,
+      severity,
+    };
   },
   outcome(base) {
     const status = number(base.event['status']);
@@ -213,16 +230,33 @@ const ALERTS: ReadonlyMap<string, readonly [name: string, severity: number]> = n
 /** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
 function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Technique[] {
   const ids = new Set<string>();
-  for (const hazard of [...hazards, ...sequences]) {
-    const [name = ''] = hazard.split(':', 1);
-    const { attack = '', attackBy = {} } = KINDS.get(name) ?? {};
-    const argument = hazard.slice(name.length + 1);
-    const own = Object.hasOwn(attackBy, argument) ? attackBy[argument]! : '';
-    for (const id of `${attack} ${own}`.split(' ')) if (id !== '') ids.add(id);
-  }
+  const all = [...hazards, ...sequences.map(({ name }) => `sequence:${name}`)];
+  for (const hazard of all) for (const id of attackOf(hazard)) ids.add(id);
   const isOutbound = kind === 'egress' || (kind === 'alert' && event['kind'] === 'egress');
   if (isOutbound && indicators.length > 0) ids.add('T1071');
-  return [...ids].map((id) => ({ id, name: TECHNIQUES[id] ?? id }));
+  return [...ids].map(techniqueOf);
+}
+
+const techniqueOf = (id: string): Technique => ({ id, name: TECHNIQUES[id] ?? id });
+
+/** By its kind, and by its argument where that tells more. */
+function attackOf(hazard: string): string[] {
+  const [name = ''] = hazard.split(':', 1);
+  const { attack = '', attackBy = {} } = KINDS.get(name) ?? {};
+  const argument = hazard.slice(name.length + 1);
+  const own = Object.hasOwn(attackBy, argument) ? attackBy[argument]! : '';
+  return `${attack} ${own}`.split(' ').filter((id) => id !== '');
+}
+
+/** Of one sequence alone. */
+export const sequenceTechniques = (name: string): Technique[] =>
+  attackOf(`sequence:${name}`).map(techniqueOf);
+
+function sequencesOf(event: TrailEvent): SummarySequence[] {
+  const list = Array.isArray(event['sequences']) ? (event['sequences'] as unknown[]).map(object) : [];
+  return list
+    .map((one) => ({ name: text(one['sequence']), calls: texts(one['calls']), since: time(one['since']) }))
+    .filter(({ name }) => name !== '');
 }
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
@@ -238,11 +272,6 @@ function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
       where: text(one['where']),
       value: text(one['value']),
     }));
-}
-
-function sequencesOf(event: TrailEvent): string[] {
-  const all = Array.isArray(event['sequences']) ? (event['sequences'] as unknown[]).map(object) : [];
-  return all.map((one) => `sequence:${text(one['sequence'])}`);
 }
 
 const object = (value: unknown): TrailEvent =>
