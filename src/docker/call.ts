@@ -83,8 +83,19 @@ export interface Owner {
   readonly label: string;
 }
 
+/** `tag`: the name that an image gets. `repository`: all images of a name, whatever their tags. */
 export type ObjectKind =
-  'container' | 'exec' | 'image' | 'tag' | 'volume' | 'network' | 'service' | 'task' | 'secret' | 'config';
+  | 'container'
+  | 'exec'
+  | 'image'
+  | 'tag'
+  | 'repository'
+  | 'volume'
+  | 'network'
+  | 'service'
+  | 'task'
+  | 'secret'
+  | 'config';
 
 /** A place in a call where the name of an object stands, with what is around it: `container:`, `:ro`. */
 export interface NamePlace {
@@ -96,7 +107,6 @@ export interface NamePlace {
 
 /** An object of the engine that a call names. */
 export interface Reference {
-  /** `tag`: the name that an image gets. */
   readonly kind: ObjectKind;
   /** As the engine looks it up. */
   readonly name: string;

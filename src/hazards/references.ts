@@ -167,6 +167,7 @@ function serviceReferences(call: Call): Reference[] {
       use: 'use',
       place: at([...steps, field, index, key]),
     }));
+  const attached = asString(asObject(template['NetworkAttachmentSpec'])['ContainerID']);
   const credential = asString(asObject(asObject(run['Privileges'])['CredentialSpec'])['Config']);
   return [
     // Nodes pull it when they have none.
@@ -175,6 +176,7 @@ function serviceReferences(call: Call): Reference[] {
     ...networks(spec['Networks'], []),
     ...files('Secrets', 'SecretID', 'secret'),
     ...files('Configs', 'ConfigID', 'config'),
+    ...(attached === '' ? [] : [{ kind: 'container', name: attached, use: 'use' } as const]),
     ...(credential === '' ? [] : [{ kind: 'config', name: credential, use: 'use' } as const]),
     ...mounted(run['Mounts']),
   ];
@@ -212,7 +214,28 @@ function buildReferences(call: Call, facts: Facts): Reference[] {
 function pulledOrImported(call: Call): Reference[] {
   const from = queryText(call, 'fromImage');
   const name = joinImageName(from === '' ? queryText(call, 'repo') : from, queryText(call, 'tag'));
-  return name === undefined ? [] : tag(formatImageName(name), from === '' ? 'change' : 'pull');
+  if (name === undefined) return [];
+  if (from === '') return tag(formatImageName(name));
+  // Without tag and digest engines pull all tags there are.
+  const whole = name.tag === '' && name.digest === '';
+  return whole ? [repository(name.name, 'pull')] : tag(formatImageName(name), 'pull');
+}
+
+/** Every image of a name. There need be none yet. */
+const repository = (name: string, use: Reference['use']): Reference => ({
+  kind: 'repository',
+  name,
+  use,
+  optional: true,
+});
+
+/** Without a tag engines push all of them. */
+function pushed(call: Call): Reference[] {
+  const name = call.path['name'] ?? '';
+  const given = joinImageName(name, queryText(call, 'tag'));
+  const image = given === undefined ? name : formatImageName(given);
+  const whole = given !== undefined && given.tag === '' && given.digest === '';
+  return [{ kind: 'image', name: image, use: 'use' }, ...(whole ? [repository(given.name, 'use')] : [])];
 }
 
 /** `repo` and `tag` apart. */
@@ -292,11 +315,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   // Its tags and layers are in the archive, which nobody has read.
   ImageLoad: engine('image-archive'),
   ImageCreate: names(pulledOrImported),
-  ImagePush: names((call) => {
-    const name = call.path['name'] ?? '';
-    const given = joinImageName(name, queryText(call, 'tag'));
-    return [{ kind: 'image', name: given === undefined ? name : formatImageName(given), use: 'use' }];
-  }),
+  ImagePush: names(pushed),
   ImageTag: names((call) => [inPath(call, 'image', { parameter: 'name' }), ...tagged(call)]),
   ImagePrune: filtered,
   ImageDelete: one('image', 'change', 'name'),

@@ -56,8 +56,8 @@ const LABELS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ImageCommit: [['Labels']],
 };
 
-/** What changes the labels of an object that has an owner already: a caller without one leaves them as they are. */
-const UPDATES = new Set(['ServiceUpdate', 'SecretUpdate', 'ConfigUpdate']);
+/** What has the labels of its image, or of its container, unless the call says otherwise. */
+const INHERITS = new Set(['ContainerCreate', 'ImageBuild', 'ImageCommit', 'ServiceCreate']);
 
 /** A call as it goes to the engine, and what was changed for the sake of owners. */
 export interface Sealed {
@@ -98,7 +98,7 @@ function keepsName({ kind, name, id, use, place }: NamedObject): boolean {
 /** @returns false where nothing is made. */
 function stamp(draft: Draft, label: string): boolean {
   const { id } = draft.call.operation;
-  if (label === '' && UPDATES.has(id)) return false;
+  if (label === '' && !INHERITS.has(id)) return false;
   const entries = new Map<string, JsonValue>([[OWNER_LABEL, label]]);
   if (id === 'ImageBuild') {
     putQueryEntries(draft, 'labels', entries);
@@ -108,7 +108,8 @@ function stamp(draft: Draft, label: string): boolean {
   const places = LABELS[id];
   if (places === undefined) return false;
   for (const steps of places) putEntries(draft, steps, entries);
-  if (id === 'ImageCommit' && queryTexts(draft.call, 'changes').length > 0) stampChanges(draft, label);
+  if (id === 'ImageCommit' && label !== '' && queryTexts(draft.call, 'changes').length > 0)
+    stampChanges(draft, label);
   // Two networks of one name, and nobody can name either any more.
   if (id === 'NetworkCreate') putField(draft, ['CheckDuplicate'], true);
   if (id === 'ServiceCreate' || id === 'ServiceUpdate') stampMounts(draft, entries);

@@ -98,6 +98,9 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
     config: loaded.config,
     log: pino({ level: 'silent' }),
     ...(options.clock !== undefined && { clock: options.clock }),
+  }).catch(async (error: unknown) => {
+    await upstream.close();
+    throw error;
   });
   const admin = new URL(guard.adminUrl ?? '');
   let read = 0;

@@ -94,7 +94,18 @@ def exec_socket():
     while chunk := raw.recv(4096):
         data += chunk
     s.close()
-    return base64.b64encode(data).decode(), api.exec_inspect(e)["ExitCode"]
+    return frames(data), api.exec_inspect(e)["ExitCode"]
+
+
+def frames(data):
+    """What was written to each stream: how it is cut into frames depends on the moment."""
+    streams = {}
+    while data:
+        size = int.from_bytes(data[4:8], "big")
+        assert len(data) >= 8 + size, data
+        streams[data[0]] = streams.get(data[0], b"") + data[8 : 8 + size]
+        data = data[8 + size :]
+    return {str(number): content.decode() for number, content in streams.items()}
 
 
 @step

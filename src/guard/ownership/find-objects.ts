@@ -9,12 +9,18 @@ import type { OwnerLabels } from './owner-labels.js';
 /** An object as the engine knows it at this moment. */
 interface Found {
   readonly id: string;
-  /** By its label. */
+  /** One, but of a repository one for each image. */
+  readonly holders: readonly Holder[];
+  /** Of a container: networks that the engine will look up by name when it starts. */
+  readonly networks: readonly string[];
+}
+
+/** Whose an object is. */
+interface Holder {
+  /** By its label; `""` for none. */
   readonly owner: string;
   /** By its label, and those that have pulled it. */
   readonly owners: readonly string[];
-  /** Of a container: networks that the engine will look up by name when it starts. */
-  readonly networks: readonly string[];
 }
 
 /** What is read of the engine's answers; all of it may be missing (moby api/types). */
@@ -44,6 +50,8 @@ const PLACES: Readonly<
   exec: { path: '/exec/*/json', of: ({ ContainerID = '' }) => ({ kind: 'container', name: ContainerID }) },
   image: { path: '/images/*/json' },
   tag: { path: '/images/*/json' },
+  // Asked for by a filter, see lookInto.
+  repository: { path: '/images/json' },
   volume: { path: '/volumes/*' },
   network: { path: '/networks/*' },
   service: { path: '/services/*' },
@@ -72,16 +80,27 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
   /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
   const known = new LRUCache<string, Found>({ max: CACHED });
 
+  const imageHolder = (id: string, given: unknown): Holder => {
+    const owner = labels.ownerOf(given);
+    return { owner, owners: [...new Set([...(owner === '' ? [] : [owner]), ...images.of(id)])] };
+  };
+
+  const lookInto = async (name: string): Promise<Found | undefined> => {
+    const filters = encodeURIComponent(JSON.stringify({ reference: [name] }));
+    const target = `/images/json?filters=${filters}`;
+    const { status, body } = await askEngine(engine, 'GET', target).catch(unanswered('repository', name));
+    if (status !== 200 || !Array.isArray(body)) {
+      throw new Refusal(502, 'ownership', `the engine did not list the images of ${quote(name)}`);
+    }
+    const holders = (body as Inspected[]).map(({ Id = '', Labels }) => imageHolder(Id, Labels));
+    return holders.length === 0 ? undefined : { id: name, holders, networks: [] };
+  };
+
   const look = async (kind: ObjectKind, name: string): Promise<Found | undefined> => {
+    if (kind === 'repository') return lookInto(name);
     const path = pathOf(kind, name);
     if (path === undefined) return undefined;
-    const { status, body } = await askEngine(engine, 'GET', path).catch((error: Error) => {
-      throw new Refusal(
-        502,
-        'ownership',
-        `the engine could not be asked whose ${kind} ${quote(name)} is: ${error.message}`,
-      );
-    });
+    const { status, body } = await askEngine(engine, 'GET', path).catch(unanswered(kind, name));
     if (status === 404) return undefined;
     if (status !== 200 || typeof body !== 'object' || body === null) {
       const message = (body as { message?: unknown } | null)?.message;
@@ -99,19 +118,16 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     const id = body.Id ?? body.ID ?? (kind === 'volume' ? (body.Name ?? '') : '');
     if (of !== undefined) {
       const owner = of.name === '' ? undefined : await ask(of.kind, of.name);
-      return { id: id || name, owner: owner?.owner ?? '', owners: owner?.owners ?? [], networks: [] };
+      return { id: id || name, holders: owner?.holders ?? [NOBODY], networks: [] };
     }
     if (id === '')
       throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
-    const owner = labels.ownerOf(body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels);
-    const owners = owner === '' ? [] : [owner];
-    if (kind === 'image' || kind === 'tag') {
-      return { id, owner, owners: [...new Set([...owners, ...images.of(id)])], networks: [] };
-    }
-    if (kind === 'volume' && owner === '' && WHOLE_ID.test(id)) {
-      return { id, owner, owners: await usersOf(id), networks: [] };
-    }
-    return { id, owner, owners, networks: kind === 'container' ? namedNetworks(body) : [] };
+    const given = body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels;
+    if (kind === 'image' || kind === 'tag') return { id, holders: [imageHolder(id, given)], networks: [] };
+    const owner = labels.ownerOf(given);
+    const isAnonymous = kind === 'volume' && owner === '' && WHOLE_ID.test(id);
+    const owners = isAnonymous ? await usersOf(id) : owner === '' ? [] : [owner];
+    return { id, holders: [{ owner, owners }], networks: kind === 'container' ? namedNetworks(body) : [] };
   };
 
   /** An anonymous volume belongs to whom all the containers belong that use it. */
@@ -147,7 +163,7 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
         objects.push({
           ...reference,
           id: found?.id ?? '',
-          relation: found === undefined ? 'missing' : relationOf(ownersFor(reference, found), owner),
+          relation: found === undefined ? 'missing' : worst(reference, found, owner),
         });
         for (const network of isStart ? (found?.networks ?? []) : []) {
           objects.push(
@@ -164,11 +180,26 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
   };
 }
 
-/** Whoever pulls moves a tag to what the registry has: that takes nothing from others who have pulled it. */
-function ownersFor({ use }: Reference, { owner, owners }: Found): readonly string[] {
-  if (use !== 'pull') return owners;
-  return owner === '' ? [] : [owner];
+const NOBODY: Holder = { owner: '', owners: [] };
+
+/** From the worst to the best. */
+const RELATIONS = ['other', 'nobody', 'shared', 'self'] as const;
+
+function worst({ use }: Reference, { holders }: Found, owner: string): NamedObject['relation'] {
+  const relations = holders.map((holder) => {
+    // Whoever pulls moves a tag to what the registry has: that takes nothing from others who have pulled it.
+    const owners = use === 'pull' ? (holder.owner === '' ? [] : [holder.owner]) : holder.owners;
+    return relationOf(owners, owner);
+  });
+  return RELATIONS.find((one) => relations.includes(one)) ?? 'nobody';
 }
+
+const unanswered =
+  (kind: ObjectKind, name: string) =>
+  (error: Error): never => {
+    const message = `the engine could not be asked whose ${kind} ${quote(name)} is: ${error.message}`;
+    throw new Refusal(502, 'ownership', message);
+  };
 
 export function relationOf(owners: readonly string[], owner: string): NamedObject['relation'] {
   if (owners.length === 0) return 'nobody';
