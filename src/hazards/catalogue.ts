@@ -861,7 +861,7 @@ export const FACTS = [
     // A bare pattern, or a list of them, means `each`.
     bare: 'each',
     operations: ['*'],
-    doc: 'Whose objects the call is about, as the engine tells at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …). KIND is `container`, `exec`, `image`, `tag`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that nobody owns. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/ownership.md.',
+    doc: 'Whose objects the call is about, as the engine tells at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …). KIND is `container`, `exec`, `image`, `tag`, `repository`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that nobody owns. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/ownership.md.',
   },
   // ---- images
   {
