@@ -18,7 +18,7 @@ import { openJournal, type Journal } from '../../src/audit/journal.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
 import { verifyTrail } from '../../src/guard/audit-trail.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
-import { freePort } from '../support/guard.js';
+import { freePort } from '../support/free-port.js';
 
 // The shipped configurations of receivers, with other paths and another port, under the real rsyslog and syslog-ng: what the real
 // sink sends over TLS with a client certificate arrives byte for byte, large records too.

@@ -15,7 +15,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { until } from '../support/command.js';
 import { missing, startEngine } from '../support/engine.js';
-import { freePort, selfCheck, startGuard } from '../support/guard.js';
+import { freePort } from '../support/free-port.js';
+import { selfCheck, startGuard } from '../support/guard.js';
 import { file, tar } from '../support/tar.js';
 
 // The hazards are real: with its permit a call passes and its effect is there to see, in the engine's own words and

@@ -8,7 +8,7 @@ import { startTrialEngine } from '../../src/upstream/trial-engine.js';
 import { followTrail, verifyTrail, type TrailEvent } from '../../src/guard/audit-trail.js';
 import { sleep, until } from '../support/command.js';
 import { required } from '../support/engine.js';
-import { freePort } from '../support/guard.js';
+import { freePort } from '../support/free-port.js';
 import { runGuard, type GuardProcess } from '../support/guard-process.js';
 import { talk } from '../support/raw.js';
 

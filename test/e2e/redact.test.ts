@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
 import { run, sleep, until } from '../support/command.js';
 import { missing, startEngine, type Engine } from '../support/engine.js';
-import { freePort, selfCheck, startGuard, type Guard } from '../support/guard.js';
+import { freePort } from '../support/free-port.js';
+import { selfCheck, startGuard, type Guard } from '../support/guard.js';
 
 // Secrets are planted wherever a real engine keeps what is redacted, then everything that can be read is read through
 // a guard with `"redact": "all"`: no byte of them may come out. Read directly, every one of them is seen.

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startTrialEngine } from '../../src/upstream/trial-engine.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
-import { freePort } from '../support/guard.js';
+import { freePort } from '../support/free-port.js';
 import { runGuard, type GuardProcess } from '../support/guard-process.js';
 import {
   isThere,

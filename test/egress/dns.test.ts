@@ -21,6 +21,7 @@ import { buildIndex } from '../../src/intel/index-build.js';
 import { openIndex } from '../../src/intel/indicator-index.js';
 import type { IndicatorAction, IndicatorType } from '../../src/intel/indicator.js';
 import { parseNetwork } from '../../src/policy/cidr.js';
+import { freePort } from '../support/free-port.js';
 
 const INDEX = openIndex(
   buildIndex(
@@ -236,9 +237,9 @@ async function upstream(
   answer: (query: Query, id: number, tcp: boolean) => Buffer[],
 ): Promise<Upstream> {
   const udp: Udp = createSocket('udp4');
-  udp.bind(0, '127.0.0.1');
+  const self: Upstream = { port: await freePort(), asked: 0 };
+  udp.bind(self.port, '127.0.0.1');
   await once(udp, 'listening');
-  const self: Upstream = { port: udp.address().port, asked: 0 };
   const respond = (message: Buffer, tcp: boolean): Buffer[] => {
     self.asked++;
     const read = readQuery(message);
@@ -258,12 +259,12 @@ async function upstream(
       setImmediate(() => socket.end(one!.subarray(5)));
     });
   });
-  tcp.listen(self.port, '127.0.0.1');
-  await once(tcp, 'listening');
   t.teardown(() => {
     udp.close();
     tcp.close();
   });
+  tcp.listen(self.port, '127.0.0.1');
+  await once(tcp, 'listening');
   return self;
 }
 
@@ -361,11 +362,7 @@ t.test(
         one,
       );
     }
-    const gone = createSocket('udp4');
-    gone.bind(0, '127.0.0.1');
-    await once(gone, 'listening');
-    const dead = { port: gone.address().port, asked: 0 };
-    gone.close();
+    const dead = { port: await freePort(), asked: 0 };
     const second = resolverOf([dead, up]).resolver;
     t.equal(codeOf(await second.answer(makeQuery('a.test', TYPE.A), '10.0.0.1')), RCODE.NOERROR);
     const none = resolverOf([dead]).resolver;
@@ -375,10 +372,7 @@ t.test(
 
 t.test('the server: UDP and TCP, sizes, strangers, floods and nonsense', async (t) => {
   const many = Array.from({ length: 60 }, (_, index) => A(`198.51.100.${index}`));
-  const probe = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
+  const port = await freePort();
   const options = { listen: { host: '127.0.0.1', port }, clients: [parseNetwork('127.0.0.0/8')!], rate: 50 };
   let server = await listenDns({
     ...options,

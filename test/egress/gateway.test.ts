@@ -18,6 +18,7 @@ import { buildIndex } from '../../src/intel/index-build.js';
 import { openIndex } from '../../src/intel/indicator-index.js';
 import type { IndicatorType } from '../../src/intel/indicator.js';
 import { parseNetwork } from '../../src/policy/cidr.js';
+import { freePort } from '../support/free-port.js';
 
 const INDEX = openIndex(
   buildIndex(
@@ -162,10 +163,7 @@ async function gatewayOf(
         `${target.url || target.host} ${hit?.indicator ?? '-'} ${address} ${refused ? 'refused' : 'told'}`,
       ),
   });
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
+  const port = await freePort();
   const gateway = await listenGateway({
     listen: { host: '127.0.0.1', port },
     clients: [parseNetwork(extra.clients ?? '127.0.0.0/8')!],

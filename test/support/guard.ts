@@ -8,12 +8,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sleep, until } from './command.js';
 import { ping } from './engine.js';
+import { freePort } from './free-port.js';
 import { startRecorder } from './recorder.js';
 
 /** Something a `docker` client can be pointed at. */
@@ -158,18 +158,6 @@ async function startRelay(upstream: string): Promise<Guard> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
-}
-
-/** A TCP port on 127.0.0.1 that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
 
 function memoryOf(pid: number): { now: number; peak: number } {

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { until } from './command.js';
-import { freePort } from './guard.js';
+import { freePort } from './free-port.js';
 
 /** Where fetch-syslog.sh unpacked the two. */
 export const tools =
