@@ -1,5 +1,29 @@
-import { foldKey } from '../json-any.js';
 import { DEEPEST } from '../json-scan.js';
+import {
+  AFTER_VALUE,
+  BETWEEN,
+  COLON,
+  DIGITS,
+  ENDED,
+  ESCAPE,
+  ESCAPES,
+  FIRST_ITEM,
+  FIRST_KEY,
+  HEX,
+  MINUS,
+  NEXT_KEY,
+  PLAIN,
+  STRING,
+  UTF8,
+  VALUE,
+  WORD,
+  WORDS,
+  ZERO,
+  afterNumberByte,
+  isHex,
+  notJson,
+} from './json-states.js';
+import { mayHave, openMembers } from './members.js';
 import type { Edit, Place } from './place.js';
 import { AnswerError, NOTHING, type AnswerTransform } from './transform.js';
 
@@ -10,54 +34,16 @@ const TOO_LONG = '<redacted>';
 /** Longest key that is compared, in bytes as it stands: no key of the API comes near, all spelled in escapes. */
 const LONGEST_KEY = 4 * 1024;
 
-/** Keys that are remembered, for each map of keys; those longer than any of the API are no key of a place. */
-const MOST_FOLDS = 512;
-const LONGEST_FOLDED = 128;
-
 export interface EditOptions {
   /** `one`: a single JSON value. `many`: any number of them, as streams have them (events). */
   readonly documents: 'one' | 'many';
 }
-
-// What the next byte is part of.
-const VALUE = 0;
-const FIRST_ITEM = 1;
-const FIRST_KEY = 2;
-const NEXT_KEY = 3;
-const COLON = 4;
-const AFTER_VALUE = 5;
-const BETWEEN = 6;
-const STRING = 7;
-const ESCAPE = 8;
-const HEX = 9;
-const UTF8 = 10;
-const WORD = 11;
-// Numbers; in those from ZERO on the number may end.
-const MINUS = 12;
-const POINT = 13;
-const EXPONENT = 14;
-const EXPONENT_SIGN = 15;
-const ZERO = 16;
-const DIGITS = 17;
-const FRACTION = 18;
-const EXPONENT_DIGITS = 19;
 
 // What becomes of the string that is being read.
 const COPY = 0;
 const DROP = 1;
 const HOLD = 2;
 const KEY = 3;
-
-/** Bytes of a string that need no second look. */
-const PLAIN = new Uint8Array(256).map((_, byte) =>
-  byte >= 0x20 && byte < 0x80 && byte !== 0x22 && byte !== 0x5c ? 1 : 0,
-);
-const ESCAPES = new Set(Array.from('"\\/bfnrt', (character) => character.charCodeAt(0)));
-const WORDS: ReadonlyMap<number, string> = new Map([
-  [0x74, 'true'],
-  [0x66, 'false'],
-  [0x6e, 'null'],
-]);
 
 const encoder = new TextEncoder();
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -104,10 +90,6 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
   let out = NOTHING;
   let outLength = 0;
   let changed = false;
-
-  const bad = (what: string): never => {
-    throw new AnswerError(`it is not valid JSON: ${what}`);
-  };
 
   const pass = (bytes: Uint8Array): void => {
     const length = outLength + bytes.length;
@@ -194,25 +176,7 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     at += 1;
   };
 
-  /** The same few keys come over and over: where they lead, by their spelling; for the last `keys` and for others. */
-  const seen = new Map<Place['keys'], Map<string, Place | undefined>>();
-  let seenKeys: Place['keys'] | undefined;
-  let seenHere = new Map<string, Place | undefined>();
-  const lookUp = (keys: Place['keys'], key: string): Place | undefined => {
-    if (key.length > LONGEST_FOLDED) return undefined;
-    if (keys !== seenKeys) {
-      seenKeys = keys;
-      seenHere = seen.get(keys) ?? new Map<string, Place | undefined>();
-      seen.set(keys, seenHere);
-    }
-    const known = seenHere.get(key);
-    if (known !== undefined || seenHere.has(key)) return known;
-    if (seenHere.size >= MOST_FOLDS) seenHere.clear();
-    const found = keys.get(foldKey(key));
-    seenHere.set(key, found);
-    return found;
-  };
-
+  const lookUp = openMembers();
   const memberPlace = ({ keys, other }: Place): Place => {
     if (keys.size === 0 && typeof other !== 'function') return other;
     if (typeof other !== 'function' && heldLength === 0 && !escaped && !tooLong) {
@@ -270,7 +234,7 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
 
   const close = (byte: number): void => {
     if (depth === 0 || byte !== (objects[depth - 1] === true ? 0x7d : 0x5d))
-      bad('brackets that do not match');
+      notJson('brackets that do not match');
     depth -= 1;
     at += 1;
     endValue();
@@ -287,7 +251,7 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     else if (byte === 0x30) mode = ZERO;
     else if (byte > 0x30 && byte <= 0x39) mode = DIGITS;
     else {
-      word = WORDS.get(byte) ?? bad('something else where a value belongs');
+      word = WORDS.get(byte) ?? notJson('something else where a value belongs');
       wordAt = 1;
       mode = WORD;
     }
@@ -307,54 +271,27 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
     filled = true;
     escaped = true;
     if (byte === 0x5c) mode = ESCAPE;
-    else if (byte < 0x20) bad('a control character in a string');
+    else if (byte < 0x20) notJson('a control character in a string');
     else startUtf8(byte);
     at += 1;
   };
 
   /** RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
   const startUtf8 = (byte: number): void => {
-    if (byte < 0xc2 || byte > 0xf4) bad('text that is not UTF-8');
+    if (byte < 0xc2 || byte > 0xf4) notJson('text that is not UTF-8');
     lower = byte === 0xe0 ? 0xa0 : byte === 0xf0 ? 0x90 : 0x80;
     upper = byte === 0xed ? 0x9f : byte === 0xf4 ? 0x8f : 0xbf;
     left = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
     mode = UTF8;
   };
 
-  /** @returns whether the byte is part of the number; if not, the number has ended before it. */
-  const readNumber = (byte: number): boolean => {
-    const digit = byte >= 0x30 && byte <= 0x39;
-    const exponent = byte === 0x65 || byte === 0x45;
-    switch (mode) {
-      case MINUS:
-        if (!digit) bad('a number without digits');
-        mode = byte === 0x30 ? ZERO : DIGITS;
-        return true;
-      case POINT:
-        if (!digit) bad('a number without digits');
-        mode = FRACTION;
-        return true;
-      case EXPONENT:
-      case EXPONENT_SIGN:
-        if (mode === EXPONENT && (byte === 0x2b || byte === 0x2d)) mode = EXPONENT_SIGN;
-        else if (digit) mode = EXPONENT_DIGITS;
-        else bad('a number without digits');
-        return true;
-      default:
-        if (digit && mode !== ZERO) return true;
-        if (byte === 0x2e && mode <= DIGITS) mode = POINT;
-        else if (exponent && mode !== EXPONENT_DIGITS) mode = EXPONENT;
-        else if (digit) bad('a number with a leading zero');
-        else return false;
-        return true;
-    }
-  };
-
   const step = (): void => {
     const byte = piece[at]!;
     if (mode >= MINUS) {
-      if (readNumber(byte)) at += 1;
-      else endValue();
+      const next = afterNumberByte(mode, byte);
+      if (next === ENDED) return endValue();
+      mode = next;
+      at += 1;
       return;
     }
     switch (mode) {
@@ -363,24 +300,24 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
       case ESCAPE:
         if (byte === 0x75) [mode, left] = [HEX, 4];
         else if (ESCAPES.has(byte)) mode = STRING;
-        else bad('an unknown escape in a string');
+        else notJson('an unknown escape in a string');
         at += 1;
         return;
       case HEX:
-        if (!isHex(byte)) bad('an escape without its four digits');
+        if (!isHex(byte)) notJson('an escape without its four digits');
         left -= 1;
         if (left === 0) mode = STRING;
         at += 1;
         return;
       case UTF8:
-        if (byte < lower || byte > upper) bad('text that is not UTF-8');
+        if (byte < lower || byte > upper) notJson('text that is not UTF-8');
         [lower, upper] = [0x80, 0xbf];
         left -= 1;
         if (left === 0) mode = STRING;
         at += 1;
         return;
       case WORD:
-        if (byte !== word.charCodeAt(wordAt)) bad('something else where a value belongs');
+        if (byte !== word.charCodeAt(wordAt)) notJson('something else where a value belongs');
         wordAt += 1;
         at += 1;
         if (wordAt === word.length) endValue();
@@ -406,13 +343,13 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
         return startValue(byte);
       case FIRST_KEY:
         if (byte === 0x7d) return close(byte);
-        if (byte !== 0x22) bad('something else where a key belongs');
+        if (byte !== 0x22) notJson('something else where a key belongs');
         return startString(KEY);
       case NEXT_KEY:
-        if (byte !== 0x22) bad('something else where a key belongs');
+        if (byte !== 0x22) notJson('something else where a key belongs');
         return startString(KEY);
       case COLON:
-        if (byte !== 0x3a) bad('a key without a colon');
+        if (byte !== 0x3a) notJson('a key without a colon');
         mode = VALUE;
         at += 1;
         return;
@@ -459,28 +396,7 @@ export function editJson(root: Place, { documents }: EditOptions): AnswerTransfo
   };
 }
 
-/** By length and first letter, whether a map of keys has such a key: most keys of an answer are none of it. */
-const filters = new WeakMap<Place['keys'], Uint8Array>();
-const FILTER_LENGTHS = 64;
-
-function mayHave(keys: Place['keys'], length: number, first: number): boolean {
-  let filter = filters.get(keys);
-  if (filter === undefined) {
-    filter = new Uint8Array(FILTER_LENGTHS * 32);
-    for (const key of keys.keys()) filter[filterIndex(key.length, key.charCodeAt(0))] = 1;
-    filters.set(keys, filter);
-  }
-  return filter[filterIndex(length, first)] === 1;
-}
-
-/** The five low bits of a letter are the same in capitals. */
-const filterIndex = (length: number, first: number): number =>
-  Math.min(length, FILTER_LENGTHS - 1) * 32 + (first & 31);
-
 const QUOTE = encoder.encode('"');
 const QUOTES = encoder.encode('""');
 
 const quoted = (text: string): Uint8Array => encoder.encode(JSON.stringify(text));
-
-const isHex = (byte: number): boolean =>
-  (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46) || (byte >= 0x61 && byte <= 0x66);
