@@ -6,6 +6,7 @@ import { formatEvent, type AuditEvent, type DecisionEvent } from '../../src/audi
 import type { AuditWriter } from '../../src/audit/writer.js';
 import type { Sighting } from '../../src/intel/indicator.js';
 import { until } from '../support/command.js';
+import { egress as attempt } from '../support/scene-events.js';
 
 /** A writer that keeps alerts, and counts the rest. */
 function recorder(
@@ -64,27 +65,8 @@ const sighting = (indicator: string, action: 'block' | 'alert' = 'block'): Sight
 });
 
 const egress = (more: Partial<EgressEvent> = {}): EgressEvent => ({
-  event: 'egress',
-  id: 'e1',
-  kind: 'attempt',
-  action: 'blocked',
-  via: 'address',
-  address: '172.17.0.2',
-  container: { id: 'abc', name: 'job', image: 'alpine' },
+  ...attempt,
   createdBy: undefined,
-  destination: '198.51.100.9',
-  name: '',
-  protocol: 'tcp',
-  port: 4444,
-  count: 3,
-  first: '2026-01-02T03:04:01.000Z',
-  last: '2026-01-02T03:04:05.000Z',
-  indicator: '198.51.100.9',
-  type: 'ipv4',
-  feed: 'c2',
-  confidence: 90,
-  threat: 'botnet',
-  message: '',
   ...more,
 });
 

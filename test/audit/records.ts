@@ -1,3 +1,5 @@
+import { egress as attemptEvent } from '../support/scene-events.js';
+
 /** One record of every kind, with fixed times and ids: the golden files are made from them. */
 const line = (seq: number, event: string, rest: object): Readonly<Record<string, unknown>> => ({
   seq,
@@ -48,24 +50,13 @@ const sequence = {
   calls: ['call-0', 'call-1'],
   since: '2026-01-02T03:02:01.000Z',
 };
+const { event: _event, id: _id, ...attempt } = attemptEvent;
 const egress = {
-  kind: 'attempt',
-  action: 'blocked',
-  via: 'address',
-  address: '172.17.0.2',
-  container: { id: 'abc123', name: 'job', image: 'registry.example/app:1' },
-  createdBy: { call: 'call-1', operation: 'ContainerCreate', sources: ['ci'], client: '10.20.0.7' },
-  destination: '198.51.100.9',
-  name: '',
-  protocol: 'tcp',
-  port: 4444,
-  count: 3,
-  first: '2026-01-02T03:04:01.000Z',
-  last: '2026-01-02T03:04:05.000Z',
+  ...attempt,
+  container: { ...attempt.container, image: 'registry.example/app:1' },
   ...indicator,
-  indicator: '198.51.100.9',
-  type: 'ipv4',
-  message: '',
+  indicator: attempt.indicator,
+  type: attempt.type,
 };
 const nothing = { action: '', via: '', indicator: '', type: '', feed: '', confidence: 0, threat: '' };
 

@@ -1,5 +1,4 @@
 import t, { type Test } from 'tap';
-import { spawn, type ChildProcess } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -9,7 +8,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,19 +17,14 @@ import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
 import { verifyTrail } from '../../src/guard/audit-trail.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
 import { freePort } from '../support/free-port.js';
+import { JOURNAL } from '../support/journal-options.js';
+import { SINK } from '../support/sink-options.js';
+import { env, isThere, lib, startReceiver, stopReceiver, tools } from '../support/syslog-servers.js';
 
 // The shipped configurations of receivers, with other paths and another port, under the real rsyslog and syslog-ng: what the real
 // sink sends over TLS with a client certificate arrives byte for byte, large records too.
 
 const deploy = fileURLToPath(new URL('../../../deploy/siem/', import.meta.url));
-const tools =
-  process.env['BREAKWATER_SYSLOG'] ?? join(process.env['HOME'] ?? '/root', '.cache/breakwater/syslog');
-const isThere = ['rsyslogd', 'syslog-ng'].every((name) => existsSync(join(tools, 'usr/sbin', name)));
-const lib = join(tools, 'usr/lib/x86_64-linux-gnu');
-const env = {
-  LD_LIBRARY_PATH: [lib, join(tools, 'lib/x86_64-linux-gnu'), join(tools, 'usr/lib/syslog-ng')].join(':'),
-};
-
 interface Receiver {
   /** What stands in the shipped file, and what takes its place: nothing but paths, and where it listens. */
   readonly places: (directory: string, port: number) => Readonly<Record<string, string>>;
@@ -152,36 +145,22 @@ function openSender(
   who: string,
 ): { journal: Journal; sinks: Sinks; log: string[] } {
   const journal = openJournal({
+    ...JOURNAL,
     directory: join(directory, 'journal'),
     key: join(directory, 'signer.pem'),
     segmentSize: 2 ** 20,
-    segmentAge: 86_400_000,
-    retention: { size: 2 ** 30, age: 86_400_000, needed: () => Infinity, onFull: 'block' },
     checkpointRecords: 100,
-    checkpointInterval: 60_000,
-    patience: 5_000,
-    warn: () => {},
   });
   const log: string[] = [];
   const at = (name: string): string => join(directory, name);
   const sinks = openSinks(
     [
       {
+        ...SINK,
         name: `siem-${who}`,
-        type: 'syslog',
         url: `tls://127.0.0.1:${port}`,
-        format: 'breakwater',
-        headers: {},
         tls: { ca: at('ca.pem'), cert: at(`${who}-cert.pem`), key: at(`${who}-key.pem`) },
-        batch: { records: 100, bytes: 512 * 1024, interval: 5 },
-        timeout: 5_000,
-        retry: { min: 50, max: 200 },
         confirm: { records: 10_000, interval: 500, settle: 50 },
-        facility: 13,
-        index: '',
-        acknowledge: false,
-        labels: {},
-        body: 'array',
       },
     ],
     { directory: join(directory, 'journal'), last: () => journal.last() },
@@ -190,36 +169,6 @@ function openSender(
   );
   journal.onRecords(() => sinks.wake());
   return { journal, sinks, log };
-}
-
-async function startReceiver(command: readonly string[], port: number): Promise<ChildProcess> {
-  const [name = '', ...args] = command;
-  const child = spawn(join(tools, 'usr/sbin', name), args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-    detached: true,
-  });
-  const isUp = await until(
-    () =>
-      new Promise<boolean>((resolve) => {
-        const socket = connect(port, '127.0.0.1', () => {
-          socket.end();
-          resolve(true);
-        }).on('error', () => resolve(false));
-      }),
-    15_000,
-  );
-  if (!isUp) {
-    killGroup(child);
-    throw new Error(`${name} did not start`);
-  }
-  return child;
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await ended;
 }
 
 async function prove(t: Test, name: string): Promise<void> {
@@ -242,7 +191,7 @@ async function prove(t: Test, name: string): Promise<void> {
   t.equal(checked.code, 0, `${args[0]}: ${checked.stderr}`);
   t.notMatch(checked.stderr, /warning|deprecated|error(?! code)/i, 'nothing to complain of');
 
-  const receiver = await startReceiver(command(file, directory), port);
+  const receiver = await startReceiver(port, command(file, directory));
   t.teardown(() => killGroup(receiver));
   const out = join(directory, 'audit.jsonl');
 
@@ -266,7 +215,7 @@ async function prove(t: Test, name: string): Promise<void> {
   const isDelivered = await until(() => sinks.needed() > journal.last(), 30_000);
   t.ok(isDelivered, `delivered; ${log.join('; ')}`);
   await sinks.stop(5_000);
-  await stop(receiver);
+  await stopReceiver(receiver);
 
   const lines = (text: string): string[] => text.split('\n').slice(0, -1);
   const written = readdirSync(join(directory, 'journal'))

@@ -53,7 +53,7 @@ async function setUp(t: Test, name: string, tls: boolean): Promise<Scene> {
   t.equal((await run('openssl', [...keys, ...files, join(directory, 'cert.pem')])).code, 0);
   const place = { directory, tls, port: await freePort(), out: join(directory, 'out.log') };
   const command = RECEIVERS[name]!(place);
-  let receiver = await startReceiver(place, command);
+  let receiver = await startReceiver(place.port, command);
   t.teardown(() => killGroup(receiver));
   const { port, cut } = await network(t, place.port);
   let isOver = false;
@@ -63,7 +63,7 @@ async function setUp(t: Test, name: string, tls: boolean): Promise<Scene> {
       await until(() => isOver || sizeOf(place.out) >= due, 600_000, 5);
       if (isOver) return;
       await stopReceiver(receiver);
-      receiver = await startReceiver(place, command);
+      receiver = await startReceiver(place.port, command);
       stops += 1;
     }
   })();

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { openJournal, type Journal } from '../../src/audit/journal.js';
 import type { SinkConfig } from '../../src/audit/sinks/sink.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
+import { JOURNAL } from './journal-options.js';
+import { SINK } from './sink-options.js';
 
 // A journal to be sent on, in a directory of its own.
 
@@ -15,34 +17,24 @@ t.teardown(() => rmSync(root, { recursive: true, force: true }));
 let rooms = 0;
 export function journalIn(directory: string, needed: () => number = () => Infinity): Journal {
   return openJournal({
+    ...JOURNAL,
     directory,
     key: join(root, 'key.pem'),
     segmentSize: 64 * 1024,
-    segmentAge: 86_400_000,
-    retention: { size: 2 ** 30, age: 86_400_000, needed, onFull: 'block' },
+    retention: { ...JOURNAL.retention, needed },
     checkpointRecords: 100,
-    checkpointInterval: 60_000,
-    patience: 5_000,
-    warn: () => {},
   });
 }
 
 export const config = (url: string, other: Partial<SinkConfig>): SinkConfig => ({
+  ...SINK,
   name: 's',
   type: 'webhook',
   url,
-  format: 'breakwater',
-  headers: {},
-  tls: {},
   batch: { records: 50, bytes: 64 * 1024, interval: 5 },
   timeout: 400,
   retry: { min: 5, max: 40 },
   confirm: { records: 200, interval: 50, settle: 30 },
-  facility: 13,
-  index: '',
-  acknowledge: false,
-  labels: {},
-  body: 'array',
   ...other,
 });
 

@@ -2,42 +2,22 @@ import { join } from 'node:path';
 import { openJournal } from '../../src/audit/journal.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
 import { until } from './command.js';
+import { JOURNAL } from './journal-options.js';
+import { SINK } from './sink-options.js';
 
 // Writes records as fast as it can and sends them on: sink-writer DIR URL CA EVENTS. Prints the name of each that is on
 // record; ends when the receiver has all of them.
 
 const [, , directory = '', url = '', ca = '', events = '0'] = process.argv;
 const journal = openJournal({
+  ...JOURNAL,
   directory,
   key: join(directory, 'key.pem'),
   segmentSize: 2 ** 20,
-  segmentAge: 86_400_000,
-  retention: { size: 2 ** 30, age: 86_400_000, needed: () => sinks.needed(), onFull: 'block' },
-  checkpointRecords: 1_000,
-  checkpointInterval: 60_000,
-  patience: 5_000,
-  warn: () => {},
+  retention: { ...JOURNAL.retention, needed: () => sinks.needed() },
 });
 const sinks: Sinks = openSinks(
-  [
-    {
-      name: 'siem',
-      type: 'syslog',
-      url,
-      format: 'breakwater',
-      headers: {},
-      tls: { ca },
-      batch: { records: 500, bytes: 512 * 1024, interval: 5 },
-      timeout: 5_000,
-      retry: { min: 20, max: 200 },
-      confirm: { records: 2_000, interval: 200, settle: 1_000 },
-      facility: 13,
-      index: '',
-      acknowledge: false,
-      labels: {},
-      body: 'array',
-    },
-  ],
+  [{ ...SINK, url, tls: { ca } }],
   { directory, last: () => journal.last() },
   { version: '0', host: 'host.example' },
   () => {},

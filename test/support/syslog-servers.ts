@@ -3,15 +3,16 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { until } from './command.js';
+import { killGroup, until } from './command.js';
 import { freePort } from './free-port.js';
 
 /** Where fetch-syslog.sh unpacked the two. */
 export const tools =
   process.env['BREAKWATER_SYSLOG'] ?? join(process.env['HOME'] ?? '/root', '.cache/breakwater/syslog');
 export const isThere = ['rsyslogd', 'syslog-ng'].every((name) => existsSync(join(tools, 'usr/sbin', name)));
-const lib = join(tools, 'usr/lib/x86_64-linux-gnu');
-const env = {
+export const lib = join(tools, 'usr/lib/x86_64-linux-gnu');
+/** Where the two find their libraries. */
+export const env = {
   LD_LIBRARY_PATH: [lib, join(tools, 'lib/x86_64-linux-gnu'), join(tools, 'usr/lib/syslog-ng')].join(':'),
 };
 
@@ -66,7 +67,8 @@ log { source(in); destination(out); flags(flow-control); };
   },
 };
 
-export async function startReceiver(place: Place, command: readonly string[]): Promise<ChildProcess> {
+/** Resolves when it takes connections. @throws Error when it does not within 15 s. */
+export async function startReceiver(port: number, command: readonly string[]): Promise<ChildProcess> {
   const [name = '', ...args] = command;
   const child = spawn(join(tools, 'usr/sbin', name), args, {
     env: { ...process.env, ...env },
@@ -76,13 +78,12 @@ export async function startReceiver(place: Place, command: readonly string[]): P
   const isUp = await until(
     () =>
       new Promise<boolean>((resolve) => {
-        const socket = connect(place.port, '127.0.0.1', () => resolve(true)).on('error', () =>
-          resolve(false),
-        );
+        const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
         socket.once('connect', () => socket.end());
       }),
-    10_000,
+    15_000,
   );
+  if (!isUp) killGroup(child);
   if (!isUp) throw new Error(`${name} did not start`);
   return child;
 }

@@ -1,6 +1,6 @@
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import type { Call } from '../../docker/call.js';
+import { openKept, readKept, rewriteKept } from '../kept-lines.js';
 import { scanAnswer } from '../scan-answer.js';
 
 /** The call that a container came from. */
@@ -41,24 +41,22 @@ const OVERLAP = 128;
  */
 export function openCreators(file: string, warn: (message: string) => void): Creators {
   const creators = new LRUCache<string, Creator>({ max: CONTAINERS });
-  const lines = readLines(file);
+  const lines = readKept(file, readCreator);
   for (const { container, ...creator } of lines) creators.set(container, creator);
-  if (lines.length > 2 * CONTAINERS) rewrite(file, creators);
-  const fd = openSync(file, 'a', 0o600);
-  // A last line that was cut by a crash must not swallow the next one.
-  writeSync(fd, '\n');
-  let warned = false;
+  if (lines.length > 2 * CONTAINERS) {
+    const now = [...creators.entries()].reverse();
+    rewriteKept(
+      file,
+      now.map(([container, creator]) => ({ container, ...creator })),
+    );
+  }
+  const kept = openKept(file, (why) => warn(`who created which container is not kept: ${why}`));
 
   const learn = (container: string, creator: Creator): void => {
     // INVARIANT: the first one stays. A later build may print the id of somebody else's container.
     if (creators.has(container)) return;
     creators.set(container, creator);
-    try {
-      writeSync(fd, `${JSON.stringify({ container, ...creator })}\n`);
-    } catch (error) {
-      if (!warned) warn(`who created which container is not kept: ${(error as Error).message}`);
-      warned = true;
-    }
+    kept.append({ container, ...creator });
   };
 
   return {
@@ -69,34 +67,18 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
       const creator = { call: id, operation: operation.id, sources, client: client.address };
       return scanAnswer(pattern, OVERLAP, ([container = '']) => learn(container.slice(0, DIGITS), creator));
     },
-    close: () => closeSync(fd),
+    close: () => kept.close(),
   };
 }
 
-/** Lines that were cut or changed are no history; the rest is. */
-function readLines(file: string): ({ readonly container: string } & Creator)[] {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-  return text.split('\n').flatMap((line) => {
-    try {
-      const { container, call, operation, sources, client } = JSON.parse(line) as Record<string, unknown>;
-      const texts = [container, call, operation, client].every((one) => typeof one === 'string');
-      if (!texts || !Array.isArray(sources)) return [];
-      return [{ container, call, operation, sources: sources.map(String), client } as never];
-    } catch {
-      return [];
-    }
-  });
-}
-
-function rewrite(file: string, creators: LRUCache<string, Creator>): void {
-  const lines = [...creators.entries()].reverse();
-  const text = lines.map(([container, creator]) => `${JSON.stringify({ container, ...creator })}\n`).join('');
-  writeFileSync(`${file}.new`, text, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+function readCreator({
+  container,
+  call,
+  operation,
+  sources,
+  client,
+}: Readonly<Record<string, unknown>>): ({ readonly container: string } & Creator) | undefined {
+  const texts = [container, call, operation, client].every((one) => typeof one === 'string');
+  if (!texts || !Array.isArray(sources)) return undefined;
+  return { container, call, operation, sources: sources.map(String), client } as never;
 }

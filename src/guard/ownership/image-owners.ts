@@ -1,5 +1,5 @@
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
+import { openKept, readKept, rewriteKept } from '../kept-lines.js';
 
 /** Who has pulled which image: a pulled image cannot be given a label. It survives a restart of the guard. */
 export interface ImageOwners {
@@ -25,28 +25,19 @@ export function openImageOwners(file: string, warn: (message: string) => void): 
     if (owner === '') images.delete(image);
     else if (!owners.includes(owner)) images.set(image, [...owners, owner]);
   };
-  const lines = readLines(file);
+  const lines = readKept(file, ({ image, owner }) =>
+    typeof image === 'string' && typeof owner === 'string' ? { image, owner } : undefined,
+  );
   for (const { image, owner } of lines) change(image, owner);
-  const text = [...images.entries()]
+  const now = [...images.entries()]
     .reverse()
-    .flatMap(([image, owners]) => owners.map((owner) => lineOf(image, owner)))
-    .join('');
-  if (lines.length > 2 * text.split('\n').length) {
-    writeFileSync(`${file}.new`, text, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
-  }
-  const fd = openSync(file, 'a', 0o600);
-  // A last line that was cut by a crash must not swallow the next one.
-  writeSync(fd, '\n');
-  let warned = false;
+    .flatMap(([image, owners]) => owners.map((owner) => ({ image, owner })));
+  if (lines.length > 2 * now.length + 2) rewriteKept(file, now);
+  const kept = openKept(file, (why) => warn(`who pulled which image is not kept: ${why}`));
+  /** Without an owner: it is gone. */
   const write = (image: string, owner: string): void => {
     change(image, owner);
-    try {
-      writeSync(fd, lineOf(image, owner));
-    } catch (error) {
-      if (!warned) warn(`who pulled which image is not kept: ${(error as Error).message}`);
-      warned = true;
-    }
+    kept.append({ image, owner });
   };
   return {
     of: (image) => images.get(image) ?? [],
@@ -56,28 +47,6 @@ export function openImageOwners(file: string, warn: (message: string) => void): 
     remove(image) {
       if (images.has(image)) write(image, '');
     },
-    close: () => closeSync(fd),
+    close: () => kept.close(),
   };
-}
-
-/** Without an owner: it is gone. */
-const lineOf = (image: string, owner: string): string => `${JSON.stringify({ image, owner })}\n`;
-
-/** Lines that were cut or changed are none; the rest counts. */
-function readLines(file: string): { readonly image: string; readonly owner: string }[] {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-  return text.split('\n').flatMap((line) => {
-    try {
-      const { image, owner } = JSON.parse(line) as Record<string, unknown>;
-      return typeof image === 'string' && typeof owner === 'string' ? [{ image, owner }] : [];
-    } catch {
-      return [];
-    }
-  });
 }
