@@ -77,12 +77,15 @@ export async function run(args: string[], io: Io): Promise<number> {
   say(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
   if (guard.adminUrl !== undefined) say(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
   const first = guard.listeners[0]?.url.replace('tls://', 'tcp://') ?? '';
-  say('Try next, in another terminal:');
-  say(`  docker -H ${first} version     passes: anyone may look`);
-  say(`  docker -H ${first} run alpine  is denied, with the reason`);
-  // From a checkout there is no `breakwater` on the PATH.
-  const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
-  say(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
+  // What a policy of the user's own says to this is its own affair.
+  if (loaded.defaults.includes('policy') && first.startsWith('tcp:')) {
+    say('Try next, in another terminal:');
+    say(`  docker -H ${first} version     passes: anyone may look`);
+    say(`  docker -H ${first} run alpine  is denied, with the reason`);
+    // From a checkout there is no `breakwater` on the PATH.
+    const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
+    say(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
+  }
 
   // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.
   process.on('SIGHUP', () => void guard.reload());

@@ -5,7 +5,9 @@ const pattern = z.string().min(1).max(MAX_PATTERN);
 
 const but = (what: string, kept: string) =>
   z
-    .union([z.literal(true), z.strictObject({ keep: z.array(pattern).min(1).describe(kept) })])
+    .union([z.literal(true), z.strictObject({ keep: z.array(pattern).min(1).describe(kept) })], {
+      error: 'true, or an object with "keep", the list of patterns of what may be shown',
+    })
     .optional()
     .describe(what);
 

@@ -821,7 +821,10 @@ t.test('mistakes are told', (t) => {
   t.match(one('al', ['*']), '/rules/0/redact found "al"; expected "all" or an object');
   t.match(one({ labls: true }, ['*']), '/rules/0/redact/labls unknown key "labls". Did you mean "labels"?');
   t.match(one({ env: { keep: [] } }, ['*']), '/rules/0/redact/env/keep found an empty array');
-  t.match(one({ paths: false }, ['*']), '/rules/0/redact/paths found false; expected true or an object');
+  t.match(
+    one({ paths: false }, ['*']),
+    '/rules/0/redact/paths found false; expected true, or an object with "keep"',
+  );
   t.match(one('all', ['*'], 'deny'), '/rules/0/redact a deny rule cannot redact');
   for (const operation of OPERATIONS) {
     const known = Object.hasOwn(ANSWERS, operation.id);
