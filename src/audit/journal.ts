@@ -94,6 +94,8 @@ export function openJournal(options: JournalOptions): Journal {
   let checkpointed = { seq: head.seq, at: Date.now() };
 
   let syncing = false;
+  /** The call to the disk has not come back within the patience: nobody waits for it any more. */
+  let stalled: Error | undefined;
   let unsynced = false;
   let awaiting: Written[] = [];
   /** Closed segments that are still on their way to the disk. */
@@ -175,7 +177,10 @@ export function openJournal(options: JournalOptions): Journal {
       if (isGone) {
         beginSegment();
         isGone = false;
-      } else if (length >= options.segmentSize || now - opened >= options.segmentAge) {
+      } else if (
+        stalled === undefined &&
+        (length >= options.segmentSize || now - opened >= options.segmentAge)
+      ) {
         const removed = makeRoom(directory, options.retention, now);
         if (head.seq > checkpointed.seq) checkpoint();
         beginSegment();
@@ -184,16 +189,18 @@ export function openJournal(options: JournalOptions): Journal {
       if (retry.length > 0 || lost > 0) writeAgain();
       if (batch.length > 0) append(batch);
       if (isDue(now)) checkpoint();
-      if (!stats.healthy) options.warn('the audit journal can be written again');
-      stats.healthy = true;
+      if (!stats.healthy && stalled === undefined) {
+        options.warn('the audit journal can be written again');
+        stats.healthy = true;
+      }
     } catch (error) {
       failure = error as Error;
       failed(failure, batch.length);
       keepForLater(batch);
     }
     for (const { written, durable } of callbacks) {
-      if (failure === undefined && durable) awaiting.push(written);
-      else written(failure);
+      if (failure === undefined && durable && stalled === undefined) awaiting.push(written);
+      else written(failure ?? (durable ? stalled : undefined));
     }
     if (awaiting.length > 0) sync();
     if (failure === undefined && batch.length > 0) for (const listener of listeners) listener();
@@ -248,30 +255,37 @@ export function openJournal(options: JournalOptions): Journal {
     syncing = true;
     isSyncLost = false;
     unsynced = false;
-    const waiters = awaiting;
+    let waiters = awaiting;
     awaiting = [];
-    let over = false;
-    const finish = (error: Error | null): void => {
-      if (over) return;
-      over = true;
-      clearTimeout(timer);
-      if (error !== null) {
-        failed(error, waiters.length);
-        // What a failed call has not written will never be written by the next one: it goes on in a new file.
-        opened = 0;
-      }
-      for (const written of waiters) written(error ?? undefined);
+    const tell = (error: Error | undefined): void => {
+      const told = waiters;
+      waiters = [];
+      for (const written of told) written(error);
     };
     // A device that hangs must not hang every caller: they are told, and the guard decides what that means.
-    const timer = setTimeout(
-      () => finish(new Error(`the audit journal was not on the disk within ${options.patience} ms`)),
-      options.patience,
-    );
+    const timer = setTimeout(() => {
+      stalled = new Error(`the audit journal was not on the disk within ${options.patience} ms`);
+      waiters.push(...awaiting);
+      awaiting = [];
+      failed(stalled, waiters.length);
+      tell(stalled);
+    }, options.patience);
     const file = fd;
     fdatasync(file, (error) => {
+      clearTimeout(timer);
       syncing = false;
+      stalled = undefined;
       // A segment that was closed meanwhile was synchronised then.
-      finish(file === fd || isSyncLost ? error : null);
+      const failure = file === fd || isSyncLost ? error : null;
+      if (failure !== null) {
+        // What a failed call has not written will never be written by the next one, and it may have been at these as
+        // well: it goes on in a new file.
+        waiters.push(...awaiting);
+        awaiting = [];
+        failed(failure, waiters.length);
+        opened = 0;
+      }
+      tell(failure ?? undefined);
       for (const one of closing) closeSync(one);
       closing = [];
       if (awaiting.length > 0) sync();
@@ -310,7 +324,8 @@ export function openJournal(options: JournalOptions): Journal {
       flush();
       try {
         if (head.seq > checkpointed.seq) checkpoint();
-        fsyncSync(fd);
+        // It would hang as well.
+        if (stalled === undefined) fsyncSync(fd);
       } catch {
         stats.healthy = false;
       }

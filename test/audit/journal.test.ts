@@ -1,6 +1,6 @@
 import t from 'tap';
 import { spawn } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import {
   appendFileSync,
   mkdtempSync,
@@ -133,6 +133,33 @@ await t.test('verify finds what was done to a journal', async (t) => {
     t.ok(problem, name);
     t.ok(problem!.seq > 1, `${name}: ${problem!.where}: ${problem!.what}`);
   }
+});
+
+/** SHA-256 as the format says: over the hash of the record before, a line end, and the record without its own hash. */
+const hashOf = (previous: string, line: string): string =>
+  createHash('sha256')
+    .update(`${previous}\n${line.replace(/"hash":"[0-9a-f]{64}",/, '')}`)
+    .digest('hex');
+
+await t.test('the chain, computed by somebody else', async (t) => {
+  const { directory } = await filled({ segmentSize: 4096 });
+  const lines = segments(directory).flatMap((path) => readFileSync(path, 'utf8').split('\n').slice(0, -1));
+  let previous = '0'.repeat(64);
+  const wrong = lines.filter((line) => {
+    const expected = hashOf(previous, line);
+    previous = (JSON.parse(line) as { hash: string }).hash;
+    return previous !== expected;
+  });
+  t.same(wrong, []);
+
+  // Who changes a record can compute its hash as well: the one behind it tells.
+  const path = segments(directory)[0]!;
+  const whole = readFileSync(path, 'utf8').split('\n');
+  const changed = whole[9]!.replace('"status":200', '"status":404');
+  const before = (JSON.parse(whole[8]!) as { hash: string }).hash;
+  whole[9] = changed.replace(/"hash":"[0-9a-f]{64}"/, `"hash":"${hashOf(before, changed)}"`);
+  writeFileSync(path, whole.join('\n'));
+  t.match((await verifyJournal(directory)).problem, { seq: 11, what: /hash is wrong/ });
 });
 
 await t.test('a cut tail shows against a checkpoint that was kept elsewhere', async (t) => {

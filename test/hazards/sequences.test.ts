@@ -194,6 +194,10 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
     [...look, build(), { ...build(), by: '192.0.2.99' }, create('x9f3', { by: '192.0.2.99' })],
   ],
   [
+    'built again by somebody who looked at nothing, and run by its id',
+    [...look, build({}), { ...build({}), by: '192.0.2.99' }, create(IMAGE, { by: '192.0.2.99' })],
+  ],
+  [
     'a flood of pings after the build',
     [...look, build(), ...Array<Act>(300).fill({ ...ping, after: 7_000 }), create('x9f3')],
   ],
