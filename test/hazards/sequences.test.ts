@@ -198,6 +198,15 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
     [...look, build({}), { ...build({}), by: '192.0.2.99' }, create(IMAGE, { by: '192.0.2.99' })],
   ],
   [
+    'another image under the same name, built by somebody who looked at nothing',
+    [
+      ...look,
+      build(),
+      { ...build(), by: '192.0.2.99', answer: aux('111111111111') },
+      create('x9f3', { by: '192.0.2.99' }),
+    ],
+  ],
+  [
     'a flood of pings after the build',
     [...look, build(), ...Array<Act>(300).fill({ ...ping, after: 7_000 }), create('x9f3')],
   ],
