@@ -3,7 +3,7 @@ import type { JsonValue } from '../docker/json-value.js';
 import { state, type Findings } from './findings.js';
 import { asArray, asObject, asString } from './judge.js';
 import { queryJson } from './query.js';
-import { subjectOf } from './references.js';
+import { subjectOf } from './subjects.js';
 
 /** The label that says whose an object is. Its value is signed by the guard: `SOURCE.HMAC`. */
 export const OWNER_LABEL = 'breakwater.owner';

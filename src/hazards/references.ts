@@ -7,26 +7,11 @@ import { queryText, queryTexts } from './query.js';
 
 type Facts = Inspection['facts'];
 
-/** What an operation has to do with the engine's objects. */
-export type Subject =
-  /** It names these, or none. */
-  | { readonly kind: 'names'; readonly of: (call: Call, facts: Facts) => readonly Reference[] }
-  /** It shows, or removes, whatever a filter for labels leaves. */
-  | { readonly kind: 'filtered' }
-  /** It shows all images. Pulled ones have no label to filter by: those of others are taken out of the answer. */
-  | { readonly kind: 'answer' }
-  /** It is about what all have in common, and cannot be limited. */
-  | { readonly kind: 'engine'; readonly what: string };
-
 /** Networks that an engine has by itself: they are nobody's, and containers may be in them. */
 const PREDEFINED = new Set(['', 'default', 'bridge', 'none', 'host', 'nat', 'ingress']);
 
-const names = (of: (call: Call, facts: Facts) => readonly Reference[]): Subject => ({ kind: 'names', of });
-const nothing = names(() => []);
-const filtered: Subject = { kind: 'filtered' };
-const engine = (what: string): Subject => ({ kind: 'engine', what });
-
-const inPath = (
+/** The object that a parameter of the path names. */
+export const inPath = (
   call: Call,
   kind: ObjectKind,
   { parameter = 'id', use = 'use' }: { readonly parameter?: string; readonly use?: Reference['use'] } = {},
@@ -37,29 +22,19 @@ const inPath = (
   place: { in: 'path', steps: [parameter], before: '', after: '' },
 });
 
-/** The object in the path, and nothing else. */
-const one = (kind: ObjectKind, use: Reference['use'] = 'use', parameter = 'id'): Subject =>
-  names((call) => [inPath(call, kind, { parameter, use })]);
-
-const container = one('container');
-const exec = one('exec');
-const image = one('image', 'use', 'name');
-const service = one('service');
-const task = one('task');
-const secret = one('secret');
-const config = one('config');
-
 const tag = (name: string, use: Reference['use'] = 'change'): Reference[] =>
   name === '' ? [] : [{ kind: 'tag', name: shortImageName(name), use, optional: true }];
 
-const at = (steps: readonly (string | number)[], before = '', after = ''): NamePlace => ({
+/** A place in the body, by the keys that lead to it. */
+export const at = (steps: readonly (string | number)[], before = '', after = ''): NamePlace => ({
   in: 'body',
   steps: steps.map(String),
   before,
   after,
 });
 
-function bodyOf(call: Call): JsonObject {
+/** The JSON body; empty where there is none. */
+export function bodyOf(call: Call): JsonObject {
   return asObject(call.body.kind === 'json' ? call.body.value : null);
 }
 
@@ -88,7 +63,8 @@ function linked(value: JsonValue | undefined, steps: readonly (string | number)[
   });
 }
 
-function network(name: string, place?: NamePlace): Reference[] {
+/** A network, unless it is one that every engine has. */
+export function network(name: string, place?: NamePlace): Reference[] {
   if (PREDEFINED.has(name) || name.startsWith('container:')) return [];
   return [{ kind: 'network', name, use: 'use', ...(place === undefined ? {} : { place }) }];
 }
@@ -139,7 +115,8 @@ function endpointReferences(value: JsonValue | undefined, steps: readonly string
   });
 }
 
-function createReferences(call: Call): Reference[] {
+/** What a new container depends on (api/types/container: Config, HostConfig; api/types/network: NetworkingConfig). */
+export function createReferences(call: Call): Reference[] {
   const config = bodyOf(call);
   const networking = asObject(config['NetworkingConfig']);
   return [
@@ -151,7 +128,8 @@ function createReferences(call: Call): Reference[] {
   ];
 }
 
-function serviceReferences(call: Call): Reference[] {
+/** What the tasks of a service depend on (api/types/swarm: ServiceSpec). */
+export function serviceReferences(call: Call): Reference[] {
   const spec = bodyOf(call);
   const template = asObject(spec['TaskTemplate']);
   const run = asObject(template['ContainerSpec']);
@@ -187,7 +165,7 @@ const asWritten = (name: string): string =>
   /^[0-9a-f]+:latest$/.test(name) ? name.slice(0, -':latest'.length) : name;
 
 /** The facts of a build whose Dockerfile is not known yet are not there; it is judged again when they are. */
-function buildReferences(call: Call, facts: Facts): Reference[] {
+export function buildReferences(call: Call, facts: Facts): Reference[] {
   const list = (name: string): string[] => asStrings(facts[name] as JsonValue | undefined);
   const bases = [...list('build.from'), ...list('build.copy-from'), ...queryTexts(call, 'cachefrom')];
   const mode = queryText(call, 'networkmode');
@@ -211,7 +189,8 @@ function buildReferences(call: Call, facts: Facts): Reference[] {
   ];
 }
 
-function pulledOrImported(call: Call): Reference[] {
+/** The tags that a pull or an import sets. */
+export function pulledOrImported(call: Call): Reference[] {
   const from = queryText(call, 'fromImage');
   const name = joinImageName(from === '' ? queryText(call, 'repo') : from, queryText(call, 'tag'));
   if (name === undefined) return [];
@@ -230,7 +209,7 @@ const repository = (name: string, use: Reference['use']): Reference => ({
 });
 
 /** Without a tag engines push all of them. */
-function pushed(call: Call): Reference[] {
+export function pushed(call: Call): Reference[] {
   const name = call.path['name'] ?? '';
   const given = joinImageName(name, queryText(call, 'tag'));
   const image = given === undefined ? name : formatImageName(given);
@@ -239,12 +218,13 @@ function pushed(call: Call): Reference[] {
 }
 
 /** `repo` and `tag` apart. */
-function tagged(call: Call): Reference[] {
+export function tagged(call: Call): Reference[] {
   const name = joinImageName(queryText(call, 'repo'), queryText(call, 'tag'));
   return name === undefined ? [] : tag(formatImageName(name));
 }
 
-function attached(call: Call): Reference[] {
+/** A network, and the container that joins or leaves it. */
+export function attached(call: Call): Reference[] {
   const { Container, EndpointConfig } = bodyOf(call);
   const id = call.path['id'] ?? '';
   return [
@@ -252,162 +232,4 @@ function attached(call: Call): Reference[] {
     { kind: 'container', name: asString(Container), use: 'use', place: at(['Container']) },
     ...linked(asObject(EndpointConfig)['Links'], ['EndpointConfig', 'Links']),
   ];
-}
-
-/** A name that may be free: what stands there already is another one's, or the caller's own. */
-const newVolume = names((call) => {
-  const name = asString(bodyOf(call)['Name']);
-  return name === '' ? [] : [{ kind: 'volume', name, use: 'use', optional: true }];
-});
-
-const swarm = engine('swarm');
-const node = engine('node');
-const plugin = engine('plugin');
-
-/**
- * Every operation of the catalogue, by operationId.
- * INVARIANT: what is not here names something that nobody has looked at, see `subjectOf`.
- */
-const SUBJECTS: Readonly<Record<string, Subject>> = {
-  ContainerList: filtered,
-  ContainerCreate: names(createReferences),
-  ContainerPrune: filtered,
-  ContainerInspect: container,
-  ContainerTop: container,
-  ContainerLogs: container,
-  ContainerChanges: container,
-  ContainerStats: container,
-  ContainerExport: container,
-  ContainerArchiveInfo: container,
-  ContainerArchive: container,
-  PutContainerArchive: container,
-  ContainerCopy: container,
-  ContainerResize: container,
-  ContainerStart: container,
-  ContainerStop: container,
-  ContainerRestart: container,
-  ContainerKill: container,
-  ContainerUpdate: container,
-  ContainerRename: container,
-  ContainerPause: container,
-  ContainerUnpause: container,
-  ContainerAttach: container,
-  ContainerAttachWebsocket: container,
-  ContainerWait: container,
-  ContainerDelete: container,
-  ContainerExec: container,
-  ExecStart: exec,
-  ExecResize: exec,
-  ExecInspect: exec,
-  CheckpointList: container,
-  CheckpointCreate: container,
-  CheckpointDelete: container,
-  ImageList: { kind: 'answer' },
-  ImageSearch: nothing,
-  ImageGetAll: names((call) =>
-    queryTexts(call, 'names').map((name) => ({ kind: 'image', name, use: 'use' }) as const),
-  ),
-  // By name: an archive made by id has no tags.
-  ImageGet: names((call) => [{ kind: 'image', name: call.path['name'] ?? '', use: 'use' }]),
-  ImageHistory: image,
-  ImageInspect: image,
-  ImageAttestations: image,
-  // Its tags and layers are in the archive, which nobody has read.
-  ImageLoad: engine('image-archive'),
-  ImageCreate: names(pulledOrImported),
-  ImagePush: names(pushed),
-  ImageTag: names((call) => [inPath(call, 'image', { parameter: 'name' }), ...tagged(call)]),
-  ImagePrune: filtered,
-  ImageDelete: one('image', 'change', 'name'),
-  ImageCommit: names((call) => [
-    {
-      kind: 'container',
-      name: queryText(call, 'container'),
-      use: 'use',
-      place: { in: 'query', steps: ['container'], before: '', after: '' },
-    },
-    ...tagged(call),
-  ]),
-  DistributionInspect: nothing,
-  ImageBuild: names(buildReferences),
-  BuildPrune: engine('build-cache'),
-  BuildCancel: engine('build'),
-  Session: engine('buildkit'),
-  Grpc: engine('buildkit'),
-  SwarmInspect: swarm,
-  SwarmUnlockkey: swarm,
-  SwarmInit: swarm,
-  SwarmJoin: swarm,
-  SwarmLeave: swarm,
-  SwarmUpdate: swarm,
-  SwarmUnlock: swarm,
-  ServiceList: filtered,
-  ServiceInspect: service,
-  ServiceLogs: service,
-  ServiceCreate: names(serviceReferences),
-  ServiceUpdate: names((call) => [inPath(call, 'service'), ...serviceReferences(call)]),
-  ServiceDelete: service,
-  NodeList: node,
-  NodeInspect: node,
-  NodeUpdate: node,
-  NodeDelete: node,
-  TaskList: filtered,
-  TaskInspect: task,
-  TaskLogs: task,
-  SecretList: filtered,
-  SecretInspect: secret,
-  SecretCreate: nothing,
-  SecretUpdate: secret,
-  SecretDelete: secret,
-  ConfigList: filtered,
-  ConfigInspect: config,
-  ConfigCreate: nothing,
-  ConfigUpdate: config,
-  ConfigDelete: config,
-  SystemPing: nothing,
-  SystemPingHead: nothing,
-  SystemVersion: nothing,
-  SystemInfo: nothing,
-  SystemEvents: filtered,
-  SystemDataUsage: engine('disk-usage'),
-  SystemAuth: nothing,
-  NetworkList: filtered,
-  NetworkInspect: one('network'),
-  NetworkCreate: names((call) =>
-    network(asString(asObject(bodyOf(call)['ConfigFrom'])['Network']), at(['ConfigFrom', 'Network'])),
-  ),
-  NetworkConnect: names(attached),
-  NetworkDisconnect: names(attached),
-  NetworkPrune: filtered,
-  NetworkDelete: one('network'),
-  VolumeList: filtered,
-  VolumeInspect: one('volume', 'use', 'name'),
-  VolumeCreate: newVolume,
-  VolumePrune: filtered,
-  VolumeUpdate: one('volume', 'change', 'name'),
-  VolumeDelete: one('volume', 'change', 'name'),
-  PluginList: plugin,
-  PluginInspect: plugin,
-  GetPluginPrivileges: plugin,
-  PluginPull: plugin,
-  PluginCreate: plugin,
-  PluginPush: plugin,
-  PluginUpgrade: plugin,
-  PluginSet: plugin,
-  PluginEnable: plugin,
-  PluginDisable: plugin,
-  PluginDelete: plugin,
-};
-
-const UNKNOWN = engine('unknown');
-
-/** What an operation has to do with objects; one that nobody has looked at is about the engine as a whole. */
-export function subjectOf(operation: string): Subject {
-  return Object.hasOwn(SUBJECTS, operation) ? SUBJECTS[operation]! : UNKNOWN;
-}
-
-/** The objects that a call names. */
-export function referencesOf(call: Call, facts: Facts): readonly Reference[] {
-  const subject = subjectOf(call.operation.id);
-  return subject.kind === 'names' ? subject.of(call, facts) : [];
 }

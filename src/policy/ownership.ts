@@ -3,7 +3,7 @@ import type { JsonObject, JsonValue } from '../docker/json-value.js';
 import { asArray, asObject, asString } from '../hazards/judge.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
-import { subjectOf } from '../hazards/references.js';
+import { subjectOf } from '../hazards/subjects.js';
 import { fieldOf, putEntries, putField, putQuery, putQueryEntries, startDraft } from './rewrite-draft.js';
 import type { Draft, Step } from './rewrite-draft.js';
 

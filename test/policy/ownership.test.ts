@@ -6,7 +6,7 @@ import type { JsonObject } from '../../src/docker/json-value.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
 import { queryJson, queryTexts } from '../../src/hazards/query.js';
-import { referencesOf } from '../../src/hazards/references.js';
+import { referencesOf } from '../../src/hazards/subjects.js';
 import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';

@@ -4,7 +4,7 @@ import type { Call, NamedObject } from '../../docker/call.js';
 import { Refusal } from '../../docker/refusal.js';
 import { inspect } from '../../hazards/inspect.js';
 import { queryText } from '../../hazards/query.js';
-import { referencesOf } from '../../hazards/references.js';
+import { referencesOf } from '../../hazards/subjects.js';
 import type { CompiledPolicy } from '../../policy/compiled.js';
 import { volumesToMake } from '../../policy/ownership.js';
 import type { Engine } from '../../upstream/engine.js';

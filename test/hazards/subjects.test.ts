@@ -3,7 +3,7 @@ import t from 'tap';
 import type { Call, NamePlace, Reference } from '../../src/docker/call.js';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
 import type { JsonObject, JsonValue } from '../../src/docker/json-value.js';
-import { referencesOf, subjectOf } from '../../src/hazards/references.js';
+import { referencesOf, subjectOf } from '../../src/hazards/subjects.js';
 import { makeCall, type Parts } from './make-call.js';
 
 /** `kind name`, and how it is used where that is more than to use it. */
