@@ -15,9 +15,16 @@ export const OWNER_LABEL = 'breakwater.owner';
 export function inspectOwner(call: Call, found: Findings): void {
   if (call.objects === undefined) return;
   const subject = subjectOf(call.operation.id);
-  if (subject.kind === 'names') state(found, 'owner', [...new Set(call.objects.flatMap(entryOf))]);
-  else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
+  if (subject.kind === 'names') {
+    state(found, 'owner', [...new Set([...call.objects.flatMap(entryOf), ...unreadBuild(found)])]);
+  } else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
   else state(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
+}
+
+/** A remote context, BuildKit, a Dockerfile that is not clear: it could build from anybody's image. */
+function unreadBuild({ facts, pending }: Findings): string[] {
+  const from = facts['build.from'];
+  return pending === undefined && Array.isArray(from) && from.includes('?') ? ['engine:unread-build'] : [];
 }
 
 function entryOf({ kind, use, relation }: NamedObject): string[] {

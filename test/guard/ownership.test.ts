@@ -28,6 +28,13 @@ const POLICY = {
       permit: ['*'],
       where: { owner: ['self', 'nobody:image'] },
     },
+    {
+      id: 'remote',
+      sources: ['a', 'b'],
+      operations: ['ImageBuild'],
+      permit: ['*'],
+      where: { owner: ['self', 'nobody:image', 'engine:unread-build'], 'build.remote': 'x' },
+    },
   ],
 };
 
@@ -182,6 +189,8 @@ t.test('creation: references by id, the label whatever the client says', async (
   t.match(bodyOf(named), { Image: 'a/app:1' }, 'a container shows the name of its image');
   const network = await ask(guarded, http('POST', '/networks/create', { Name: 'new' }));
   t.same(bodyOf(network), { Name: 'new', Labels: label('a'), CheckDuplicate: true });
+  const unread = await ask(guarded, http('POST', '/build?remote=https://y.example/c.tar&t=a/app:1'));
+  t.match([unread.status, unread.sent], [403, []], 'it could build from anybody’s image');
   const built = await ask(guarded, http('POST', '/build?remote=x&labels={"breakwater.owner":"b"}&t=a/app:1'));
   t.match(decodeURIComponent(built.sent[0]!.call), `labels=${JSON.stringify(label('a'))}`);
 });

@@ -79,6 +79,15 @@ t.test('what a condition about owners lets pass', async (t) => {
     [self, owned('BuildPrune', {}), 'deny'],
     [self, owned('Session', {}), 'deny'],
     [self, owned('ContainerTeleport', {}), 'deny'],
+    [self, owned('ImageBuild', { dockerfile: 'FROM scratch\n' }), 'allow'],
+    [self, owned('ImageBuild', { query: { remote: 'https://x.example/y.tar' } }), 'deny'],
+    [self, owned('ImageBuild', { dockerfile: 'ARG B\nFROM $B\n' }), 'deny'],
+    [self, owned('ImageBuild', { query: { version: '2' }, stream: true }), 'deny'],
+    [
+      { owner: ['self', 'engine:unread-build'] },
+      owned('ImageBuild', { query: { remote: 'https://x.example/y.tar' } }),
+      'allow',
+    ],
     // Whoever the guard could not name owns nothing, and no list is limited to nothing.
     [self, owned('ContainerList', {}, nobody), 'deny'],
     [self, owned('ContainerList', {}), 'allow'],
