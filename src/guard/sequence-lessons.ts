@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import { formatImageName, joinImageName, readImageName, shortImageName } from '../hazards/image-name.js';
+import { formatImageName, givenImageName, readImageName, shortImageName } from '../hazards/image-name.js';
 import type { Inspection } from '../hazards/inspection.js';
 import { asObject } from '../hazards/judge.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
@@ -116,7 +116,7 @@ function targets(call: Call): readonly string[] {
       .filter((name) => name !== '')
       .map(shortImageName);
   }
-  const name = joinImageName(queryText(call, 'repo'), queryText(call, 'tag'));
+  const name = givenImageName(queryText(call, 'repo'), queryText(call, 'tag'));
   return name === undefined ? [] : [shortImageName(formatImageName(name))];
 }
 

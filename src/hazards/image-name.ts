@@ -99,9 +99,23 @@ function isDomain(first: string): boolean {
   return /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
 }
 
-/** Name and separate tag parameter (`fromImage`+`tag`, `repo`+`tag`): a tag given apart wins, and may be a digest. */
+/** Name and separate tag parameter of a push or a pull: a tag given apart wins, and may be a digest. */
 export function joinImageName(text: string, tag: string): ImageName | undefined {
   const image = readImageName(text);
   if (image === undefined || tag === '') return image;
   return DIGEST.test(tag) ? { name: image.name, tag: '', digest: tag } : { ...image, tag };
+}
+
+/** What a pull fetches (`fromImage` and `tag`): the daemon drops one trailing colon (daemon/images/image_pull.go). */
+export function pulledImageName(fromImage: string, tag: string): ImageName | undefined {
+  return joinImageName(fromImage.endsWith(':') ? fromImage.slice(0, -1) : fromImage, tag);
+}
+
+/**
+ * The name that an image gets (`repo` and `tag`). Beside a tag, a digest in `repo` counts for nothing: the daemon cuts it
+ * off and moves the tag (daemon/images/image_tag.go, TrimNamed).
+ */
+export function givenImageName(repo: string, tag: string): ImageName | undefined {
+  const image = readImageName(repo);
+  return image === undefined || tag === '' ? image : { name: image.name, tag, digest: '' };
 }

@@ -4,11 +4,14 @@ import { raise, state, type Findings } from './findings.js';
 import {
   formatImageName,
   imageFacts,
+  givenImageName,
   joinImageName,
+  pulledImageName,
   namedImage,
   shortImageName,
   unnamedImage,
   type ImageFacts,
+  type ImageName,
 } from './image-name.js';
 import { asObject, asString, isZero } from './judge.js';
 import { queryFlag, queryText, queryTexts } from './query.js';
@@ -26,16 +29,15 @@ export function stateImage(found: Findings, text: string): void {
 }
 
 /** An image on its way from or to a registry. No tag means all of them, so none is made up. */
-function stateTransfer(found: Findings, name: string, tag: string): ImageFacts {
-  const image = joinImageName(name, tag);
-  const facts = image === undefined ? unnamedImage(name) : namedImage(image);
+function stateTransfer(found: Findings, text: string, image: ImageName | undefined): ImageFacts {
+  const facts = image === undefined ? unnamedImage(text) : namedImage(image);
   stateFacts(found, facts);
   return facts;
 }
 
 /** The name an image gets: without a tag it is `latest`. */
 function target(repository: string, tag: string): string {
-  const image = joinImageName(repository, tag);
+  const image = givenImageName(repository, tag);
   return shortImageName(image === undefined ? repository : formatImageName(image));
 }
 
@@ -59,9 +61,7 @@ export function inspectImageCreate(_body: JsonValue, found: Findings, call: Call
 }
 
 function inspectPull(fromImage: string, tag: string, found: Findings): void {
-  // The daemon drops one trailing colon (daemon/images/image_pull.go), which leaves a name without a tag.
-  const name = fromImage.endsWith(':') ? fromImage.slice(0, -1) : fromImage;
-  const facts = stateTransfer(found, name, tag);
+  const facts = stateTransfer(found, fromImage, pulledImageName(fromImage, tag));
   if (facts.tag === '' && facts.digest === '') raise(found, 'pull-all-tags', facts.image);
 }
 
@@ -88,7 +88,8 @@ export function inspectTag(_body: JsonValue, found: Findings, call: Call): void 
 }
 
 export function inspectPush(_body: JsonValue, found: Findings, call: Call): void {
-  stateTransfer(found, call.path['name'] ?? '', queryText(call, 'tag'));
+  const name = call.path['name'] ?? '';
+  stateTransfer(found, name, joinImageName(name, queryText(call, 'tag')));
   state(found, 'platform', queryText(call, 'platform'));
 }
 

@@ -1,6 +1,12 @@
 import type { Call, NamePlace, ObjectKind, Reference } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../docker/json-value.js';
-import { joinImageName, formatImageName, shortImageName } from './image-name.js';
+import {
+  formatImageName,
+  givenImageName,
+  joinImageName,
+  pulledImageName,
+  shortImageName,
+} from './image-name.js';
 import type { Inspection } from './inspection.js';
 import { asArray, asObject, asString, asStrings } from './judge.js';
 import { queryText, queryTexts } from './query.js';
@@ -192,9 +198,10 @@ export function buildReferences(call: Call, facts: Facts): Reference[] {
 /** The tags that a pull or an import sets. */
 export function pulledOrImported(call: Call): Reference[] {
   const from = queryText(call, 'fromImage');
-  const name = joinImageName(from === '' ? queryText(call, 'repo') : from, queryText(call, 'tag'));
-  if (name === undefined) return [];
-  if (from === '') return tag(formatImageName(name));
+  if (from === '') return tagged(call);
+  const name = pulledImageName(from, queryText(call, 'tag'));
+  // What is no name to the guard might be one to the engine, which is asked for it as it stands.
+  if (name === undefined) return tag(from, 'pull');
   // Without tag and digest engines pull all tags there are.
   const whole = name.tag === '' && name.digest === '';
   return whole ? [repository(name.name, 'pull')] : tag(formatImageName(name), 'pull');
@@ -219,8 +226,9 @@ export function pushed(call: Call): Reference[] {
 
 /** `repo` and `tag` apart. */
 export function tagged(call: Call): Reference[] {
-  const name = joinImageName(queryText(call, 'repo'), queryText(call, 'tag'));
-  return name === undefined ? [] : tag(formatImageName(name));
+  const repo = queryText(call, 'repo');
+  const name = givenImageName(repo, queryText(call, 'tag'));
+  return tag(name === undefined ? repo : formatImageName(name));
 }
 
 /** A network, and the container that joins or leaves it. */

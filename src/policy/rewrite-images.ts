@@ -1,6 +1,6 @@
 import {
   formatImageName,
-  joinImageName,
+  pulledImageName,
   readImageName,
   shortImageName,
   type ImageName,
@@ -194,9 +194,7 @@ export function prepareImages(
     if (operation === 'ImageCreate') {
       return (draft) => {
         const given = queryText(draft.next, 'fromImage');
-        const tag = queryText(draft.next, 'tag');
-        // The daemon drops one trailing colon (router/image/image_routes.go).
-        const image = joinImageName(given.endsWith(':') ? given.slice(0, -1) : given, tag);
+        const image = pulledImageName(given, queryText(draft.next, 'tag'));
         if (image === undefined) return;
         const result = rewrite(draft, image, true);
         if (same(image, result)) return;

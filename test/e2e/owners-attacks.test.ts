@@ -206,6 +206,21 @@ async function pulls(t: Test, engine: Engine, teams: Teams): Promise<void> {
   );
   t.equal((await a.send('POST', `/images/a/base:1/tag?repo=${registry.host}/lib/tool&tag=1`)).status, 403);
 
+  // 20.10 cuts a digest off the name, and moves the tag (newer engines refuse it).
+  const before = await imageId(engine, 'b/private:1');
+  const digest = encodeURIComponent(`b/private@sha256:${'0'.repeat(64)}`);
+  t.equal((await a.send('POST', `/images/a/base:1/tag?repo=${digest}&tag=1`)).status, 403);
+  t.equal(await imageId(engine, 'b/private:1'), before, 'the tag stays where it is');
+
+  // A trailing colon is dropped by engines; the tag of what team-b has built there would move.
+  const built = `${registry.host}/b/built`;
+  t.equal((await b.send('POST', `/images/b/private:1/tag?repo=${built}&tag=1`)).status, 201);
+  registry.put('b/built', '1');
+  for (const query of [`fromImage=${built}:&tag=1`, `fromImage=${built}:`, `fromImage=${built}:1`]) {
+    t.equal((await a.send('POST', `/images/create?${query}`)).status, 403, query);
+    t.equal(await imageId(engine, `${built}:1`), before);
+  }
+
   // A registry of the attacker's names an image that it does not have; the engine takes the one it has itself.
   const secret = await imageId(engine, 'b/private:1');
   const layers = (await look(engine, '/images/b/private:1/json'))['RootFS']?.[

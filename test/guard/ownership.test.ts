@@ -322,7 +322,14 @@ t.test('what is another one’s looks as if it were not there', async (t) => {
   objects = table();
   const taken = await ask(guarded, http('POST', '/volumes/create', { Name: 'bvol' }));
   t.match([taken.status, taken.sent], [403, []], 'a name that is to be given can be taken');
-  t.match((await ask(guarded, http('POST', '/images/a/app:1/tag?repo=b/app&tag=1'))).status, 403);
+  for (const repo of ['b/app', `b/app@sha256:${id('1')}`, 'b/app:9', 'docker.io/b/app']) {
+    const tagged = await ask(guarded, http('POST', `/images/a/app:1/tag?repo=${repo}&tag=1`));
+    t.match([tagged.status, tagged.sent], [403, []], repo);
+  }
+  for (const from of ['b/app:1', 'b/app:&tag=1', 'b/app&tag=1']) {
+    const pulled = await ask(guarded, http('POST', `/images/create?fromImage=${from}`));
+    t.match([pulled.status, pulled.sent], [403, []], from);
+  }
   t.equal((await ask(guarded, http('GET', '/system/df'))).status, 403);
 });
 

@@ -140,6 +140,13 @@ void t.test('facts of builds, images, exec and services', (t) => {
     image: 'a:latest',
     'image.target': 'ci/b:1',
   });
+  const digested = { repo: `ci/b@${digest}`, tag: '1' };
+  t.match(
+    inspect(makeCall('ImageTag', { path: { name: 'a' }, query: digested })).facts,
+    { 'image.target': 'ci/b:1' },
+    'dockerd 20.10 cuts the digest off and moves the tag',
+  );
+  t.equal(image({ fromImage: 'alpine:', tag: '1' }), 'alpine:1', 'it drops one trailing colon');
   t.match(inspect(service({ Args: ['x'], Command: ['sh'], Env: ['A=1'] })).facts, {
     'service.name': 'web',
     image: 'alpine:latest',

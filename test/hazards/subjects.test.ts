@@ -159,6 +159,16 @@ const TABLE: readonly (readonly [string, Parts, readonly string[], Record<string
     { path: { name: 'a' }, query: { repo: 'docker.io/library/b' } },
     ['image a', 'tag b:latest (change)'],
   ],
+  // The engine cuts the digest off, and moves the tag.
+  [
+    'ImageTag',
+    { path: { name: 'a' }, query: { repo: `b@sha256:${'0'.repeat(64)}`, tag: '1' } },
+    ['image a', 'tag b:1 (change)'],
+  ],
+  ['ImageCreate', { query: { fromImage: 'team/b:', tag: '1' } }, ['tag team/b:1 (pull)']],
+  ['ImageCreate', { query: { fromImage: 'team/b:' } }, ['repository team/b (pull)']],
+  // No name: the engine is asked for it as it stands.
+  ['ImageCreate', { query: { fromImage: 'Team//b' } }, ['tag Team//b (pull)']],
   ['ImageDelete', { path: { name: 'a' } }, ['image a (change)']],
   ['ImagePush', { path: { name: 'team/b' }, query: { tag: '1' } }, ['image team/b:1']],
   ['ImagePush', { path: { name: 'team/b' } }, ['image team/b', 'repository team/b']],

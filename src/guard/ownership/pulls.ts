@@ -1,5 +1,5 @@
 import type { Call } from '../../docker/call.js';
-import { formatImageName, joinImageName, readImageName } from '../../hazards/image-name.js';
+import { formatImageName, pulledImageName, readImageName } from '../../hazards/image-name.js';
 import { queryText } from '../../hazards/query.js';
 import type { Engine } from '../../upstream/engine.js';
 import { askEngine } from '../ask-engine.js';
@@ -54,7 +54,7 @@ export function watchPull(
     claimed,
   }: { engine: Engine; images: ImageOwners; claimed: (claim: Promise<void>) => void },
 ): (piece: Buffer) => void {
-  const image = joinImageName(queryText(call, 'fromImage'), queryText(call, 'tag'));
+  const image = pulledImageName(queryText(call, 'fromImage'), queryText(call, 'tag'));
   const digests = new Set<string>();
   let rest = '';
   const claim = async (): Promise<void> => {
