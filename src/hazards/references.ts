@@ -215,13 +215,12 @@ const repository = (name: string, use: Reference['use']): Reference => ({
   optional: true,
 });
 
-/** Without a tag engines push all of them. */
-export function pushed(call: Call): Reference[] {
-  const name = call.path['name'] ?? '';
-  const given = joinImageName(name, queryText(call, 'tag'));
-  const image = given === undefined ? name : formatImageName(given);
+/** Without a tag engines push, or save, all of them (distribution/push.go, image/tarexport/save.go). */
+export function imageOrRepository(text: string, tag = ''): Reference[] {
+  const given = joinImageName(text, tag);
+  const name = given === undefined ? text : formatImageName(given);
   const whole = given !== undefined && given.tag === '' && given.digest === '';
-  return [{ kind: 'image', name: image, use: 'use' }, ...(whole ? [repository(given.name, 'use')] : [])];
+  return [{ kind: 'image', name, use: 'use' }, ...(whole ? [repository(given.name, 'use')] : [])];
 }
 
 /** `repo` and `tag` apart. */

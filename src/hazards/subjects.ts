@@ -8,10 +8,10 @@ import {
   bodyOf,
   buildReferences,
   createReferences,
+  imageOrRepository,
   inPath,
   network,
   pulledOrImported,
-  pushed,
   serviceReferences,
   tagged,
 } from './references.js';
@@ -96,18 +96,16 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   CheckpointDelete: container,
   ImageList: { kind: 'answer' },
   ImageSearch: nothing,
-  ImageGetAll: names((call) =>
-    queryTexts(call, 'names').map((name) => ({ kind: 'image', name, use: 'use' }) as const),
-  ),
+  ImageGetAll: names((call) => queryTexts(call, 'names').flatMap((name) => imageOrRepository(name))),
   // By name: an archive made by id has no tags.
-  ImageGet: names((call) => [{ kind: 'image', name: call.path['name'] ?? '', use: 'use' }]),
+  ImageGet: names((call) => imageOrRepository(call.path['name'] ?? '')),
   ImageHistory: image,
   ImageInspect: image,
   ImageAttestations: image,
   // Its tags and layers are in the archive, which nobody has read.
   ImageLoad: engine('image-archive'),
   ImageCreate: names(pulledOrImported),
-  ImagePush: names(pushed),
+  ImagePush: names((call) => imageOrRepository(call.path['name'] ?? '', queryText(call, 'tag'))),
   ImageTag: names((call) => [inPath(call, 'image', { parameter: 'name' }), ...tagged(call)]),
   ImagePrune: filtered,
   ImageDelete: one('image', 'change', 'name'),

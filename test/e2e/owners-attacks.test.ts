@@ -212,6 +212,18 @@ async function pulls(t: Test, engine: Engine, teams: Teams): Promise<void> {
   t.equal((await a.send('POST', `/images/a/base:1/tag?repo=${digest}&tag=1`)).status, 403);
   t.equal(await imageId(engine, 'b/private:1'), before, 'the tag stays where it is');
 
+  // Without a tag engines save all of them: one of one's own under the same name must not open the others.
+  t.equal((await a.send('POST', '/images/a/base:1/tag?repo=b/private&tag=latest')).status, 201, 'it is free');
+  for (const path of [
+    '/images/b/private/get',
+    '/images/get?names=b/private',
+    '/images/get?names=a/base:1&names=b/private',
+  ])
+    t.not((await a.send('GET', path)).status, 200, path);
+  t.equal((await a.send('GET', '/images/b/private:latest/get')).status, 200);
+  t.equal((await b.send('GET', '/images/b/private:1/get')).status, 200);
+  t.equal((await a.send('DELETE', '/images/b/private:latest')).status, 200);
+
   // A trailing colon is dropped by engines; the tag of what team-b has built there would move.
   const built = `${registry.host}/b/built`;
   t.equal((await b.send('POST', `/images/b/private:1/tag?repo=${built}&tag=1`)).status, 201);

@@ -349,6 +349,11 @@ t.test('all tags of a repository', async (t) => {
     'a push without a tag pushes all',
   );
   t.equal((await ask(guarded, http('POST', '/images/a/app/push?tag=1'))).status, 200);
+  for (const saved of ['/images/a/app/get', '/images/get?names=a/app:1&names=a/app']) {
+    const { status, sent } = await ask(guarded, http('GET', saved));
+    t.match([status, sent], [403, []], `${saved}: an archive would hold all`);
+  }
+  t.equal((await ask(guarded, http('GET', '/images/a/app:1/get'))).status, 200);
   t.match(
     await ask(guarded, http('POST', '/images/create?fromImage=a/app')),
     { status: 403, sent: [] },

@@ -148,7 +148,9 @@ const TABLE: readonly (readonly [string, Parts, readonly string[], Record<string
     ['service web', 'secret s1'],
   ],
   ['ExecStart', { path: { id: 'e1' }, body: {} }, ['exec e1']],
-  ['ImageGetAll', { query: { names: ['a:1', 'b'] } }, ['image a:1', 'image b']],
+  ['ImageGetAll', { query: { names: ['a:1', 'b'] } }, ['image a:1', 'image b', 'repository b']],
+  ['ImageGet', { path: { name: 'team/b' } }, ['image team/b', 'repository team/b']],
+  ['ImageGet', { path: { name: 'team/b:1' } }, ['image team/b:1']],
   [
     'ImageTag',
     { path: { name: 'a' }, query: { repo: 'team/b', tag: '1' } },
