@@ -88,6 +88,24 @@ async function builds(t: Test, engine: Engine, { a, b }: Teams): Promise<void> {
     t.notMatch(text(answer), 'b-secret', what);
   }
   t.equal((await get(engine.socket, '/images/a/x:1/json')).status, 404, 'nothing was built');
+
+  // The steps of a classic build bear no label: whoever tries all beginnings of ids would find what they hold.
+  const all = JSON.parse(text(await get(engine.socket, '/images/json?all=1'))) as {
+    Id: string;
+    RepoTags: string[] | null;
+    Labels: Record<string, string> | null;
+  }[];
+  const steps = all.filter(
+    ({ RepoTags, Labels }) => (RepoTags ?? []).join() === '<none>:<none>' && !Labels?.[OWNER],
+  );
+  t.ok(steps.length > 0, 'there are such steps');
+  for (const step of steps.map(({ Id }) => Id.slice(7))) {
+    for (const name of [step.slice(0, 5), step.slice(0, 12), `sha256:${step}`]) {
+      t.equal((await a.send('GET', `/images/${name}/json`)).status, 404, `look at ${name}`);
+      t.equal((await create(a, { Image: name })).status, 404, `run ${name}`);
+      t.notOk(built(await build(a, `FROM ${name}\nRUN cat /secret\n`, 't=a/x:1')), `build from ${name}`);
+    }
+  }
   t.equal(await imageId(engine, 'b/private:1'), id);
   t.equal(await imageId(engine, 'alpine'), alpine);
 }

@@ -42,6 +42,8 @@ const id = (digit: string): string => digit.repeat(64);
 const labels = openOwnerLabels(join(root, 'owner.key'));
 const label = (owner: string): object => ({ 'breakwater.owner': labels.labelFor(owner) });
 
+const ALPINE = { Id: `sha256:${id('1')}`, RepoTags: ['alpine:latest'], Config: { Labels: null } };
+
 /** The engine's answers to the guard's questions, by path. */
 let objects: Record<string, object> = {};
 function table(): Record<string, object> {
@@ -58,8 +60,10 @@ function table(): Record<string, object> {
     },
     '/containers/mine/peer/json': ofB,
     '/exec/e1/json': { ID: 'e1', ContainerID: id('b') },
-    '/images/alpine/json': { Id: `sha256:${id('1')}`, Config: { Labels: null } },
-    '/images/alpine:latest/json': { Id: `sha256:${id('1')}`, Config: { Labels: null } },
+    '/images/alpine/json': ALPINE,
+    '/images/alpine:latest/json': ALPINE,
+    // A step of somebody's build.
+    '/images/4444/json': { Id: `sha256:${id('4')}`, RepoTags: [], RepoDigests: [], Config: { Labels: null } },
     '/images/a/app:1/json': { Id: `sha256:${id('2')}`, Config: { Labels: label('a') } },
     '/images/b/app:1/json': { Id: `sha256:${id('3')}`, Config: { Labels: label('b') } },
     '/images/b/app/json': { Id: `sha256:${id('3')}`, Config: { Labels: label('b') } },
@@ -286,12 +290,14 @@ t.test('what is another one’s looks as if it were not there', async (t) => {
     ['GET', '/networks/bnet'],
     ['POST', '/networks/anet/connect', { Container: 'theirs' }],
     ['GET', '/images/b/app:1/json'],
+    ['GET', '/images/4444/json'],
     ['POST', '/images/b/app/push'],
     ['DELETE', '/volumes/bvol'],
     ['POST', '/commit?container=theirs'],
     ['GET', '/images/get?names=a/app:1&names=b/app:1'],
     ...[
       { Image: 'b/app:1' },
+      { Image: '4444' },
       { HostConfig: { VolumesFrom: ['theirs'] } },
       { HostConfig: { NetworkMode: 'bnet' } },
       { HostConfig: { NetworkMode: 'container:theirs' } },
@@ -308,7 +314,7 @@ t.test('what is another one’s looks as if it were not there', async (t) => {
     objects = table();
     const hidden = await ask(guarded, http(method, path, body));
     for (const key of Object.keys(objects))
-      if (/theirs|\/b|e1|peer|old/.test(key) && key !== '/networks/bridge') delete objects[key];
+      if (/theirs|\/b|e1|peer|old|4444/.test(key) && key !== '/networks/bridge') delete objects[key];
     const absent = await ask(guarded, http(method, path, body));
     const plain = ({ status, headers, body: bytes }: RawAnswer): unknown => [
       status,

@@ -28,6 +28,8 @@ interface Inspected {
   readonly Id?: string;
   readonly ID?: string;
   readonly Name?: string;
+  readonly RepoTags?: readonly string[] | null;
+  readonly RepoDigests?: readonly string[] | null;
   readonly ContainerID?: string;
   readonly ServiceID?: string;
   readonly Labels?: unknown;
@@ -80,9 +82,15 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
   /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
   const known = new LRUCache<string, Found>({ max: CACHED });
 
-  const imageHolder = (id: string, given: unknown): Holder => {
+  /**
+   * INVARIANT: an image without a label and without a name is nobody's to share. It is a step of somebody's build, with
+   * what was copied there, and whoever tries the beginnings of ids would find it.
+   */
+  const imageHolder = ({ Id = '', RepoTags, RepoDigests }: Inspected, given: unknown): Holder => {
     const owner = labels.ownerOf(given);
-    return { owner, owners: [...new Set([...(owner === '' ? [] : [owner]), ...images.of(id)])] };
+    const owners = [...new Set([...(owner === '' ? [] : [owner]), ...images.of(Id)])];
+    const hasName = [...(RepoTags ?? []), ...(RepoDigests ?? [])].some((one) => !one.startsWith('<none>'));
+    return { owner, owners: owners.length === 0 && !hasName ? [A_BUILD] : owners };
   };
 
   const lookInto = async (name: string): Promise<Found | undefined> => {
@@ -92,7 +100,7 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     if (status !== 200 || !Array.isArray(body)) {
       throw new Refusal(502, 'ownership', `the engine did not list the images of ${quote(name)}`);
     }
-    const holders = (body as Inspected[]).map(({ Id = '', Labels }) => imageHolder(Id, Labels));
+    const holders = (body as Inspected[]).map((one) => imageHolder(one, one.Labels));
     return holders.length === 0 ? undefined : { id: name, holders, networks: [] };
   };
 
@@ -123,7 +131,7 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
     if (id === '')
       throw new Refusal(502, 'ownership', `the engine's answer about ${kind} ${quote(name)} has no id`);
     const given = body.Labels ?? body.Config?.Labels ?? body.Spec?.Labels;
-    if (kind === 'image' || kind === 'tag') return { id, holders: [imageHolder(id, given)], networks: [] };
+    if (kind === 'image' || kind === 'tag') return { id, holders: [imageHolder(body, given)], networks: [] };
     const owner = labels.ownerOf(given);
     const isAnonymous = kind === 'volume' && owner === '' && WHOLE_ID.test(id);
     const owners = isAnonymous ? await usersOf(id) : owner === '' ? [] : [owner];
@@ -180,6 +188,8 @@ export function openObjectFinder(engine: Engine, labels: OwnerLabels, images: Im
   };
 }
 
+/** No name of a source. */
+const A_BUILD = '(a build)';
 const NOBODY: Holder = { owner: '', owners: [] };
 
 /** From the worst to the best. */
