@@ -5,6 +5,7 @@ import {
   givenImageName,
   joinImageName,
   pulledImageName,
+  readImageName,
   shortImageName,
 } from './image-name.js';
 import type { Inspection } from './inspection.js';
@@ -134,6 +135,16 @@ export function createReferences(call: Call): Reference[] {
   ];
 }
 
+/**
+ * Nodes pull what they do not have, and look for it again and again. By a name alone they would run what another team
+ * gives that name later; a digest cannot be given to anything else.
+ */
+function serviceImage(name: string): Reference[] {
+  if (name === '') return [];
+  const isPinned = (readImageName(name)?.digest ?? '') !== '';
+  return [{ kind: 'image', name, use: 'use', ...(isPinned && { optional: true as const }) }];
+}
+
 /** What the tasks of a service depend on (api/types/swarm: ServiceSpec). */
 export function serviceReferences(call: Call): Reference[] {
   const spec = bodyOf(call);
@@ -154,8 +165,7 @@ export function serviceReferences(call: Call): Reference[] {
   const attached = asString(asObject(template['NetworkAttachmentSpec'])['ContainerID']);
   const credential = asString(asObject(asObject(run['Privileges'])['CredentialSpec'])['Config']);
   return [
-    // Nodes pull it when they have none.
-    { kind: 'image', name: asString(run['Image']), use: 'use', optional: true },
+    ...serviceImage(asString(run['Image'])),
     ...networks(template['Networks'], ['TaskTemplate']),
     ...networks(spec['Networks'], []),
     ...files('Secrets', 'SecretID', 'secret'),

@@ -339,6 +339,18 @@ t.test('what is another one’s looks as if it were not there', async (t) => {
   t.equal((await ask(guarded, http('GET', '/system/df'))).status, 403);
 });
 
+t.test('a service runs what is there, or what has a digest', async (t) => {
+  const guarded = await withGuard(t);
+  const run = (Image: string): Promise<{ status: number; sent: readonly Arrived[] }> =>
+    ask(guarded, http('POST', '/services/create', { Name: 's', TaskTemplate: { ContainerSpec: { Image } } }));
+  for (const image of ['b/app:1', 'b/new:1', 'new']) {
+    t.match(await run(image), { status: 404, sent: [] }, image);
+  }
+  for (const image of ['alpine', 'a/app:1', `r.example/new@sha256:${id('7')}`]) {
+    t.equal((await run(image)).status, 200, image);
+  }
+});
+
 t.test('all tags of a repository', async (t) => {
   const guarded = await withGuard(t);
   const list = `/images/json?filters=${encodeURIComponent('{"reference":["a/app"]}')}`;

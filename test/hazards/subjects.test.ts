@@ -213,6 +213,14 @@ t.test('what a call names, wherever it stands', async (t) => {
   }
 });
 
+t.test('a service: what is not there yet must have a digest', async (t) => {
+  const optional = (Image: string): unknown =>
+    referencesOf(makeCall('ServiceCreate', run({ Image })), {})[0]?.optional;
+  t.equal(optional('b/app:1'), undefined);
+  t.equal(optional('b/app'), undefined);
+  t.equal(optional(`r.example/b/app:1@sha256:${'0'.repeat(64)}`), true);
+});
+
 const text = fc.oneof(
   fc.constantFrom('c', '/c', 'c:ro', '/c:/own/x', ':', '/', ''),
   fc.string({ maxLength: 12 }),
