@@ -119,7 +119,7 @@ export async function startEngine(dockerd = dockerdPath()): Promise<Engine> {
     tidied = true;
     unmountBelow(dir);
     rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-    deleteBridge(network.bridge);
+    deleteBridges(network.octet);
   };
   const stop = async (): Promise<void> => {
     if (!exited) {
@@ -156,8 +156,12 @@ function waitForEnd(pid: number): void {
   spawnSync('sh', ['-c', `i=0; while ${alive} && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done`]);
 }
 
-function deleteBridge(bridge: string): void {
-  spawnSync('ip', ['link', 'delete', bridge], { stdio: 'ignore' });
+/** Its own bridge, and those of the networks that were made on it: a daemon leaves them behind. */
+function deleteBridges(octet: number): void {
+  const { stdout } = spawnSync('ip', ['-o', '-4', 'address'], { encoding: 'utf8' });
+  for (const [, bridge = '', taken] of stdout.matchAll(/^\d+: (b[rw]-?\w+) +inet 10\.(\d+)\./gm)) {
+    if (Number(taken) === octet) spawnSync('ip', ['link', 'delete', bridge], { stdio: 'ignore' });
+  }
 }
 
 function emptyConfig(dir: string): string {
