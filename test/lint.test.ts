@@ -18,17 +18,20 @@ interface Case {
   readonly expect: string;
 }
 
-const pure = ['docker', 'hazards', 'policy', 'intel'];
-const io = ['capture', 'upstream', 'audit', 'feeds', 'egress', 'config'];
-const rooms = [...pure, ...io, 'guard', 'cli'];
+const pure = ['base', 'docker', 'hazards', 'policy', 'intel'];
+const io = ['capture', 'upstream', 'audit', 'feeds', 'egress', 'config', 'history', 'ownership'];
+const rooms = [...pure, 'store', ...io, 'trial-engine', 'guard', 'app', 'cli'];
 const allowed: Readonly<Record<string, readonly string[]>> = {
-  docker: [],
-  intel: [],
-  hazards: ['docker', 'intel'],
-  policy: ['docker', 'intel', 'hazards'],
-  ...Object.fromEntries(io.map((room) => [room, pure])),
-  guard: [...pure, ...io],
-  cli: ['guard', 'config', ...pure],
+  base: [],
+  docker: ['base'],
+  intel: ['base'],
+  hazards: ['base', 'docker', 'intel'],
+  policy: ['base', 'docker', 'intel', 'hazards'],
+  store: ['base'],
+  ...Object.fromEntries([...io, 'trial-engine'].map((room) => [room, [...pure, 'store']])),
+  guard: [...pure, 'store', ...io],
+  app: [...pure, 'store', ...io, 'trial-engine', 'guard'],
+  cli: [...pure, 'store', 'app', 'config'],
 };
 
 const cases: Case[] = [];

@@ -14,7 +14,7 @@ import { chain, type Head } from './chain.js';
 import { openSigner } from './checkpoint.js';
 import { timestamp } from './clock.js';
 import { formatEvent } from './event.js';
-import { lockJournal } from './journal-lock.js';
+import { lockFile } from '../store/lock.js';
 import { makeRoom, type Retention } from './journal-room.js';
 import { recover, segmentName, syncDirectory } from './journal-files.js';
 import type { AuditWriter, Written } from './writer.js';
@@ -68,7 +68,10 @@ const GONE: ReadonlySet<unknown> = new Set(['EROFS', 'EIO', 'ESTALE', 'ENODEV', 
 export function openJournal(options: JournalOptions): Journal {
   const { directory } = options;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const unlock = lockJournal(join(directory, 'lock'));
+  const unlock = lockFile(
+    join(directory, 'lock'),
+    (pid) => `the audit journal is in use by process ${pid}; give each guard its own`,
+  );
   const found = recover(directory);
   const id = found.journal ?? randomUUID();
   const signer = openSigner(options.key);

@@ -1,4 +1,4 @@
-import { formatLines, readTrail, type FormatName } from '../guard/audit-trail.js';
+import { formatLines, readTrail, type FormatName } from '../app/audit.js';
 import type { Filter } from './audit-filter.js';
 import { toFile, toStream, type Output } from './audit-output.js';
 import type { Io } from './io.js';

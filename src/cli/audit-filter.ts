@@ -1,5 +1,5 @@
-import { parseDuration } from '../config/units.js';
-import type { TrailEvent } from '../guard/audit-trail.js';
+import { parseDuration } from '../base/units.js';
+import type { TrailEvent } from '../app/audit.js';
 
 /** Options of `audit tail` and `audit export` that choose events, as parseArgs takes them. */
 export const FILTER_OPTIONS = {

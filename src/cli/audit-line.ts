@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import type { TrailEvent } from '../guard/audit-trail.js';
+import type { TrailEvent } from '../app/audit.js';
 
 /** ANSI colours by what a line is about; plain text where there is no terminal. */
 const COLOURS = { deny: 31, allow: 32, alert: 33, quiet: 90 } as const;

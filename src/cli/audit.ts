@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { FORMATS, jsonLine, readTrail, verifyTrail } from '../guard/audit-trail.js';
+import { FORMATS, jsonLine, readTrail, verifyTrail } from '../app/audit.js';
 import { exportTrail } from './audit-export.js';
 import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
 import { painter, readableLine } from './audit-line.js';

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { ATTACK_DOCKERFILE, replayAttack } from '../guard/attack.js';
-import type { AttackReport, AttackResult } from '../guard/attack.js';
+import { ATTACK_DOCKERFILE, replayAttack } from '../app/demo.js';
+import type { AttackReport, AttackResult } from '../app/demo.js';
 import type { Io } from './io.js';
 
 const HELP = `breakwater demo: replay the build attack, first at a bare engine, then through the guard

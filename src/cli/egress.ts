@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import type { EgressConfig } from '../config/egress-config.js';
 import { loadConfig } from '../config/load.js';
-import { startEgress } from '../guard/egress-process.js';
-import { applyEgress, removeEgress, viewEgress, type EgressView } from '../guard/egress-status.js';
+import { startEgress } from '../app/egress.js';
+import { applyEgress, removeEgress, viewEgress, type EgressView } from '../app/egress-status.js';
 import type { Io } from './io.js';
 
 const HELP = `breakwater egress run|apply|show|remove [--config F]: block outbound traffic to what is listed

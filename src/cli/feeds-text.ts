@@ -1,4 +1,4 @@
-import type { listConfigured, pullConfigured } from '../guard/feeds-command.js';
+import type { listConfigured, pullConfigured } from '../app/feeds-command.js';
 
 type Listed = Awaited<ReturnType<typeof listConfigured>>;
 type Pulled = Awaited<ReturnType<typeof pullConfigured>>;

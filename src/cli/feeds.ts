@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
-import { listConfigured, lookUp, pullConfigured } from '../guard/feeds-command.js';
+import { listConfigured, lookUp, pullConfigured } from '../app/feeds-command.js';
 import { columns, listFeeds, pullLines } from './feeds-text.js';
 import { readIndicator } from '../intel/canonical.js';
 import type { Io } from './io.js';

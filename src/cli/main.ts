@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { VERSION } from '../guard/version.js';
+import { VERSION } from '../app/version.js';
 import type { Command, Io } from './io.js';
 
 /** Loaded when asked for, so that `breakwater check` does not pay for the server. */

@@ -2,8 +2,8 @@ import { statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { loadConfig } from '../config/load.js';
-import { startGuard, TRIAL_ENGINE } from '../guard/guard.js';
-import { VERSION } from '../guard/version.js';
+import { startGuard, TRIAL_ENGINE } from '../app/guard.js';
+import { VERSION } from '../app/version.js';
 import type { Io } from './io.js';
 
 const HELP = `breakwater run: guard a Docker engine

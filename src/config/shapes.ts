@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseDuration, parseSize } from './units.js';
+import { parseDuration, parseSize } from '../base/units.js';
 
 /** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */
 const MAX_TIMER = 2_147_483_647;

@@ -1,5 +1,5 @@
 import type { ContextReading } from './build-context.js';
-import type { JsonValue, JsonObject } from './json-value.js';
+import type { JsonValue, JsonObject } from '../base/json-value.js';
 import type { Operation } from './operation.js';
 
 /** Who is at the other end of the connection, as far as the guard itself has established it. */

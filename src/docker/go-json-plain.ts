@@ -1,5 +1,5 @@
 import { emptyObject, emptyRecord, foldKey } from './json-any.js';
-import type { JsonObject, JsonValue } from './json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { access, chmod, constants, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FeedSource } from '../intel/feed-source.js';
-import { writeWhole } from './atomic-file.js';
+import { writeWhole } from '../store/write-whole.js';
 import { FeedError } from './feed-error.js';
 
 /** A file of a last good copy, beside its `meta.json`. */

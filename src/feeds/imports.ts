@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Indicator } from '../intel/indicator.js';
-import { writeWhole } from './atomic-file.js';
+import { writeWhole } from '../store/write-whole.js';
 
 /**
  * When each indicator of a feed was first imported, for feeds that do not say when they last saw it: the ground of

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { FeedSource } from '../intel/feed-source.js';
 import { openIndex } from '../intel/indicator-index.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { writeWhole } from './atomic-file.js';
+import { writeWhole } from '../store/write-whole.js';
 import { makeStateDirectory, readMeta, type CopyMeta } from './copy.js';
 
 /** Everything that the index depends on, beside the last good copies. */

@@ -9,7 +9,7 @@ import { describeOver, type Over } from '../policy/limits.js';
 import { seal } from '../policy/ownership.js';
 import type { Verdict } from '../policy/verdict.js';
 import type { Exchange } from './exchange.js';
-import type { Sequences } from './sequences.js';
+import type { Sequences } from '../history/sequences.js';
 import { sourcesFor } from './state.js';
 
 /** What a call is judged by: one snapshot for the whole call. */

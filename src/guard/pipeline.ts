@@ -10,7 +10,7 @@ import { consider, denyOver, unseen, type Grounds, type Judgement } from './judg
 import { callerOf, deny, record } from './record.js';
 import { refuse, STOPPING } from './refuse.js';
 import { send } from './send.js';
-import type { Question } from './sequence-questions.js';
+import type { Question } from '../history/lookups.js';
 import { sourcesFor, type GuardState } from './state.js';
 
 /*

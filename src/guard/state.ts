@@ -12,10 +12,15 @@ import type { Feeds } from '../feeds/feeds.js';
 import type { Engine } from '../upstream/engine.js';
 import type { RateLimits } from './limits.js';
 import type { Metrics } from './metrics.js';
-import type { Outbound } from './outbound/outbound.js';
-import type { Ownership } from './ownership/ownership.js';
-import { together } from './scan-answer.js';
-import type { Sequences } from './sequences.js';
+import type { Ownership } from '../ownership/ownership.js';
+import { together } from '../docker/answers/scan.js';
+import type { Sequences } from '../history/sequences.js';
+
+/** Learns from the engine's answers to calls. */
+interface AnswerWatcher {
+  /** What has to see the pieces of the engine's answer to this call; undefined for most calls. */
+  watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined;
+}
 
 /** What every call of one guard shares. */
 export interface GuardState {
@@ -37,8 +42,8 @@ export interface GuardState {
   /** Who sends the audit journal on; undefined without `audit.sinks`. */
   readonly sinks: Sinks | undefined;
   readonly budget: BodyBudget;
-  /** Where outbound traffic is reported on; undefined without `egress`. */
-  readonly outbound: Outbound | undefined;
+  /** Remembers which call made which container; undefined without `egress`. */
+  readonly creators: AnswerWatcher | undefined;
   readonly rates: RateLimits;
   /** What calls have done so far, and which attacks they add up to. */
   readonly sequences: Sequences;
@@ -63,7 +68,7 @@ export function sourcesFor(policy: CompiledPolicy, client: Client): readonly str
 export function watchAnswer(guard: GuardState, call: Call): ((piece: Buffer) => void) | undefined {
   const sources = sourcesFor(guard.policy.current().policy, call.client);
   return together([
-    guard.outbound?.creators.watch(call, sources),
+    guard.creators?.watch(call, sources),
     guard.sequences.watch(call, sources),
     call.owner === undefined ? undefined : guard.ownership?.watch(call),
   ]);

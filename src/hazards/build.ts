@@ -1,7 +1,7 @@
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, stateUnreadDockerfile } from './dockerfile.js';
 import { raise, state, type Findings } from './findings.js';
 import { shortImageName } from './image-name.js';

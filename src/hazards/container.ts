@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
 import { append, raise, stateAll, type Findings } from './findings.js';
 import { imageFacts } from './image-name.js';

@@ -1,7 +1,7 @@
 import type { Call, QueryValue } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { isRecord } from '../docker/json-any.js';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { authHosts } from '../docker/registry-auth.js';
 import type { Variable } from '../docker/shell-words.js';
 import type { IndicatorIndex, Sighting } from '../intel/indicator.js';

@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { credentialHosts } from '../docker/registry-auth.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';

@@ -1,4 +1,4 @@
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { raise, type Findings } from './findings.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { append, raise, type Findings } from './findings.js';
 import {
   asFlag,

@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { append, raise, state, type Findings } from './findings.js';
 import {
   asFlag,

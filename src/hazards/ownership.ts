@@ -1,5 +1,5 @@
 import type { Call, NamedObject } from '../docker/call.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { state, type Findings } from './findings.js';
 import { asArray, asObject, asString } from './judge.js';
 import { queryJson } from './query.js';

@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { asStrings } from './judge.js';
 
 /** A query parameter as text; the first value of a repeatable one; `""` when absent. */

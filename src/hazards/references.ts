@@ -1,5 +1,5 @@
 import type { Call, NamePlace, ObjectKind, Reference } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import {
   formatImageName,
   givenImageName,

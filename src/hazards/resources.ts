@@ -1,4 +1,4 @@
-import type { JsonObject } from '../docker/json-value.js';
+import type { JsonObject } from '../base/json-value.js';
 import { blockDevices, deviceRequests, deviceRules, devices } from './devices.js';
 import { raise } from './findings.js';
 import { asNumber, asObject, asString, each, harmless, text, whenSet, type Judge } from './judge.js';

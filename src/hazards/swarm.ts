@@ -1,4 +1,4 @@
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { raise, state, type Findings } from './findings.js';
 import {
   asObject,

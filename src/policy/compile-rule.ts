@@ -1,6 +1,6 @@
 import { compileCondition, type Test } from './condition.js';
-import { compileGlob, matchesAnything, type Glob } from './glob.js';
-import { didYouMean } from './nearest.js';
+import { compileGlob, matchesAnything, type Glob } from '../base/glob.js';
+import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import type { Condition, Permit, PermittedKind } from './compiled.js';
 import type { RuleShape } from './schema.js';

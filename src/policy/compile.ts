@@ -7,9 +7,9 @@ import {
 } from './compile-rule.js';
 import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } from './compiled.js';
 import { indexNetworks, parseNetwork, type Network } from './cidr.js';
-import { compileGlob } from './glob.js';
+import { compileGlob } from '../base/glob.js';
 import { compileLimits } from './limits-schema.js';
-import { didYouMean } from './nearest.js';
+import { didYouMean } from '../base/nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
 import { ownStep } from './ownership.js';

@@ -1,4 +1,4 @@
-import type { Glob } from './glob.js';
+import type { Glob } from '../base/glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from './cidr.js';
 import type { SourceLimits } from './limits.js';

@@ -1,6 +1,6 @@
 import type { FactValue } from '../hazards/inspection.js';
-import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT } from './glob.js';
-import { didYouMean } from './nearest.js';
+import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT } from '../base/glob.js';
+import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import type { FactWord } from './vocabulary.js';
 

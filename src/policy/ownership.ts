@@ -1,5 +1,5 @@
 import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { asArray, asObject, asString } from '../hazards/judge.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';

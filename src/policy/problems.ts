@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
-import { didYouMean } from './nearest.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { didYouMean } from '../base/nearest.js';
 
 /** One thing that is wrong with a file, at a JSON pointer. */
 export interface Problem {

@@ -1,5 +1,5 @@
 import { everywhere, UNTOUCHED, type Edit, type Place } from '../docker/answers/place.js';
-import type { Glob } from './glob.js';
+import type { Glob } from '../base/glob.js';
 
 /*
  * What is what in the answers of the Engine API (moby, api/types and api/swagger.yaml, API 1.24 to 1.55). Keys count at

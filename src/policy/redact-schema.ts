@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_PATTERN } from './glob.js';
+import { MAX_PATTERN } from '../base/glob.js';
 
 const pattern = z.string().min(1).max(MAX_PATTERN);
 

@@ -4,7 +4,7 @@ import { UNTOUCHED, type Place } from '../docker/answers/place.js';
 import type { Call } from '../docker/call.js';
 import { operationById } from '../docker/catalogue.js';
 import type { ReportAt } from './compile-rule.js';
-import { compileGlob } from './glob.js';
+import { compileGlob } from '../base/glob.js';
 import {
   ERROR_ANSWER,
   freeText,

@@ -1,6 +1,6 @@
 import { operationById } from '../docker/catalogue.js';
 import type { Call } from '../docker/call.js';
-import type { JsonObject } from '../docker/json-value.js';
+import type { JsonObject } from '../base/json-value.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard } from '../hazards/inspection.js';
 import type { ReportAt } from './compile-rule.js';

@@ -1,4 +1,4 @@
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { resolveSchema } from '../docker/schemas.js';
 import { asArray, asObject, asString, asStrings, isZero } from '../hazards/judge.js';
 import { queryText } from '../hazards/query.js';

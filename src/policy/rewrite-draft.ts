@@ -1,5 +1,5 @@
 import type { Call, QueryValue } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { asObject } from '../hazards/judge.js';
 import { pointerOf } from './problems.js';
 

@@ -1,14 +1,14 @@
 import type { QueryValue } from '../docker/call.js';
 import { operationById } from '../docker/catalogue.js';
 import { decodeJsonText } from '../docker/go-json.js';
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import type { Parameter } from '../docker/operation.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderJson } from '../docker/render-json.js';
 import type { Schema } from '../docker/schema.js';
 import { resolveSchema } from '../docker/schemas.js';
 import type { ReportAt } from './compile-rule.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import { LEGACY } from './rewrite-container.js';
 import { putField, putQuery, type Draft, type Step } from './rewrite-draft.js';

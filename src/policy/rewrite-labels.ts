@@ -1,8 +1,8 @@
-import type { JsonValue } from '../docker/json-value.js';
+import type { JsonValue } from '../base/json-value.js';
 import { asArray, asString } from '../hazards/judge.js';
 import { queryTexts } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
-import { didYouMean } from './nearest.js';
+import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import {
   fieldOf,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { JsonObject, JsonValue } from '../docker/json-value.js';
-import { MAX_PATTERN } from './glob.js';
+import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { MAX_PATTERN } from '../base/glob.js';
 import { limitsSchema } from './limits-schema.js';
 import { redactSchema } from './redact-schema.js';
 import { rewriteSchema } from './rewrite-schema.js';

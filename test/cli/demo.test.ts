@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import t from 'tap';
 import { runDemo } from '../../src/cli/demo.js';
-import type { AttackReport } from '../../src/guard/attack.js';
+import type { AttackReport } from '../../src/app/demo.js';
 
 // A directory of our own, so that what is left behind shows.
 const scratch = await mkdtemp(join(tmpdir(), 'breakwater-test-'));

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import type { Config } from '../../src/config/config.js';
 import { isLoopback, parseEndpoint } from '../../src/config/endpoint.js';
 import { loadConfig, type ConfigFlags } from '../../src/config/load.js';
-import { parseDuration, parseSize } from '../../src/config/units.js';
+import { parseDuration, parseSize } from '../../src/base/units.js';
 
 const NO_FLAGS: ConfigFlags = { listen: [], policy: [] };
 let files = 0;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { loadConfig, type ConfigResult } from '../../src/config/load.js';
-import { parseDuration, parseSize } from '../../src/config/units.js';
+import { parseDuration, parseSize } from '../../src/base/units.js';
 import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 

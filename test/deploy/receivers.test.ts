@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import type { AuditEvent, DecisionEvent } from '../../src/audit/event.js';
 import { openJournal, type Journal } from '../../src/audit/journal.js';
 import { openSinks, type Sinks } from '../../src/audit/sinks/sinks.js';
-import { verifyTrail } from '../../src/guard/audit-trail.js';
+import { verifyTrail } from '../../src/app/audit.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
 import { freePort } from '../support/free-port.js';
 import { JOURNAL } from '../support/journal-options.js';

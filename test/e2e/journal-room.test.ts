@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync }
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startTrialEngine } from '../../src/upstream/trial-engine.js';
-import { followTrail, verifyTrail, type TrailEvent } from '../../src/guard/audit-trail.js';
+import { startTrialEngine } from '../../src/trial-engine/engine.js';
+import { followTrail, verifyTrail, type TrailEvent } from '../../src/app/audit.js';
 import { sleep, until } from '../support/command.js';
 import { required } from '../support/engine.js';
 import { freePort } from '../support/free-port.js';

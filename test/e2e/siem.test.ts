@@ -5,7 +5,7 @@ import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startTrialEngine } from '../../src/upstream/trial-engine.js';
+import { startTrialEngine } from '../../src/trial-engine/engine.js';
 import { killGroup, run, sleep, until } from '../support/command.js';
 import { freePort } from '../support/free-port.js';
 import { runGuard, type GuardProcess } from '../support/guard-process.js';

@@ -8,7 +8,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/load.js';
-import { startServices, type ServiceParts } from '../../src/guard/egress-services.js';
+import { startServices, type ServiceParts } from '../../src/app/egress-services.js';
 import { readHello } from '../../src/egress/client-hello.js';
 import { listenGateway } from '../../src/egress/gateway.js';
 import { makeJudge, readTarget } from '../../src/egress/gateway-target.js';

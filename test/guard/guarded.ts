@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import type { Limits } from '../../src/config/config.js';
 import { loadConfig } from '../../src/config/load.js';
-import { startGuard } from '../../src/guard/guard.js';
+import { startGuard } from '../../src/app/guard.js';
 import { startRecordingUpstream, type RecordingUpstream } from '../support/recording-upstream.js';
 import { talk, type RawTarget } from '../support/raw.js';
 

@@ -1,6 +1,6 @@
 import type { ContextReading } from '../../src/docker/build-context.js';
 import type { Call, QueryValue } from '../../src/docker/call.js';
-import type { JsonObject, JsonValue } from '../../src/docker/json-value.js';
+import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
 import type { ResponseKind } from '../../src/docker/operation.js';
 
 type QueryPart = string | boolean | bigint | string[] | JsonObject | { json: JsonValue };

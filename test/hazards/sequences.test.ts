@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { reachesHost } from '../../src/hazards/host-access.js';
-import { clientKey } from '../../src/guard/sequences.js';
+import { clientKey } from '../../src/history/sequences.js';
 import { aux, id, newPlayer, raisedBy, type Act } from '../support/sequence-player.js';
 
 // Which calls, in which order, are an attack: each step alone is harmless, and so is every story that lacks one.

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Call, NamedObject } from '../../src/docker/call.js';
-import type { JsonObject } from '../../src/docker/json-value.js';
+import type { JsonObject } from '../../src/base/json-value.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
 import { queryJson, queryTexts } from '../../src/hazards/query.js';

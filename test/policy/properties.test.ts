@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import IPCIDR from 'ip-cidr';
 import t from 'tap';
 import { indexNetworks, parseAddress, parseNetwork, type Network } from '../../src/policy/cidr.js';
-import { compileGlob } from '../../src/policy/glob.js';
+import { compileGlob } from '../../src/base/glob.js';
 import { ask, compile } from './words.js';
 
 /** The meaning of a glob, written down as plainly as possible; exponential, for short inputs only. */

@@ -1,9 +1,8 @@
 import type { Call } from '../../src/docker/call.js';
 import { sequencesSchema } from '../../src/config/sequences-config.js';
-import { openSequences } from '../../src/guard/sequences.js';
+import { openSequences } from '../../src/history/sequences.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import type { SequenceFinding, Told } from '../../src/hazards/sequences.js';
-import type { Engine } from '../../src/upstream/engine.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
 /** One call of a story, with what the engine answers. */
@@ -38,8 +37,8 @@ export interface Player {
 export function newPlayer(section: object = {}): Player {
   let clock = 1_700_000_000_000;
   let count = 0;
-  const engine = { dispatch: () => () => {} } as unknown as Engine;
-  const sequences = openSequences(sequencesSchema.parse(section), engine, () => clock);
+  const request = (): Promise<never> => new Promise(() => {});
+  const sequences = openSequences(sequencesSchema.parse(section), request, () => clock);
   return {
     now: () => clock,
     play({ operation, parts = {}, by = '192.0.2.1', answer = '', told, after = 10, refused, runs }) {

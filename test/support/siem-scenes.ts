@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatEvent } from '../../src/audit/event.js';
 import { openJournal } from '../../src/audit/journal.js';
-import { startTrialEngine } from '../../src/upstream/trial-engine.js';
+import { startTrialEngine } from '../../src/trial-engine/engine.js';
 import { startGuarded } from '../guard/guarded.js';
 import { ALERTS, alertLines } from './alert-scenes.js';
 import { talk, type RawTarget } from './raw.js';

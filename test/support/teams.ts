@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
 import { loadConfig } from '../../src/config/load.js';
-import { startGuard, type RunningGuard } from '../../src/guard/guard.js';
+import { startGuard, type RunningGuard } from '../../src/app/guard.js';
 import { projectRoot, run, type Outcome } from './command.js';
 import { send, type Answer, type Engine } from './engine.js';
 

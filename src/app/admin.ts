@@ -1,0 +1,109 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { feedsHealth, withoutData } from './feeds.js';
+import { VERSION } from './version.js';
+import type { GuardState } from '../guard/state.js';
+
+/** Longest wait for the engine's answer behind `/readyz` (ms). */
+const READY_TIMEOUT = 3_000;
+
+/**
+ * `/healthz`: the process works, which policy and which indicators are in force (`degraded` while the newest policy does
+ * not load, a feed is stale or a receiver of the audit journal fails). `/readyz`: a real ping of the engine, the audit trail can be written, and every feed has
+ * data where that is required. `/metrics`: Prometheus text.
+ *
+ * @throws Error when the address cannot be bound.
+ */
+export async function openAdmin(
+  guard: GuardState,
+  address: string,
+): Promise<{ url: string; server: Server }> {
+  const url = new URL(address);
+  const server = createServer(
+    { headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 8192 },
+    (request, response) => {
+      const path = (request.url ?? '').split('?', 1)[0];
+      const page = request.method === 'GET' || request.method === 'HEAD' ? PAGES[path ?? ''] : undefined;
+      if (page === undefined) {
+        send(response, 404, 'application/json', '{"message":"try /healthz, /readyz or /metrics"}');
+        return;
+      }
+      page(guard, response).catch((error: Error) => {
+        send(response, 500, 'application/json', JSON.stringify({ message: error.message }));
+      });
+    },
+  );
+  server.maxConnections = 64;
+  const where =
+    url.protocol === 'unix:'
+      ? { path: decodeURIComponent(url.pathname) }
+      : { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(new Error(`cannot listen on admin address ${address}: ${error.message}`)),
+    );
+    server.listen(where, resolve);
+  });
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return { url: address, server };
+  return { url: `http://${url.hostname}:${bound.port}`, server };
+}
+
+type Page = (guard: GuardState, response: ServerResponse) => Promise<void>;
+
+const PAGES: Readonly<Record<string, Page>> = {
+  '/healthz': async (guard, response) => {
+    const { policy, revision, loadedAt } = guard.policy.current();
+    const error = guard.policy.lastError();
+    const stale = guard.feeds.status().some((feed) => feed.stale);
+    const sinks = guard.sinks?.status() ?? [];
+    const failing = sinks.some((sink) => sink.error !== '');
+    const healthy = error === undefined && guard.audit.stats.healthy && !stale && !failing;
+    sendJson(response, 200, {
+      status: healthy ? 'ok' : 'degraded',
+      version: VERSION,
+      policy: { revision, loadedAt, files: policy.files, rules: policy.rules, error: error ?? null },
+      audit: guard.audit.stats,
+      sinks,
+      feeds: feedsHealth(guard.feeds),
+    });
+  },
+  '/readyz': async (guard, response) => {
+    const problems: string[] = [];
+    if (guard.draining) problems.push('the guard is shutting down');
+    if (!guard.audit.stats.healthy) problems.push('the audit trail cannot be written');
+    await guard.engine
+      .ping(READY_TIMEOUT)
+      .catch((error: Error) => problems.push(`engine ${guard.config.upstream.url}: ${error.message}`));
+    const missing = withoutData(guard.feeds.status());
+    if (guard.config.feeds.required) problems.push(...missing);
+    const notes = guard.config.feeds.required ? [] : missing;
+    const ready = problems.length === 0;
+    sendJson(response, ready ? 200 : 503, { ready, problems, notes });
+  },
+  '/metrics': async (guard, response) => {
+    const { revision, loadedAt } = guard.policy.current();
+    const text = await guard.metrics.render({
+      policyRevision: revision,
+      policyLoadedAt: loadedAt.getTime(),
+      policyHealthy: guard.policy.lastError() === undefined,
+      auditLines: guard.audit.stats.lines,
+      auditFailures: guard.audit.stats.failures,
+      auditHealthy: guard.audit.stats.healthy,
+      bufferedBytes: guard.budget.used,
+      sinks: guard.sinks?.status() ?? [],
+      feeds: guard.feeds.status(),
+      indicators: guard.feeds.current(),
+      version: VERSION,
+    });
+    send(response, 200, guard.metrics.contentType, text);
+  },
+};
+
+function sendJson(response: ServerResponse, status: number, value: object): void {
+  send(response, status, 'application/json', `${JSON.stringify(value)}\n`);
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
+  response.end(body);
+}

@@ -1,0 +1,280 @@
+import { mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import pino, { type Logger } from 'pino';
+import { withAlerts } from '../audit/alerts.js';
+import { openJournal } from '../audit/journal.js';
+import type { Sinks } from '../audit/sinks/sinks.js';
+import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
+import { openBodyBudget } from '../capture/body-budget.js';
+import type { AuditConfig } from '../config/audit-config.js';
+import type { Config } from '../config/config.js';
+import type { EgressConfig } from '../config/egress-config.js';
+import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
+import type { Client } from '../docker/call.js';
+import type { RequestEngine } from '../docker/engine-answer.js';
+import { VOCABULARY } from '../policy/builtin.js';
+import { openEngine } from '../upstream/engine.js';
+import { requestEngine } from '../upstream/request-engine.js';
+import { startTrialEngine } from '../trial-engine/engine.js';
+import { openAdmin } from './admin.js';
+import { nextCallId } from '../guard/exchange.js';
+import { openFeeds } from './feeds.js';
+import { openRateLimits } from '../guard/limits.js';
+import { openListener, type Listener, type ListenerEvents } from '../guard/listen.js';
+import { openMetrics } from '../guard/metrics.js';
+import { openOwnership } from '../ownership/ownership.js';
+import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
+import { serve } from '../guard/pipeline.js';
+import { openSequences } from '../history/sequences.js';
+import { sourcesFor, type GuardState } from '../guard/state.js';
+import { VERSION } from './version.js';
+
+/** As an upstream URL: the in-memory engine for trying out. */
+export const TRIAL_ENGINE = 'trial:';
+
+/** At a stop, receivers get what is left within this time; the rest is sent after the next start (milliseconds). */
+const SINKS_FLUSH = 5_000;
+
+export interface GuardOptions {
+  readonly config: Config;
+  /** The process log (not the audit trail); default: warnings to stderr. */
+  readonly log?: Logger;
+  /** Nobody asked for the admin listener by name: a busy port is then a warning, not a reason to stay down. */
+  readonly adminOptional?: boolean;
+  /** The clock of rate limits: milliseconds that never go back; default `performance.now`. */
+  readonly clock?: () => number;
+}
+
+export interface RunningGuard {
+  readonly listeners: readonly { readonly name: string; readonly url: string }[];
+  /** URL of the admin listener, or undefined when it is switched off. */
+  readonly adminUrl: string | undefined;
+  /** Looks at the policy files and the feeds now, and opens the audit file anew (after a rotation). */
+  reload(): Promise<void>;
+  /**
+   * Graceful stop: takes no new calls, lets running ones finish until the deadline, then cuts what is left.
+   *
+   * @param deadline milliseconds; default `limits.drain`.
+   */
+  close(deadline?: number): Promise<void>;
+}
+
+/**
+ * Starts a guard: policy, audit, engine, listeners, admin. Whatever fails here fails before the first call is taken.
+ *
+ * @throws Error with one readable line when the policy, a file or an address cannot be used.
+ */
+export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
+  const { config } = options;
+  const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
+  const metrics = openMetrics();
+  const policy = await openPolicyStore(config.policy, VOCABULARY, (event) => {
+    metrics.reload(event.ok);
+    if (event.ok) {
+      log.info({ revision: event.revision }, 'policy loaded');
+      // Calls are refused until there is one: nobody's objects are shown to anybody by mistake.
+      if (config.ownership === null && event.snapshot.policy.owners.length > 0) log.error(NO_STATE);
+    } else
+      log.error(
+        { problems: event.problems },
+        'the changed policy does not load; the last good one stays in force',
+      );
+  });
+  if (lacksState(config, policy)) {
+    policy.close();
+    throw new Error(NO_STATE);
+  }
+  // Before anything is opened that would have to be closed again, and before the first call.
+  const feeds = await openFeeds(config, log).catch((error: Error) => {
+    policy.close();
+    throw error;
+  });
+  const { audit, sinks } = await openAudit(config.audit, (message) => log.warn(message));
+  const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
+  const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  const request: RequestEngine = (...args) => requestEngine(engine, ...args);
+  const ownership =
+    config.ownership === null
+      ? undefined
+      : openOwnership(config.ownership.state, request, (message) => log.warn(message));
+  const outbound =
+    config.egress === null || trial !== undefined
+      ? undefined
+      : openOutbound(outboundOptions(config.egress), engine, audit, (message) => log.warn(message));
+  const guard: GuardState = {
+    config,
+    limits: {
+      target: config.limits.target,
+      jsonDepth: config.limits.jsonDepth,
+      jsonBody: config.limits.body,
+      bodyTimeout: config.limits.bodyTimeout,
+      bodyIdle: config.limits.bodyIdle,
+      context: config.limits.context,
+    },
+    engine,
+    engineIsLocal: config.upstream.url.startsWith('unix:'),
+    policy,
+    feeds,
+    ownership,
+    audit,
+    sinks,
+    creators: outbound?.creators,
+    sequences: openSequences(config.sequences, request),
+    budget: openBodyBudget(config.limits.buffered),
+    rates: openRateLimits((source, limit) => metrics.overLimit(source, limit), options.clock),
+    metrics,
+    log,
+    draining: false,
+  };
+
+  const listeners: Listener[] = [];
+  const stopAll = async (): Promise<void> => {
+    for (const listener of listeners) listener.destroy();
+    policy.close();
+    await feeds.stop();
+    await outbound?.stop();
+    ownership?.close();
+    await engine.destroy();
+    // The calls that were cut write their outcome in the next turns.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    audit.close();
+    await sinks?.stop(SINKS_FLUSH);
+    await trial?.close();
+  };
+  let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
+  const optionalAdmin = (error: Error): undefined => {
+    if (options.adminOptional !== true) throw error;
+    log.warn(`${error.message}; going on without /healthz, /readyz and /metrics`);
+  };
+  const events = listenerEvents(guard);
+  try {
+    for (const listen of config.listen) listeners.push(await openListener(listen, config.limits, events));
+    if (config.admin !== null) admin = await openAdmin(guard, config.admin.url).catch(optionalAdmin);
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    await stopAll();
+    throw error;
+  }
+
+  return {
+    listeners: listeners.map(({ name, url }) => ({ name, url })),
+    adminUrl: admin?.url,
+    async reload() {
+      try {
+        audit.reopen();
+      } catch (error) {
+        log.error({ err: error }, 'the audit file cannot be opened anew; the old one stays in use');
+      }
+      await Promise.all([policy.reload(), feeds.refresh()]);
+    },
+    async close(deadline = config.limits.drain) {
+      guard.draining = true;
+      for (const listener of listeners) listener.close();
+      await drained(guard, deadline);
+      admin?.server.close();
+      admin?.server.closeAllConnections();
+      await stopAll();
+    },
+  };
+}
+
+const NO_STATE =
+  'the policy has rules about owners: say in the configuration where it is kept who owns what, "ownership": {"state": "DIRECTORY"}';
+
+const lacksState = (config: Config, policy: PolicyStore): boolean =>
+  config.ownership === null && policy.current().policy.owners.length > 0;
+
+async function openAudit(
+  { journal, file, alerts }: AuditConfig,
+  warn: (message: string) => void,
+): Promise<{ readonly audit: AuditWriter; readonly sinks: Sinks | undefined }> {
+  const summed = (writer: AuditWriter): AuditWriter =>
+    alerts === null ? writer : withAlerts(writer, alerts);
+  if (journal === null) return { audit: summed(openAuditWriter(file)), sinks: undefined };
+  let sinks: Sinks | undefined;
+  const { directory, key, rotate, keep, onFull, checkpoint, timeout } = journal;
+  const audit = openJournal({
+    directory,
+    key,
+    segmentSize: rotate.size,
+    segmentAge: rotate.age,
+    retention: {
+      ...keep,
+      onFull,
+      needed: () => sinks?.needed() ?? (journal.sinks.length > 0 ? 0 : Infinity),
+    },
+    checkpointRecords: checkpoint.records,
+    checkpointInterval: checkpoint.interval,
+    patience: timeout,
+    warn,
+  });
+  if (journal.sinks.length > 0) {
+    // Loaded where it is used: the HTTP client alone takes 20 MB.
+    const { openSinks } = await import('../audit/sinks/sinks.js');
+    sinks = openSinks(journal.sinks, audit, { version: VERSION, host: hostname() }, warn);
+    audit.onRecords(() => sinks?.wake());
+  }
+  return { audit: summed(audit), sinks };
+}
+
+/** What the guard keeps lies where it reads the reports. */
+function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
+  mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
+  return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
+}
+
+function listenerEvents(guard: GuardState): ListenerEvents {
+  return {
+    connections: guard.metrics.connections,
+    warn: (message) => guard.log.warn(message),
+    serve: (exchange) => serve(guard, exchange),
+    unreadable(code, message, client, target) {
+      guard.metrics.clientError(code);
+      recordUnreadable(guard, code, message, client, target);
+    },
+    broken: (code) => guard.metrics.clientError(code),
+  };
+}
+
+/** Input that never became a request is a denial on record too: probing shows there first. */
+function recordUnreadable(
+  guard: GuardState,
+  code: string,
+  reason: string,
+  client: Client,
+  target: string,
+): void {
+  const call = nextCallId();
+  const { policy, revision } = guard.policy.current();
+  const sequences = guard.sequences.refused(client, sourcesFor(policy, client), call, code);
+  guard.audit.record({
+    event: 'decision',
+    call,
+    client,
+    sources: [],
+    method: '',
+    operation: '',
+    apiVersion: '',
+    params: {},
+    target,
+    facts: {},
+    hazards: [],
+    ...(sequences !== undefined && { sequences }),
+    verdict: 'deny',
+    enforced: true,
+    rule: '',
+    code,
+    reason,
+    rewrites: [],
+    policy: revision,
+  });
+}
+
+/** Resolves when no call is on its way any more, or after `deadline` milliseconds. */
+async function drained(guard: GuardState, deadline: number): Promise<void> {
+  const until = performance.now() + deadline;
+  while (guard.metrics.streams > 0 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -1,0 +1,84 @@
+import { LRUCache } from 'lru-cache';
+import type { Call } from '../../docker/call.js';
+import { openKept, readKept, rewriteKept } from '../../store/lines.js';
+import { scanAnswer } from '../../docker/answers/scan.js';
+
+/** The call that a container came from. */
+export interface Creator {
+  /** Call id, the same as in the call's own audit lines. */
+  readonly call: string;
+  readonly operation: string;
+  readonly sources: readonly string[];
+  /** Address of the client; `""` on a unix socket. */
+  readonly client: string;
+}
+
+/** Which call made which container, read off the engine's answers. It survives a restart of the guard. */
+export interface Creators {
+  /** @param container its id, or the first 12 digits of it. */
+  of(container: string): Creator | undefined;
+  /** What has to see the pieces of the engine's answer to this call; undefined for calls that make no container. */
+  watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined;
+  close(): void;
+}
+
+const CONTAINERS = 65_536;
+/** Containers' ids are told apart by this many digits; builds print no more. */
+const DIGITS = 12;
+
+/** How answers name the containers that they made. dockerd: `containerCreate`, builder/dockerfile `Running in`. */
+const ANSWERS: Readonly<Record<string, RegExp>> = {
+  ContainerCreate: /"Id":"([0-9a-f]{64})"/g,
+  ImageBuild: /\{"stream":" ---\\u003e Running in ([0-9a-f]{12})/g,
+};
+/** More than the longest of these, so that none is lost between two pieces. */
+const OVERLAP = 128;
+
+/**
+ * @param file where it is kept, one JSON line a container; it is written anew at the start when it has grown.
+ * @param warn told once when it cannot be written: the history then ends with the process.
+ * @throws Error when the file cannot be opened.
+ */
+export function openCreators(file: string, warn: (message: string) => void): Creators {
+  const creators = new LRUCache<string, Creator>({ max: CONTAINERS });
+  const lines = readKept(file, readCreator);
+  for (const { container, ...creator } of lines) creators.set(container, creator);
+  if (lines.length > 2 * CONTAINERS) {
+    const now = [...creators.entries()].reverse();
+    rewriteKept(
+      file,
+      now.map(([container, creator]) => ({ container, ...creator })),
+    );
+  }
+  const kept = openKept(file, (why) => warn(`who created which container is not kept: ${why}`));
+
+  const learn = (container: string, creator: Creator): void => {
+    // INVARIANT: the first one stays. A later build may print the id of somebody else's container.
+    if (creators.has(container)) return;
+    creators.set(container, creator);
+    kept.append({ container, ...creator });
+  };
+
+  return {
+    of: (container) => creators.get(container.slice(0, DIGITS)),
+    watch({ id, operation, client }, sources) {
+      const pattern = ANSWERS[operation.id];
+      if (pattern === undefined) return undefined;
+      const creator = { call: id, operation: operation.id, sources, client: client.address };
+      return scanAnswer(pattern, OVERLAP, ([container = '']) => learn(container.slice(0, DIGITS), creator));
+    },
+    close: () => kept.close(),
+  };
+}
+
+function readCreator({
+  container,
+  call,
+  operation,
+  sources,
+  client,
+}: Readonly<Record<string, unknown>>): ({ readonly container: string } & Creator) | undefined {
+  const texts = [container, call, operation, client].every((one) => typeof one === 'string');
+  if (!texts || !Array.isArray(sources)) return undefined;
+  return { container, call, operation, sources: sources.map(String), client } as never;
+}

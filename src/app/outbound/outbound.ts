@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AuditWriter } from '../../audit/writer.js';
+import type { EgressEvent } from '../../audit/egress-event.js';
+import { compileGlob } from '../../base/glob.js';
+import type { Engine } from '../../upstream/engine.js';
+import { openCreators, type Creators } from './creators.js';
+import { openLeases, type ContainerIdentity } from './leases.js';
+import { readSpool } from './read-spool.js';
+import { respond, type Response } from './respond.js';
+import { watchEngine } from './watch-engine.js';
+
+/** Where the guard's part of the outbound side keeps things, and what it does on a hit. */
+export interface OutboundOptions {
+  /** Directory that the outbound process writes its reports into. */
+  readonly spool: string;
+  /** File that remembers which call made which container. */
+  readonly creators: string;
+  readonly onHit: {
+    readonly action: 'none' | Response;
+    /** Indicators with less confidence change nothing (0 to 100). */
+    readonly minConfidence: number;
+    /** Containers that are never touched, by name, with globs. */
+    readonly except: readonly string[];
+  };
+}
+
+/** Puts names to what was blocked on the wire. */
+export interface Outbound {
+  readonly creators: Creators;
+  stop(): Promise<void>;
+}
+
+type Entry = Readonly<Record<string, unknown>>;
+
+/** The engine tells of a container's network within this time of it, mostly; at the latest (milliseconds). */
+const EVENTS_BEHIND = 1_000;
+const EVENTS_LATEST = 5_000;
+/** The packet filter's clock and the engine's agree within this much (milliseconds). */
+const CLOCKS_APART = 1_000;
+const LOOK = 100;
+/** Longest wait for a report to be written before it is read again (milliseconds). */
+const AGAIN = 1_000;
+
+/**
+ * Reads the reports of the outbound process, finds out which container it was and which call made it, and puts that on
+ * record. With a response configured, the container is dealt with once, after the record.
+ *
+ * @throws Error when the history of creators cannot be opened.
+ */
+export function openOutbound(
+  options: OutboundOptions,
+  engine: Engine,
+  audit: AuditWriter,
+  warn: (message: string) => void,
+): Outbound {
+  const creators = openCreators(options.creators, warn);
+  const leases = openLeases();
+  const watch = watchEngine(engine, leases, warn);
+  const spared = options.onHit.except.map(compileGlob);
+  let stopped = false;
+
+  /** INVARIANT: an entry of the spool is done only when it is on record. */
+  const onRecord = async (event: EgressEvent): Promise<void> => {
+    for (;;) {
+      const failure = await new Promise<Error | undefined>((resolve) => audit.record(event, resolve));
+      if (failure === undefined) return;
+      if (stopped) throw failure;
+      await sleep(AGAIN, undefined, { ref: false });
+    }
+  };
+
+  /** Who it was. A busy engine tells late of a container's network: nobody is only said after a while. */
+  const holderOf = async (entry: Entry): Promise<ContainerIdentity | undefined> => {
+    const address = string(entry['source']);
+    const last = time(entry['last'] ?? entry['at']);
+    const first = time(entry['first'] ?? entry['at']);
+    for (;;) {
+      await watch.settled();
+      const age = Date.now() - last;
+      const late = age > EVENTS_LATEST || stopped;
+      // Only when nobody else can come any more: an address goes to the next container within milliseconds.
+      const slack = late ? CLOCKS_APART : 0;
+      const holder = age < EVENTS_BEHIND ? undefined : leases.holder(address, first, last, slack);
+      if (holder !== undefined || late) return holder;
+      await sleep(LOOK, undefined, { ref: false });
+    }
+  };
+
+  const take = async (entry: Entry): Promise<void> => {
+    const container = string(entry['source']) === '' ? undefined : await holderOf(entry);
+    const event = reported(entry, container, container && creators.of(container.id));
+    await onRecord(event);
+    if (container !== undefined) await answer(event, container);
+  };
+
+  const answer = async (event: EgressEvent, container: ContainerIdentity): Promise<void> => {
+    const { action, minConfidence } = options.onHit;
+    // A hit on the wire has an indicator; what a default-deny network refused has none.
+    if (action === 'none' || event.indicator === '' || event.confidence < minConfidence) return;
+    if (spared.some((matches) => matches(container.name))) return;
+    let message: string;
+    try {
+      message = await respond(engine, action, container.id);
+    } catch (error) {
+      message = `failed: ${(error as Error).message}`;
+      warn(`${action} of container ${container.name} ${message}`);
+    }
+    await onRecord({ ...event, id: `${event.id}.r`, kind: 'response', action, message });
+  };
+
+  const reader = readSpool(options.spool, take, warn);
+  return {
+    creators,
+    async stop() {
+      stopped = true;
+      watch.stop();
+      await reader.stop();
+      creators.close();
+    },
+  };
+}
+
+const string = (value: unknown): string => (typeof value === 'string' ? value : '');
+const number = (value: unknown): number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
+
+/** Milliseconds since 1970; now, where there is no time. */
+function time(value: unknown): number {
+  const ms = Date.parse(string(value));
+  return Number.isNaN(ms) ? Date.now() : ms;
+}
+
+const KINDS = ['attempt', 'sweep', 'notice'] as const;
+
+function reported(
+  entry: Entry,
+  container: EgressEvent['container'],
+  createdBy: EgressEvent['createdBy'],
+): EgressEvent {
+  return {
+    event: 'egress',
+    id: string(entry['id']),
+    kind: KINDS.find((kind) => kind === entry['kind']) ?? 'notice',
+    action: string(entry['action']),
+    via: string(entry['via']),
+    address: string(entry['source']),
+    container,
+    createdBy,
+    destination: string(entry['destination']),
+    name: string(entry['name']),
+    protocol: string(entry['protocol']),
+    port: number(entry['port']),
+    count: number(entry['count']),
+    first: string(entry['first']),
+    last: string(entry['last']),
+    indicator: string(entry['indicator']),
+    type: string(entry['type']),
+    feed: string(entry['feed']),
+    confidence: number(entry['confidence']),
+    threat: string(entry['threat']),
+    message: string(entry['message']),
+  };
+}

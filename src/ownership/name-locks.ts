@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Call, Reference } from '../docker/call.js';
+import { Refusal } from '../docker/refusal.js';
+import { shortImageName } from '../hazards/image-name.js';
+import { asObject, asString } from '../hazards/judge.js';
+
+/**
+ * A name that a call depends on: `volume:data`. `share`: whoever likes may depend on it as well. `own`: the calls of one
+ * owner, which can only harm itself. `alone`: this call.
+ */
+export interface NameLock {
+  readonly name: string;
+  readonly mode: 'share' | 'own' | 'alone';
+}
+
+/** Names that calls hold, from their judgement to their end. */
+export interface NameLocks {
+  /**
+   * Waits until no other owner's call is in the way, and holds the names until the function it returns is called.
+   *
+   * @throws Refusal 409 after some seconds.
+   */
+  hold(locks: readonly NameLock[], owner: string): Promise<() => void>;
+  /** Names that are held, for tests and metrics. */
+  readonly size: number;
+}
+
+const PATIENCE = 5_000;
+const LOOK = 20;
+/** What no other object can be named later. */
+const WHOLE_ID = /^(?:sha256:)?[0-9a-f]{64}$/;
+
+/**
+ * Volumes and tags have no id that a call could give in place of their name, and an engine looks a network up by name
+ * when a container starts. So between judging a name and the engine's answer no other owner may remove it, make it,
+ * or let it stand for something else. Calls of one owner do not wait for each other: it can only harm itself.
+ */
+export function openNameLocks(): NameLocks {
+  const held = new Map<string, Set<{ readonly mode: NameLock['mode']; readonly owner: string }>>();
+  const isFree = ({ name, mode }: NameLock, owner: string): boolean => {
+    for (const other of held.get(name) ?? []) {
+      if (mode === 'alone' || other.mode === 'alone') return false;
+      if (other.owner !== owner && (mode === 'own' || other.mode === 'own')) return false;
+    }
+    return true;
+  };
+  return {
+    get size() {
+      return held.size;
+    },
+    async hold(locks, owner) {
+      const until = performance.now() + PATIENCE;
+      // All at once or none: two calls never wait for each other.
+      for (;;) {
+        const busy = locks.find((lock) => !isFree(lock, owner));
+        if (busy === undefined) break;
+        if (performance.now() > until) {
+          throw new Refusal(409, 'busy', `${busy.name} is being changed by another caller; try again`);
+        }
+        await sleep(LOOK);
+      }
+      const holds = locks.map(({ name, mode }) => ({ name, hold: { mode, owner } }));
+      for (const { name, hold } of holds) {
+        const holders = held.get(name) ?? new Set();
+        holders.add(hold);
+        held.set(name, holders);
+      }
+      return () => {
+        for (const { name, hold } of holds) {
+          const holders = held.get(name);
+          holders?.delete(hold);
+          if (holders?.size === 0) held.delete(name);
+        }
+      };
+    },
+  };
+}
+
+/** The names that a call depends on, each once. */
+export function locksOf(
+  call: Call,
+  references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[],
+): NameLock[] {
+  const { id } = call.operation;
+  const locks = references.flatMap(({ kind, name, use }): NameLock[] => {
+    if (WHOLE_ID.test(name)) return [];
+    if (kind === 'volume') return [{ name: `volume:${name}`, mode: id === 'VolumeDelete' ? 'alone' : 'own' }];
+    const mode = use === 'change' ? 'own' : 'share';
+    if (kind === 'tag' || kind === 'image') return [{ name: `image:${shortImageName(name)}`, mode }];
+    return kind === 'network'
+      ? [{ name: `network:${name}`, mode: id === 'NetworkDelete' ? 'own' : 'share' }]
+      : [];
+  });
+  if (id === 'NetworkCreate' && call.body.kind === 'json') {
+    locks.push({ name: `network:${asString(asObject(call.body.value)['Name'])}`, mode: 'own' });
+  }
+  const strictest = new Map<string, NameLock>();
+  for (const lock of locks) {
+    if (strictest.get(lock.name)?.mode !== 'own') strictest.set(lock.name, lock);
+  }
+  return [...strictest.values()];
+}
