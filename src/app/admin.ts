@@ -1,4 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { ignoreSocketErrors } from '../base/socket-errors.js';
 import { feedsHealth, withoutData } from './feeds.js';
 import { VERSION } from './version.js';
 import type { GuardState } from '../guard/state.js';
@@ -18,19 +19,21 @@ export async function openAdmin(
   address: string,
 ): Promise<{ url: string; server: Server }> {
   const url = new URL(address);
-  const server = createServer(
-    { headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 8192 },
-    (request, response) => {
-      const path = (request.url ?? '').split('?', 1)[0];
-      const page = request.method === 'GET' || request.method === 'HEAD' ? PAGES[path ?? ''] : undefined;
-      if (page === undefined) {
-        send(response, 404, 'application/json', '{"message":"try /healthz, /readyz or /metrics"}');
-        return;
-      }
-      page(guard, response).catch((error: Error) => {
-        send(response, 500, 'application/json', JSON.stringify({ message: error.message }));
-      });
-    },
+  const server = ignoreSocketErrors(
+    createServer(
+      { headersTimeout: 5_000, requestTimeout: 10_000, maxHeaderSize: 8192 },
+      (request, response) => {
+        const path = (request.url ?? '').split('?', 1)[0];
+        const page = request.method === 'GET' || request.method === 'HEAD' ? PAGES[path ?? ''] : undefined;
+        if (page === undefined) {
+          send(response, 404, 'application/json', '{"message":"try /healthz, /readyz or /metrics"}');
+          return;
+        }
+        page(guard, response).catch((error: Error) => {
+          send(response, 500, 'application/json', JSON.stringify({ message: error.message }));
+        });
+      },
+    ),
   );
   server.maxConnections = 64;
   const where =

@@ -21,8 +21,13 @@ export function takeWhole(
 ): Buffer | undefined {
   const size = request.readableLength;
   if (!request.complete || request.destroyed || size > limits.bytes || !budget.take(size)) return undefined;
-  return (request.read() as Buffer | null) ?? Buffer.alloc(0);
+  // Since Node 26 one read gives one piece of what has arrived.
+  const pieces: Buffer[] = [];
+  for (let piece = read(request); piece !== null; piece = read(request)) pieces.push(piece);
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
+
+const read = (request: IncomingMessage): Buffer | null => request.read() as Buffer | null;
 
 /**
  * Reads a whole body into memory, bounded in size, time and, with the budget, over all calls together. The caller

@@ -2,6 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { ignoreSocketErrors } from '../base/socket-errors.js';
 import { parseAddress, type Network } from '../policy/cidr.js';
 import { isWithin } from './addresses.js';
 import { readQuery, writeError, type Query } from './dns-message.js';
@@ -85,17 +86,19 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
     );
   });
 
-  const tcp = createServer({ noDelay: true }, (socket) => {
-    const client = known(socket.remoteAddress ?? '');
-    if (client === undefined) {
-      socket.destroy();
-      return;
-    }
-    serveConnection(socket, async (message) => {
-      if (!mayAsk(client)) return undefined;
-      return serve(message, client, () => 65_535);
-    });
-  });
+  const tcp = ignoreSocketErrors(
+    createServer({ noDelay: true }, (socket) => {
+      const client = known(socket.remoteAddress ?? '');
+      if (client === undefined) {
+        socket.destroy();
+        return;
+      }
+      serveConnection(socket, async (message) => {
+        if (!mayAsk(client)) return undefined;
+        return serve(message, client, () => 65_535);
+      });
+    }),
+  );
   tcp.maxConnections = MOST_CONNECTIONS;
   const open = new Set<Socket>();
   tcp.on('connection', (socket) => {
@@ -148,7 +151,6 @@ function serveConnection(socket: Socket, serve: (message: Buffer) => Promise<Buf
   let rest = Buffer.alloc(0);
   let waiting = 0;
   socket.setTimeout(IDLE, () => socket.destroy());
-  socket.on('error', () => socket.destroy());
   const take = (): void => {
     while (rest.length >= 2 && waiting < MOST_PIPELINED) {
       const length = rest.readUInt16BE(0);

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
+import { ignoreErrors } from '../base/socket-errors.js';
 import { readResponse, writeQuery, type Query, type Response } from './dns-message.js';
 
 /** One resolver further on. */
@@ -40,6 +41,7 @@ function askUdp({ host, port }: Upstream, query: Query): Promise<Response> {
   return new Promise((resolve, reject) => {
     const id = randomInt(65_536);
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    ignoreErrors(socket);
     const done = (): void => {
       clearTimeout(timer);
       socket.close();
@@ -77,7 +79,7 @@ function askTcp({ host, port }: Upstream, query: Query): Promise<Response> {
       () => fail(new Error(`${host} did not answer over TCP in ${TIMEOUT} ms`)),
       TIMEOUT,
     );
-    socket.once('error', fail);
+    socket.on('error', fail);
     socket.once('close', () => fail(new Error(`${host} closed the connection`)));
     socket.on('data', (piece: Buffer) => {
       pieces.push(piece);

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
 import { parseAddress, type Network } from '../policy/cidr.js';
 import { isWithin } from './addresses.js';
 import { LONGEST_HELLO, readHello } from './client-hello.js';
@@ -22,6 +24,8 @@ const MOST_CONNECTIONS = 1_024;
 const CONNECT_TIMEOUT = 10_000;
 /** For the whole ClientHello. */
 const HELLO_TIMEOUT = 10_000;
+/** For a client to close a connection that was turned away. */
+const LINGER = 10_000;
 /** Without a byte in either direction. */
 const IDLE = 300_000;
 
@@ -40,7 +44,9 @@ const HOP = new Set([
  * @throws Error when the address cannot be listened on.
  */
 export async function listenGateway({ listen, clients, judge }: GatewayOptions): Promise<Gateway> {
-  const server = createServer({ insecureHTTPParser: false, requestTimeout: 0, headersTimeout: 15_000 });
+  const server = ignoreSocketErrors(
+    createServer({ insecureHTTPParser: false, requestTimeout: 0, headersTimeout: 15_000 }),
+  );
   server.maxConnections = MOST_CONNECTIONS;
   const tunnels = new Set<Socket>();
   server.on('connection', (socket) => {
@@ -51,11 +57,13 @@ export async function listenGateway({ listen, clients, judge }: GatewayOptions):
   server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {
     tunnels.add(client);
     client.once('close', () => tunnels.delete(client));
-    client.on('error', () => client.destroy());
     void tunnel(request, client, head, judge);
   });
   // Node hands over requests with `Upgrade`, body and all; there is no need for one in a build.
-  server.on('upgrade', (_request, client) => client.end(head(501, 'upgrades are not forwarded')));
+  server.on('upgrade', (_request, client) => {
+    ignoreErrors(client);
+    turnAway(client, 501, 'upgrades are not forwarded');
+  });
   server.on('clientError', (_error, client) => {
     if (client.writable) client.end(head(400, 'that is no HTTP request'));
     else client.destroy();
@@ -72,6 +80,14 @@ export async function listenGateway({ listen, clients, judge }: GatewayOptions):
       await closed;
     },
   };
+}
+
+/** Answers on a connection that the HTTP server has handed over, and closes it; what the client still sends is not read. */
+function turnAway(client: Duplex, status: number, reason: string): void {
+  const timer = setTimeout(() => client.destroy(), LINGER);
+  client.once('close', () => clearTimeout(timer));
+  client.end(head(status, reason));
+  client.resume();
 }
 
 function clientOf(socket: Socket): string {
@@ -116,6 +132,7 @@ async function forward(request: IncomingMessage, response: ServerResponse, judge
     answer.on('aborted', () => response.destroy());
   });
   upstream.on('upgrade', (_answer, socket) => {
+    ignoreErrors(socket);
     socket.destroy();
     response.destroy();
   });
@@ -142,7 +159,7 @@ function endToEnd({ rawHeaders, headers }: IncomingMessage): string[] {
 }
 
 async function tunnel(request: IncomingMessage, client: Socket, first: Buffer, judge: Judge): Promise<void> {
-  const refuse = (status: number, reason: string): void => void client.end(head(status, reason));
+  const refuse = (status: number, reason: string): void => turnAway(client, status, reason);
   const target = readTarget('CONNECT', request.url ?? '');
   if (typeof target === 'string') return refuse(400, target);
   const source = clientOf(client);
@@ -188,14 +205,16 @@ async function judged(judge: Judge, source: string, target: Target): Promise<Ver
 function open(host: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, noDelay: true });
+    ignoreErrors(socket);
     const timer = setTimeout(() => socket.destroy(new Error('connecting took too long')), CONNECT_TIMEOUT);
-    socket.once('error', (error) => {
+    const fail = (error: Error): void => {
       clearTimeout(timer);
       reject(error);
-    });
+    };
+    socket.once('error', fail);
     socket.once('connect', () => {
       clearTimeout(timer);
-      socket.removeAllListeners('error');
+      socket.off('error', fail);
       resolve(socket);
     });
   });

@@ -83,7 +83,7 @@ async function clearStaleSocket(path: string): Promise<void> {
       probe.destroy();
       resolve(true);
     });
-    probe.once('error', () => resolve(false));
+    probe.on('error', () => resolve(false));
   });
   if (alive) throw new Error(`cannot listen on unix://${path}: another process is listening there`);
   removeSocket(path);

@@ -1,17 +1,15 @@
 import type { Readable } from 'node:stream';
 import { bufferBody, takeWhole, type BufferLimits } from '../capture/buffer-body.js';
-import { framedBody } from '../capture/framed-body.js';
 import type { Exchange } from './exchange.js';
 import type { GuardState } from './state.js';
 
 /**
- * The request body as a stream: node's own framing on an ordinary request, ours on an upgraded one. Call it once
+ * The request body as a stream. Call it once
  * per request. Answers `100 Continue` to a client that waits for it: nobody needs to send a body before this.
  */
 export function bodyOf(exchange: Exchange): Readable {
   if (exchange.expectsContinue) exchange.response.writeContinue();
-  if (exchange.upgradeHead === undefined) return exchange.request;
-  return framedBody(exchange.socket, exchange.upgradeHead, exchange.reading!.framing);
+  return exchange.upgrade?.body(exchange.reading!.framing) ?? exchange.request;
 }
 
 type Step<T> = (guard: GuardState, exchange: Exchange, result: T) => void;
@@ -36,7 +34,7 @@ export function captureBody(
   then: Step<Buffer>,
   failed: Step<unknown>,
 ): void {
-  if (exchange.upgradeHead !== undefined || exchange.expectsContinue) {
+  if (exchange.upgrade !== undefined || exchange.expectsContinue) {
     void awaitBody(guard, exchange, then, failed);
   } else {
     // What came together with the head is parsed after this: small bodies are all there when the turn ends.

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Call, Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import type { Refusal } from '../docker/refusal.js';
@@ -21,8 +22,8 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly socket: Socket;
   readonly client: Client;
-  /** What followed the head on an upgraded connection, still unparsed; undefined on an ordinary request. */
-  readonly upgradeHead: Buffer | undefined;
+  /** What follows the head of a request that asks for an upgrade; undefined on an ordinary request. */
+  readonly upgrade: UpgradeInput | undefined;
   /** The client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean;
   reading: HeadReading | undefined;

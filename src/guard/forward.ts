@@ -128,7 +128,7 @@ export function exchangeWith(
     exchange.bytesIn = body.bytes;
     // The engine may answer before it has read everything: the rest of the client's body goes nowhere.
     body.destroy();
-    if (!request.complete && exchange.upgradeHead === undefined) request.resume();
+    if (!request.complete && exchange.upgrade === undefined) request.resume();
   };
   const stop = (how: End): void => {
     if (over) return;
@@ -158,16 +158,19 @@ export function exchangeWith(
     for (const piece of held) response.write(piece);
     held = [];
   };
-  /** What is written in one turn leaves with one write, as one chunk. */
+  /**
+   * What is written in one turn leaves with one write. The socket is corked, not the response: a corked response of
+   * Node 22 and 24 sends the end of its chunks before the chunks.
+   */
   const cork = (): void => {
     if (corked) return;
     corked = true;
-    response.cork();
+    socket.cork();
     process.nextTick(uncork);
   };
   const uncork = (): void => {
     corked = false;
-    response.uncork();
+    socket.uncork();
   };
 
   /** INVARIANT: of an answer that cannot be changed as policy demands nothing more passes, and it looks cut short. */

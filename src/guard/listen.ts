@@ -7,7 +7,10 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
+import { takeUpgrade } from '../capture/upgrade-input.js';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';
@@ -52,7 +55,7 @@ export async function openListener(
   events: ListenerEvents,
 ): Promise<Listener> {
   const url = new URL(config.url);
-  const server = createServer(config, limits);
+  const server = ignoreSocketErrors(createServer(config, limits));
   const sockets = new Set<Socket>();
   const secure = url.protocol === 'tls:';
   server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => accept(socket));
@@ -104,7 +107,7 @@ export async function openListener(
       response,
       socket,
       client: connection.client,
-      upgradeHead: undefined,
+      upgrade: undefined,
       expectsContinue: false,
       reading: undefined,
       call: undefined,
@@ -149,9 +152,10 @@ export async function openListener(
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
     begin(request, response, NOTHING),
   );
-  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    // The HTTP server has let go of the socket: an error on it is ours to catch.
-    socket.on('error', () => socket.destroy());
+  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    ignoreErrors(stream);
+    const { socket } = request;
+    const upgrade = takeUpgrade(request, stream, head);
     const connection = connections.get(socket)!;
     if (connection.exchange?.finished === false) {
       // No client does this: the answers of two calls would run into each other.
@@ -170,8 +174,11 @@ export async function openListener(
       response.assignSocket(socket);
       // An ordinary answer on a connection that the HTTP server does not watch any more. What follows the request
       // is never read as another one.
-      response.once('finish', () => endGently(socket));
-      begin(request, response, { upgradeHead: head, expectsContinue: request.headers.expect !== undefined });
+      response.once('finish', () => {
+        endGently(socket);
+        upgrade.discard();
+      });
+      begin(request, response, { upgrade, expectsContinue: request.headers.expect !== undefined });
     };
     // The last bytes of the answer before may still be on their way to the kernel.
     const previous = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
@@ -179,14 +186,17 @@ export async function openListener(
     else previous.once('finish', start);
   });
   // CONNECT would make the guard an open proxy; node hands it over as a raw socket.
-  server.on('connect', (request: IncomingMessage, socket: Socket) => {
-    events.unreadable(
-      'method',
-      'CONNECT is not an operation',
-      connections.get(socket)!.client,
-      request.url ?? '',
-    );
-    socket.end(answer(405, 'CONNECT is not part of the Docker API'));
+  server.on('connect', (request: IncomingMessage) => {
+    const { socket } = request;
+    const connection = connections.get(socket)!;
+    events.unreadable('method', 'CONNECT is not an operation', connection.client, request.url ?? '');
+    if (connection.exchange?.finished === false) {
+      // Behind a request that is still running: its answer is cut rather than mixed with this one.
+      socket.destroy();
+      return;
+    }
+    socket.write(answer(405, 'CONNECT is not part of the Docker API'));
+    endGently(socket);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const connection = connections.get(socket);

@@ -22,14 +22,14 @@ export function refuse(guard: GuardState, exchange: Exchange, refusal: Refusal, 
     return;
   }
   const message = JSON.stringify({ message: `breakwater: ${refusal.message} (call ${exchange.id})` });
-  const unread = !request.complete || exchange.upgradeHead !== undefined;
+  const unread = !request.complete || exchange.upgrade !== undefined;
   const headers = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(message))];
   if (refusal.retryAfter > 0) headers.push('Retry-After', String(refusal.retryAfter));
   // Without its body the rest of an expecting request cannot be told from the next one.
   if (
     refusal.status === 503 ||
     CLOSING.has(refusal.code) ||
-    exchange.upgradeHead !== undefined ||
+    exchange.upgrade !== undefined ||
     (exchange.expectsContinue && unread)
   ) {
     headers.push('Connection', 'close');
@@ -40,7 +40,7 @@ export function refuse(guard: GuardState, exchange: Exchange, refusal: Refusal, 
   exchange.bytesOut = message.length;
   finish(guard, exchange, refusal.status, end);
   // An upgraded connection is ended by the listener, as after any other answer.
-  if (unread && !exchange.expectsContinue && exchange.upgradeHead === undefined) drain(exchange);
+  if (unread && !exchange.expectsContinue && exchange.upgrade === undefined) drain(exchange);
 }
 
 function drain({ request, socket }: Exchange): void {

@@ -1,6 +1,5 @@
 import { Transform, type Duplex, type Readable } from 'node:stream';
 import type { Socket } from 'node:net';
-import { framedBody } from '../capture/framed-body.js';
 import type { Call } from '../docker/call.js';
 import { renderBody, renderHeaders, renderTarget } from '../docker/render.js';
 import type { End, Exchange } from './exchange.js';
@@ -25,10 +24,8 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
  */
 export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void {
   const body = renderBody(call);
-  // A body that the operation does not read has been refused or dropped; what follows it is the client's stdin.
-  if (exchange.upgradeHead !== undefined && exchange.reading!.body === 'none') {
-    framedBody(exchange.socket, exchange.upgradeHead, { kind: 'none' });
-  }
+  // A body has been read, refused or dropped; what follows it is the client's stdin.
+  const input = exchange.upgrade?.rest(exchange.reading!.framing);
   exchangeWith(
     guard,
     exchange,
@@ -45,15 +42,21 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
     },
     {
       onUpgrade(head, upstream) {
-        if (exchange.upgradeHead === undefined) streamOutput(guard, exchange, head, upstream);
-        else joinSockets(guard, exchange, head, upstream);
+        if (input === undefined) streamOutput(guard, exchange, head, upstream);
+        else joinSockets(guard, exchange, head, upstream, input);
       },
     },
   );
 }
 
 /** The client asked for the upgrade: from here on bytes pass both ways, each side closing on its own. */
-function joinSockets(guard: GuardState, exchange: Exchange, head: string[], engine: Socket): void {
+function joinSockets(
+  guard: GuardState,
+  exchange: Exchange,
+  head: string[],
+  engine: Socket,
+  input: Readable,
+): void {
   const { socket, response } = exchange;
   response.removeAllListeners('close');
   response.detachSocket(socket);
@@ -70,7 +73,7 @@ function joinSockets(guard: GuardState, exchange: Exchange, head: string[], engi
   socket.setNoDelay?.(true);
   socket.setTimeout(0);
   // Half-close passes: the end of stdin must reach the process while its output still flows.
-  measured(exchange, socket).pipe(engine);
+  measured(exchange, input).pipe(engine);
   measured(exchange, engine).pipe(socket);
 }
 

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
 import {
   buildProgress,
   containerInspect,
@@ -51,12 +52,15 @@ type Handler = (exchange: Exchange) => void | Promise<void>;
  */
 export async function startTrialEngine(): Promise<{ url: string; close(): Promise<void> }> {
   const store = createTrialStore();
-  const server = createServer({ insecureHTTPParser: false }, (request, response) => {
-    answer(store, request, response).catch((error: unknown) => sendError(response, error));
-  });
+  const server = ignoreSocketErrors(
+    createServer({ insecureHTTPParser: false }, (request, response) => {
+      answer(store, request, response).catch((error: unknown) => sendError(response, error));
+    }),
+  );
   server.maxConnections = 256;
   const attached = new Set<Duplex>();
   server.on('upgrade', (request, socket) => {
+    ignoreErrors(socket);
     attached.add(socket);
     socket.on('close', () => attached.delete(socket));
     upgrade(store, request, socket);
