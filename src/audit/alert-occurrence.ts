@@ -1,5 +1,5 @@
 import type { Client } from '../docker/call.js';
-import { formatPrefix, maskWord, parseIpv6 } from '../intel/canonical-address.js';
+import { clientNetwork } from '../base/address.js';
 import type { Sighting } from '../intel/indicator.js';
 import type { AlertClient, AlertEvent, AlertKind } from './alert-event.js';
 import type { EgressContainer, EgressEvent } from './egress-event.js';
@@ -132,18 +132,10 @@ function clientOf(client: Client): AlertClient {
   let known = clients.get(client);
   if (known === undefined) {
     const { listener, address } = client;
-    known = { listener, address, network: networkOf(address) };
+    known = { listener, address, network: address.includes(':') ? clientNetwork(address) : '' };
     clients.set(client, known);
   }
   return known;
-}
-
-/** Of IPv6 one machine has a whole /64 to call from. */
-function networkOf(address: string): string {
-  const words = address.includes(':') ? parseIpv6(address) : undefined;
-  if (words === undefined) return '';
-  const [a, b] = words;
-  return formatPrefix({ family: 6, words: [maskWord(a, 32), maskWord(b, 32), 0, 0], bits: 64 });
 }
 
 /** @param atLeast more addresses than were counted. */

@@ -2,8 +2,8 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
-import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import { readQuery, writeError, type Query } from './dns-message.js';
 
 /** Listens for questions, over UDP and TCP. */

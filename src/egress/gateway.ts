@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
-import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import { LONGEST_HELLO, readHello } from './client-hello.js';
 import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
 

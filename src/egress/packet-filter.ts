@@ -1,7 +1,5 @@
-import { formatIpv4 } from '../intel/canonical-address.js';
+import { formatIpv4, formatIpv6, parseAddress } from '../base/address.js';
 import { LRUCache } from 'lru-cache';
-import { parseAddress } from '../policy/cidr.js';
-import { formatIpv6 } from './addresses.js';
 import type { Elements } from './elements.js';
 import { runNft, type NftResult } from './nft.js';
 import {
