@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { formatIpv4 } from '../src/intel/canonical-address.js';
+import { formatIpv4 } from '../src/base/address.js';
 import { buildIndex, type Listed } from '../src/intel/index-build.js';
 import { openIndex } from '../src/intel/indicator-index.js';
 import type { IndicatorType } from '../src/intel/indicator.js';

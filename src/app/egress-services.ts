@@ -1,6 +1,7 @@
 import type { EgressConfig, EgressDns } from '../config/egress-config.js';
 import type { Attempts } from '../egress/attempts.js';
-import { isWithin } from '../egress/addresses.js';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import { listenDns } from '../egress/dns-server.js';
 import { RESERVED_NETWORKS } from '../egress/elements.js';
 import { makeJudge } from '../egress/gateway-target.js';
@@ -11,7 +12,6 @@ import type { PacketFilter } from '../egress/packet-filter.js';
 import { openResolver, type Resolver } from '../egress/resolver.js';
 import { systemLookUp } from '../egress/system-resolver.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress, type Network } from '../policy/cidr.js';
 
 /** What resolver and gateway work with. */
 export interface ServiceParts {

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EgressConfig } from '../config/egress-config.js';
-import { formatNetwork, isWithin } from '../egress/addresses.js';
 import { formatNotice, openAttempts } from '../egress/attempts.js';
 import { collectElements, RESERVED_NETWORKS, type Elements } from '../egress/elements.js';
 import { hitOfAddress } from '../egress/hits.js';
@@ -11,7 +10,9 @@ import { openPacketFilter, type Flow } from '../egress/packet-filter.js';
 import { openSpool } from '../egress/spool.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress, parseNetwork, type Network } from '../policy/cidr.js';
+import { parseAddress } from '../base/address.js';
+import { formatNetwork, isWithin, type Network } from '../base/network.js';
+import { parseNetwork } from '../policy/cidr.js';
 import { startServices } from './egress-services.js';
 import { countElements, openStatusFile, type EgressStatus } from './egress-status.js';
 

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.js';
 import { readSnapshot, type IntelSnapshot } from '../feeds/index-file.js';
 import { feedStatus, pullFeeds, type PullOptions, type PullResult } from '../feeds/pull.js';
 import type { FeedStatus } from '../feeds/status.js';
-import { parsePrefix } from '../intel/canonical-address.js';
+import { parsePrefix } from '../base/network.js';
 import { readHost } from '../intel/canonical-host.js';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
 import { ownHosts } from './feeds.js';

@@ -1,5 +1,6 @@
 import type { Client } from '../docker/call.js';
-import { formatPrefix, maskWord, parseIpv6 } from '../intel/canonical-address.js';
+import { clientNetwork } from '../base/address.js';
+import { durationInWords } from '../base/units.js';
 import type { Sighting } from '../intel/indicator.js';
 import type { AlertClient, AlertEvent, AlertKind } from './alert-event.js';
 import type { EgressContainer, EgressEvent } from './egress-event.js';
@@ -132,18 +133,10 @@ function clientOf(client: Client): AlertClient {
   let known = clients.get(client);
   if (known === undefined) {
     const { listener, address } = client;
-    known = { listener, address, network: networkOf(address) };
+    known = { listener, address, network: address.includes(':') ? clientNetwork(address) : '' };
     clients.set(client, known);
   }
   return known;
-}
-
-/** Of IPv6 one machine has a whole /64 to call from. */
-function networkOf(address: string): string {
-  const words = address.includes(':') ? parseIpv6(address) : undefined;
-  if (words === undefined) return '';
-  const [a, b] = words;
-  return formatPrefix({ family: 6, words: [maskWord(a, 32), maskWord(b, 32), 0, 0], bits: 64 });
 }
 
 /** @param atLeast more addresses than were counted. */
@@ -162,7 +155,7 @@ export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolea
   const verb = count === 1 ? 'was' : 'were';
   const done = event.action === 'blocked' ? 'denied' : 'let through';
   const listed = event.indicators.map(({ hit }) => hit.indicator).join(', ');
-  const within = count === 1 ? '' : ` within ${spanOf(window)}`;
+  const within = count === 1 ? '' : ` within ${durationInWords(window)}`;
   switch (kind) {
     case 'denied':
       return event.action === 'blocked'
@@ -182,17 +175,3 @@ export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolea
       return `${count} ${count === 1 ? 'record' : 'records'} of the audit trail could not be written when they were due${within}`;
   }
 }
-
-/** Milliseconds in the largest unit that says it whole. */
-function spanOf(ms: number): string {
-  const [unit, size] = UNITS.find(([, one]) => ms % one === 0)!;
-  return `${ms / size} ${unit}`;
-}
-
-const UNITS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['min', 60_000],
-  ['s', 1_000],
-  ['ms', 1],
-] as const;

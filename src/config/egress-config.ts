@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { canonicalAllowed } from './egress-names.js';
-import { parseNetwork, type Network } from '../policy/cidr.js';
+import type { Network } from '../base/network.js';
+import { parseNetwork } from '../policy/cidr.js';
 import { parseHostPort, type HostPort } from './endpoint.js';
 import { count, duration, size, text } from './shapes.js';
 

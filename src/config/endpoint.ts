@@ -1,4 +1,4 @@
-import { parseAddress } from '../policy/cidr.js';
+import { parseAddress } from '../base/address.js';
 
 /** Where to listen or connect: one parsed endpoint URL. */
 export type Endpoint =

@@ -2,9 +2,9 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import { ignoreSocketErrors } from '../base/socket-errors.js';
-import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
 import { readQuery, writeError, type Query } from './dns-message.js';
 
 /** Listens for questions, over UDP and TCP. */

@@ -1,6 +1,6 @@
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { parseNetwork, type Network } from '../policy/cidr.js';
-import { boundsOf } from './addresses.js';
+import { boundsOf, type Network } from '../base/network.js';
+import { parseNetwork } from '../policy/cidr.js';
 
 /** What one nftables set holds: ascending, disjoint; ranges as pairs, `from` and `to` included. */
 export interface Elements4 {

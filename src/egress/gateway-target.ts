@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import { canonicalUrl } from '../intel/canonical-url.js';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import { hitOfAddress, plainAddress } from './hits.js';
 import { isNameAllowed, type Allow } from './networks.js';
 import type { Finding } from './resolver.js';

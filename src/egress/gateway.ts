@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
 import type { Duplex } from 'node:stream';
 import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
-import { parseAddress, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
 import { LONGEST_HELLO, readHello } from './client-hello.js';
 import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress } from '../policy/cidr.js';
+import { parseAddress } from '../base/address.js';
 import type { Attempts } from './attempts.js';
 import { hitOfAddress } from './hits.js';
 import type { Flow } from './packet-filter.js';

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
-import { parseAddress, parseNetwork, type Network } from '../policy/cidr.js';
-import { isWithin } from './addresses.js';
+import { parseAddress } from '../base/address.js';
+import { isWithin, type Network } from '../base/network.js';
+import { parseNetwork } from '../policy/cidr.js';
 
 /** Networks and names that may be reached: canonical names, with their subdomains. */
 export interface Allow {

@@ -1,7 +1,6 @@
-import { formatIpv4 } from '../intel/canonical-address.js';
+import { parseDuration } from '../base/units.js';
+import { formatIpv4, formatIpv6, parseAddress } from '../base/address.js';
 import { LRUCache } from 'lru-cache';
-import { parseAddress } from '../policy/cidr.js';
-import { formatIpv6 } from './addresses.js';
 import type { Elements } from './elements.js';
 import { runNft, type NftResult } from './nft.js';
 import {
@@ -255,11 +254,9 @@ export function parseFlows(text: string, now: number): Flow[] {
   });
 }
 
-const UNITS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
-
 /** `9m59s512ms` in milliseconds; nothing is 0. */
 function span(text = ''): number {
   let sum = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[dhms])/g)) sum += Number(count) * UNITS[unit!]!;
+  for (const [part] of text.matchAll(/\d+(?:ms|[dhms])/g)) sum += parseDuration(part)!;
   return sum;
 }

@@ -1,7 +1,6 @@
-import { formatIpv4 } from '../intel/canonical-address.js';
+import { formatIpv4, formatIpv6 } from '../base/address.js';
 import { LRUCache } from 'lru-cache';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
-import { formatIpv6 } from './addresses.js';
 import { hitOfAddress } from './hits.js';
 import { makeQuery, RCODE, writeRefusal, writeResponse, type Query, type Response } from './dns-message.js';
 import { TYPE } from './dns-record.js';

@@ -1,6 +1,5 @@
-import { formatIpv4 } from '../intel/canonical-address.js';
-import type { Network } from '../policy/cidr.js';
-import { formatIpv6, formatNetwork } from './addresses.js';
+import { formatIpv4, formatIpv6 } from '../base/address.js';
+import { formatNetwork, type Network } from '../base/network.js';
 import { difference, type Elements, type Elements4, type Elements6 } from './elements.js';
 
 /** What the rules depend on, beside what is listed. Names of interfaces and of the table are checked by the config. */

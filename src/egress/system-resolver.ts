@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress } from '../policy/cidr.js';
+import { parseAddress } from '../base/address.js';
 import { hitOfAddress } from './hits.js';
 import type { Finding, Resolver } from './resolver.js';
 

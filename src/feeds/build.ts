@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { FeedSource } from '../intel/feed-source.js';
 import { readExceptions } from '../intel/exceptions.js';
 import { buildIndex, type Listed } from '../intel/index-build.js';
-import { parsePrefix } from '../intel/canonical-address.js';
+import { parsePrefix } from '../base/network.js';
 import type { Indicator } from '../intel/indicator.js';
 import { admit, type AdmitOptions } from '../intel/reserved.js';
 import { copyDirectory, readMeta } from './copy.js';

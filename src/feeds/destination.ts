@@ -1,5 +1,6 @@
 import { lookup as resolveName, type LookupAddress } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
+import { overlap, parsePrefix, type Prefix } from '../base/network.js';
 import { readHost } from '../intel/canonical-host.js';
 
 /** Where requests for one feed may go. */
@@ -10,34 +11,27 @@ export interface Reach {
   readonly internal: boolean;
 }
 
-function blockList(prefixes: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const prefix of prefixes) {
-    const [address = '', bits] = prefix.split('/');
-    list.addSubnet(address, Number(bits), address.includes(':') ? 'ipv6' : 'ipv4');
-  }
-  return list;
-}
+const prefixes = (texts: readonly string[]): Prefix[] => texts.map((text) => parsePrefix(text)!);
 
 /** This host, its link, groups; and metadata services outside of these (AWS, Alibaba, Oracle, Azure). */
-const LOCAL = blockList([
+const LOCAL = prefixes([
   ...['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '192.0.0.0/24', '198.18.0.0/15', '224.0.0.0/3'],
   ...['::/127', 'fe80::/9', 'ff00::/8', 'fd00:ec2::254/128', '100.100.100.200/32', '168.63.129.16/32'],
 ]);
-const PRIVATE = blockList(['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']);
+const PRIVATE = prefixes(['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']);
 
 type Kind = 'public' | 'private' | 'local';
 
 /** What kind an address is. IPv4 in an IPv6 coat (mapped, NAT64, 6to4) is what it is underneath. */
-function kindOf(address: string): Kind {
-  const host = readHost(address.includes(':') ? `[${address}]` : address);
+function kindOf(text: string): Kind {
+  const host = readHost(text.includes(':') ? `[${text}]` : text);
   if (host === undefined || host.kind === 'domain') return 'local';
-  const [text, family] =
+  const address: Prefix =
     host.kind === 'ipv4'
-      ? [[24, 16, 8, 0].map((shift) => (host.address >>> shift) & 255).join('.'), 'ipv4' as const]
-      : [address.replace(/%.*$/, ''), 'ipv6' as const];
-  if (LOCAL.check(text, family)) return 'local';
-  return PRIVATE.check(text, family) ? 'private' : 'public';
+      ? { family: 4, address: host.address, bits: 32 }
+      : { family: 6, words: host.words, bits: 128 };
+  if (LOCAL.some((prefix) => overlap(prefix, address))) return 'local';
+  return PRIVATE.some((prefix) => overlap(prefix, address)) ? 'private' : 'public';
 }
 
 const bare = (hostname: string): string => hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');

@@ -1,5 +1,5 @@
 import { readIndicator } from '../intel/canonical.js';
-import { parsePrefix } from '../intel/canonical-address.js';
+import { parsePrefix } from '../base/network.js';
 import { buildIndex, type Listed } from '../intel/index-build.js';
 import { openIndex } from '../intel/indicator-index.js';
 import type { Hit, Indicator, IndicatorIndex, IndicatorType } from '../intel/indicator.js';

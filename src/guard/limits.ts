@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Flow } from '../capture/relay-body.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';
-import { parseAddress } from '../policy/cidr.js';
+import { clientNetwork } from '../base/address.js';
 import type { CompiledPolicy, CompiledSource } from '../policy/compiled.js';
 import {
   BUILDS,
@@ -141,9 +141,7 @@ function accountOf({ whole, clients }: Ledger, source: CompiledSource, client: C
 export function clientKey(source: Pick<CompiledSource, 'token'>, client: Client): string {
   if (client.certificate.length > 0) return `certificate ${client.certificate.join(' ')}`;
   if (source.token !== null) return `token ${client.tokenSha256}`;
-  const address = parseAddress(client.address.split('%', 1)[0]!);
-  if (address === undefined) return '';
-  return address.family === 4 ? `4 ${address.value}` : `6 ${address.value >> 64n}`;
+  return clientNetwork(client.address);
 }
 
 function openShare(

@@ -1,3 +1,4 @@
+import { formatDuration } from '../base/units.js';
 import type { Call } from '../docker/call.js';
 import type { Hazard, Inspection } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
@@ -330,7 +331,7 @@ function execSpread(
   if (all.has(container)) return undefined;
   const recent = [...all.values()].filter(({ at }) => context.now - at <= rule.window);
   if (recent.length < rule.containers) return undefined;
-  const why = `this caller went into ${recent.length} other containers within ${span(rule.window)}: ${words(recent.map((step) => step.call))}`;
+  const why = `this caller went into ${recent.length} other containers within ${formatDuration(rule.window)}: ${words(recent.map((step) => step.call))}`;
   return finding('exec-spread', rule.action, recent, why);
 }
 
@@ -342,7 +343,7 @@ export function probing({ client, history, settings, now }: SequenceContext): Se
   if (total.length < rule.total || kinds.size < rule.distinct) return undefined;
   const within = ({ at }: Step): boolean => now - at <= rule.window;
   if (!total.every(within) || ![...kinds.values()].every(within)) return undefined;
-  const why = `at least ${rule.total} calls of this caller were refused within ${span(rule.window)}, of ${rule.distinct} kinds or more; the last was call ${total.at(-1)!.call}`;
+  const why = `at least ${rule.total} calls of this caller were refused within ${formatDuration(rule.window)}, of ${rule.distinct} kinds or more; the last was call ${total.at(-1)!.call}`;
   return finding('probing', rule.action, [...kinds.values()], why);
 }
 
@@ -361,16 +362,4 @@ function words(calls: readonly string[]): string {
   const more = calls.length - 3;
   const shown = calls.slice(0, 3).join(', ');
   return `call${calls.length === 1 ? '' : 's'} ${shown}${more > 0 ? ` and ${more} more` : ''}`;
-}
-
-/** `5m`, as the config file writes it. */
-function span(ms: number): string {
-  for (const [unit, size] of [
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1_000],
-  ] as const) {
-    if (ms % size === 0) return `${ms / size}${unit}`;
-  }
-  return `${ms}ms`;
 }

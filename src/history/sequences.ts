@@ -1,3 +1,4 @@
+import { clientNetwork } from '../base/address.js';
 import type { Call, Client } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import type { Inspection } from '../hazards/inspection.js';
@@ -142,17 +143,5 @@ export function openSequences(
  * has all addresses; on a unix socket the listener. Keys of those without a source begin with a line break.
  */
 export function clientKey({ address, listener }: Client, sources: readonly string[]): string {
-  return `${sources.join(',')}\n${address === '' ? listener : networkOf(address)}`;
-}
-
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address;
-  const [bare = '', zone = ''] = address.split('%');
-  const [head = '', tail] = bare.split('::');
-  const groups = head === '' ? [] : head.split(':');
-  // `::` stands for as many zeros as are missing; within the first four groups they are all that matters of it.
-  const behind = tail === undefined || tail === '' ? 0 : tail.split(':').length;
-  if (tail !== undefined) while (groups.length + behind < 8 && groups.length < 4) groups.push('0');
-  const all = [...groups, ...(tail ?? '').split(':')].slice(0, 4);
-  return `${all.map((group) => group.replace(/^0+(?=.)/, '').toLowerCase()).join(':')}%${zone}`;
+  return `${sources.join(',')}\n${clientNetwork(address) || address || listener}`;
 }

@@ -5,7 +5,7 @@ import {
   parseIpv6,
   parseLooseIpv4,
   type Words,
-} from './canonical-address.js';
+} from '../base/address.js';
 
 /** What stands in the place of a host. */
 export type Host =

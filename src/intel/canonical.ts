@@ -1,4 +1,4 @@
-import { formatPrefix, parsePrefix } from './canonical-address.js';
+import { formatPrefix, parsePrefix } from '../base/network.js';
 import { PLAIN, readHost } from './canonical-host.js';
 import { canonicalUrl } from './canonical-url.js';
 import { refang } from './formats/refang.js';

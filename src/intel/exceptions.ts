@@ -1,4 +1,4 @@
-import { maskWord, parsePrefix, type Prefix } from './canonical-address.js';
+import { maskWord, parsePrefix, type Prefix } from '../base/network.js';
 import { formatHost } from './canonical-host.js';
 import { readIndicator } from './canonical.js';
 import { readUrl } from './canonical-url.js';

@@ -1,4 +1,4 @@
-import { parsePrefix } from './canonical-address.js';
+import { parsePrefix } from '../base/network.js';
 import { classTable, type ClassTable } from './class-table.js';
 import { growing } from './growing.js';
 import {

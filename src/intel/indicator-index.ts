@@ -1,4 +1,4 @@
-import { formatPrefix, maskWord } from './canonical-address.js';
+import { formatPrefix, maskWord } from '../base/network.js';
 import {
   BLOCK,
   checksum,

@@ -1,5 +1,5 @@
 import { getPublicSuffix } from 'tldts';
-import { formatPrefix, maskWord, parsePrefix, type Prefix } from './canonical-address.js';
+import { formatPrefix, overlap, parsePrefix, type Prefix } from '../base/network.js';
 import { readUrl } from './canonical-url.js';
 import type { Exceptions } from './exceptions.js';
 import type { Indicator } from './indicator.js';
@@ -105,15 +105,6 @@ function reservedPrefix(prefix: Prefix): string | undefined {
     if (overlap(prefix, reserved)) return `is ${what}, in ${formatPrefix(reserved)}`;
   }
   return undefined;
-}
-
-function overlap(a: Prefix, b: Prefix): boolean {
-  const bits = Math.min(a.bits, b.bits);
-  if (a.family === 4) return b.family === 4 && maskWord(a.address, bits) === maskWord(b.address, bits);
-  return (
-    b.family === 6 &&
-    a.words.every((word, i) => maskWord(word, bits - 32 * i) === maskWord(b.words[i]!, bits - 32 * i))
-  );
 }
 
 function localName(name: string): string | undefined {

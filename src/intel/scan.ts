@@ -1,4 +1,4 @@
-import { parseLooseIpv4 } from './canonical-address.js';
+import { parseLooseIpv4 } from '../base/address.js';
 import { formatHost, readHost, splitPort, type Host } from './canonical-host.js';
 import { canonicalRest, LONGEST_URL, readUrl } from './canonical-url.js';
 import type { Hit, IndicatorIndex, Sighting } from './indicator.js';

@@ -6,7 +6,8 @@ import {
   indexVocabulary,
 } from './compile-rule.js';
 import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } from './compiled.js';
-import { indexNetworks, parseNetwork, type Network } from './cidr.js';
+import { indexNetworks, type Network } from '../base/network.js';
+import { parseNetwork } from './cidr.js';
 import { compileGlob } from '../base/glob.js';
 import { compileLimits } from './limits-schema.js';
 import { didYouMean } from '../base/nearest.js';

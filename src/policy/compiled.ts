@@ -1,6 +1,6 @@
 import type { Glob } from '../base/glob.js';
 import type { Test } from './condition.js';
-import type { NetworkIndex } from './cidr.js';
+import type { NetworkIndex } from '../base/network.js';
 import type { SourceLimits } from './limits.js';
 import type { CompiledRewrite } from './rewrite.js';
 import type { Verdict } from './verdict.js';

@@ -1,4 +1,4 @@
-import { bytesOf } from './rewrite-schema.js';
+import { parseDuration, parseSize, waitInWords } from '../base/units.js';
 
 /** Limits that fill up again with time. */
 export const RATES = ['calls', 'builds', 'creates', 'bytes'] as const;
@@ -51,7 +51,6 @@ export const CREATES: ReadonlySet<string> = new Set([
   'PluginPull',
 ]);
 
-const UNITS: Readonly<Record<string, number>> = { s: 1e3, m: 60e3, h: 3_600e3, d: 86_400e3 };
 const LONGEST = 366 * 86_400_000;
 /** Beyond this, levels that are kept as doubles would lose single units. */
 const MOST = 2 ** 50;
@@ -67,17 +66,16 @@ export function parseRate(
 ): { readonly amount: number; readonly interval: number } | undefined {
   const [count = '', time = '', ...more] = text.split('/');
   const amount = parseAmount(count, bytes);
-  const match = /^([1-9]\d{0,8})([smhd])$/.exec(time);
-  if (amount === undefined || match === null || more.length > 0) return undefined;
-  const interval = Number(match[1]) * UNITS[match[2]!]!;
+  const interval = /^[1-9]\d{0,8}[smhd]$/.test(time) ? parseDuration(time) : undefined;
+  if (amount === undefined || interval === undefined || more.length > 0) return undefined;
   return interval <= LONGEST ? { amount, interval } : undefined;
 }
 
 /** A count, or for bytes a size such as `64MiB`; undefined when it is none, or less than 1. */
 export function parseAmount(value: string | number, bytes: boolean): number | undefined {
   const text = String(value);
-  const amount = bytes ? bytesOf(text) : /^[1-9]\d{0,14}$/.test(text) ? Number(text) : Number.NaN;
-  return amount >= 1 && amount <= MOST ? amount : undefined;
+  const amount = bytes ? parseSize(text) : /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined;
+  return amount !== undefined && amount >= 1 && amount <= MOST ? amount : undefined;
 }
 
 /** A rate that has passed the schema. Without a burst all of one interval can be had at once. */
@@ -144,16 +142,11 @@ export const retryAfter = ({ wait }: Over): number => Math.max(1, Math.ceil(wait
 
 /** One sentence that a user can act on. */
 export function describeOver(over: Over): string {
-  const seconds = retryAfter(over);
   const when =
-    over.limit === 'streams' ? 'try again when one of them has ended' : `try again in ${inWords(seconds)}`;
+    over.limit === 'streams'
+      ? 'try again when one of them has ended'
+      : `try again in ${waitInWords(over.wait)}`;
   return `${over.what}; ${when}`;
-}
-
-function inWords(seconds: number): string {
-  if (seconds < 120) return `${seconds} s`;
-  if (seconds < 7_200) return `${Math.ceil(seconds / 60)} min`;
-  return `${Math.ceil(seconds / 3_600)} h`;
 }
 
 /** The longest wait of those that are enforced; else the first that is only recorded. */

@@ -1,8 +1,9 @@
+import { parseSize } from '../base/units.js';
 import { asNumber } from '../hazards/judge.js';
 import { queryNumber } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
 import { fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
-import { bytesOf, type RewriteShape } from './rewrite-schema.js';
+import type { RewriteShape } from './rewrite-schema.js';
 
 /** Upper bounds; 0: none. */
 interface Bounds {
@@ -132,9 +133,9 @@ export function prepareLimits(
   report: ReportAt,
 ): (operation: string) => Step {
   const size = (key: 'memory' | 'memorySwap'): number => {
-    const bytes = limits[key] === undefined ? 0 : bytesOf(limits[key]);
-    if (Number.isNaN(bytes)) report([key], 'this is more than a size can be; at most 8191TiB.');
-    return bytes;
+    const bytes = limits[key] === undefined ? 0 : parseSize(limits[key]);
+    if (bytes === undefined) report([key], 'this is more than a size can be; at most 8191TiB.');
+    return bytes ?? 0;
   };
   const memory = size('memory');
   const swap = size('memorySwap');

@@ -5,7 +5,7 @@ const CAPABILITY = /^(?:ALL|(?:CAP_)?[A-Z][A-Z0-9_]{1,40})$/;
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/;
 const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
-const SIZE = /^[1-9]\d{0,14}(?:B|[KMGT]i?B)?$/;
+const SIZE = /^[1-9]\d{0,14}(?:B|[KMGTkmgt]|[KMGT]i?B)?$/;
 
 const text = z.string().min(1).max(512);
 const network = z
@@ -110,15 +110,3 @@ export const rewriteSchema = z
   );
 
 export type RewriteShape = z.output<typeof rewriteSchema>;
-
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 };
-const BINARY: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-
-/** `512MiB` → bytes; NaN when it is no size, or one that a double cannot hold exactly. */
-export function bytesOf(value: string | number): number {
-  const match = /^(\d+)([KMGT]?)(i?)B?$/.exec(String(value));
-  if (match === null) return NaN;
-  const [, digits, letter = '', binary] = match;
-  const bytes = Number(digits) * ((binary === 'i' ? BINARY : UNITS)[letter] ?? NaN);
-  return Number.isSafeInteger(bytes) ? bytes : NaN;
-}

@@ -54,7 +54,7 @@ await t.test('the config table has every limit, with its default', async (t) => 
     names.forEach((name, index) => {
       const text = texts[index] ?? '';
       const key = name.includes('.') ? name : `${section}.${name}`;
-      if (expected.has(key)) stated.set(key, parseSize(text) ?? parseDuration(text));
+      if (expected.has(key)) stated.set(key, parseDuration(text) ?? parseSize(text));
     });
   }
   t.strictSame(Object.fromEntries(stated), Object.fromEntries(expected));

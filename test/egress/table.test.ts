@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openAttempts, type Attempt } from '../../src/egress/attempts.js';
 import { collectElements, difference, RESERVED_NETWORKS } from '../../src/egress/elements.js';
-import { formatIpv6, isWithin } from '../../src/egress/addresses.js';
 import { hitOfAddress } from '../../src/egress/hits.js';
 import { openIndexFile } from '../../src/egress/index-file.js';
 import { parseFlows } from '../../src/egress/packet-filter.js';
@@ -22,7 +21,9 @@ import { openSpool } from '../../src/egress/spool.js';
 import { buildIndex } from '../../src/intel/index-build.js';
 import { openIndex } from '../../src/intel/indicator-index.js';
 import type { IndicatorAction, IndicatorIndex, IndicatorType } from '../../src/intel/indicator.js';
-import { parseAddress, parseNetwork } from '../../src/policy/cidr.js';
+import { formatIpv6, parseAddress } from '../../src/base/address.js';
+import { isWithin } from '../../src/base/network.js';
+import { parseNetwork } from '../../src/policy/cidr.js';
 import { run } from '../support/command.js';
 
 type Entry = readonly [IndicatorType, string, IndicatorAction?];

@@ -661,7 +661,7 @@ await t.test('clients are told apart by source and address, of IPv6 by the /64',
     ['2001:db8:0:1::1', '2001:db8::1', false],
     ['2001:db8:1::', '2001:db8::', false],
     ['::1', '::2', true],
-    ['fe80::1%eth0', 'fe80::1%eth1', false],
+    ['fe80::1%eth0', 'fe80::1%eth1', true],
     ['192.0.2.1', '192.0.2.2', false],
   ] as const) {
     t.equal(key(one) === key(other), same, `${one} ${other}`);

@@ -1,15 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import t from 'tap';
-import {
-  formatIpv4,
-  formatIpv6,
-  parseIpv6,
-  parseLooseIpv4,
-  parsePrefix,
-  rangeToPrefixes,
-  type Words,
-} from '../../src/intel/canonical-address.js';
+import { formatIpv4, formatIpv6, parseIpv6, parseLooseIpv4, type Words } from '../../src/base/address.js';
+import { parsePrefix, rangeToPrefixes } from '../../src/base/network.js';
 import { formatHost, parseUrl, readHost, splitPort } from '../../src/intel/canonical-host.js';
 import { canonicalUrl, readUrl } from '../../src/intel/canonical-url.js';
 import { canonicalIndicator, guessType, readIndicator } from '../../src/intel/canonical.js';

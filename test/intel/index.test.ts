@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { formatPrefix, maskWord, parsePrefix } from '../../src/intel/canonical-address.js';
+import { formatPrefix, maskWord, parsePrefix } from '../../src/base/network.js';
 import { buildIndex, type Exempt, type Listed } from '../../src/intel/index-build.js';
 import { EMPTY_INDEX, openIndex } from '../../src/intel/indicator-index.js';
 import type { Hit, IndicatorType } from '../../src/intel/indicator.js';

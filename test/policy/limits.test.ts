@@ -63,6 +63,8 @@ t.test('a rate is read, or it is said what would be one', async (t) => {
   t.equal(parseRate('10GiB/1h', false), undefined, 'a size is no count');
   t.equal(parseRate('9000TiB/1h', true), undefined, 'too large to count exactly');
 
+  t.same(parseRate('64M/1h', true), { amount: 67_108_864, interval: 3_600_000 }, 'as in a rewrite');
+
   const limits = {
     calls: '600/1m',
     builds: { rate: '20/1h', burst: 5 },

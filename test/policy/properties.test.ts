@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import IPCIDR from 'ip-cidr';
 import t from 'tap';
-import { indexNetworks, parseAddress, parseNetwork, type Network } from '../../src/policy/cidr.js';
+import { parseAddress } from '../../src/base/address.js';
+import { indexNetworks, type Network } from '../../src/base/network.js';
+import { parseNetwork } from '../../src/policy/cidr.js';
 import { compileGlob } from '../../src/base/glob.js';
 import { ask, compile } from './words.js';
 

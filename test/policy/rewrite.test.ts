@@ -11,7 +11,7 @@ import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide, sourcesOf } from '../../src/policy/decide.js';
 import { applyRewrite } from '../../src/policy/rewrite.js';
-import { bytesOf, rewriteSchema } from '../../src/policy/rewrite-schema.js';
+import { rewriteSchema } from '../../src/policy/rewrite-schema.js';
 import type { Verdict } from '../../src/policy/verdict.js';
 
 const LIMITS = { target: 16_384, jsonDepth: 64, jsonBody: 4 << 20 };
@@ -229,6 +229,9 @@ t.test('limits', async (t) => {
   const all = { Memory: 512 * MiB, NanoCpus: 1.5e9, PidsLimit: 100 };
   table(t, [
     [limits, create({}), hostIs(all)],
+    [{ limits: { memory: '64M' } }, create({}), hostIs({ Memory: 67_108_864 })],
+    [{ limits: { memory: '64m' } }, create({}), hostIs({ Memory: 67_108_864 })],
+    [{ limits: { memory: '2GB' } }, create({}), hostIs({ Memory: 2e9 })],
     [limits, host({ Memory: 0, NanoCpus: 0, PidsLimit: -1 }), hostIs(all)],
     [limits, host({ Memory: -1, NanoCpus: 64e9, PidsLimit: 101 }), hostIs(all)],
     [limits, host({ Memory: 2 ** 60, NanoCpus: 1.5e9, PidsLimit: 7 }), hostIs({ ...all, PidsLimit: 7 })],
@@ -282,11 +285,6 @@ t.test('limits', async (t) => {
       },
     ],
   ]);
-  t.equal(bytesOf('512MiB'), 512 * MiB);
-  t.equal(bytesOf('2GB'), 2e9);
-  t.equal(bytesOf(7), 7);
-  t.ok(Number.isNaN(bytesOf('64k')));
-  t.ok(Number.isNaN(bytesOf('999999999999999TiB')));
 });
 
 t.test('hardening', async (t) => {

@@ -1,4 +1,4 @@
-import { rangeToPrefixes } from '../canonical-address.js';
+import { rangeToPrefixes } from '../../base/network.js';
 import { canonicalIndicator } from '../canonical.js';
 import type { Indicator, IndicatorType } from '../indicator.js';
 import { refang } from './refang.js';

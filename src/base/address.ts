@@ -1,10 +1,12 @@
 /** An IPv6 address: four unsigned 32-bit numbers, the first the highest. */
 export type Words = readonly [number, number, number, number];
 
-/** An address (then `bits` is 32 or 128) or a prefix; what is below `bits` is zero. */
-export type Prefix =
-  | { readonly family: 4; readonly address: number; readonly bits: number }
-  | { readonly family: 6; readonly words: Words; readonly bits: number };
+/**
+ * An address as one number of its family, for ranges and look-ups. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is the
+ * IPv4 address, because that is how a socket for both families names IPv4 clients.
+ */
+export type Address =
+  { readonly family: 4; readonly value: number } | { readonly family: 6; readonly value: bigint };
 
 /** Longest text of an IPv6 address: eight groups, the last two as a dotted quad. */
 const LONGEST_IPV6 = 45;
@@ -146,7 +148,8 @@ export function formatIpv4(address: number): string {
 }
 
 /** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups as `::`. */
-export function formatIpv6(words: Words): string {
+export function formatIpv6(address: Words | bigint): string {
+  const words = typeof address === 'bigint' ? toWords(address) : address;
   const groups = words.flatMap((word) => [word >>> 16, word & 0xffff]);
   let best = -1;
   let length = 1;
@@ -164,97 +167,42 @@ export function formatIpv6(words: Words): string {
   return `${hex(groups.slice(0, best))}::${hex(groups.slice(best + length))}`;
 }
 
-/** Text of an address or prefix as in indicator.ts. */
-export function formatPrefix(prefix: Prefix): string {
-  if (prefix.family === 4) {
-    return prefix.bits === 32 ? formatIpv4(prefix.address) : `${formatIpv4(prefix.address)}/${prefix.bits}`;
+/**
+ * Reads one address; undefined for anything that has no single clear reading: leading zeros (`010` is 8 to some readers
+ * and 10 to others), zones, ports, brackets.
+ */
+export function parseAddress(text: string): Address | undefined {
+  if (text.length > LONGEST_IPV6) return undefined;
+  if (!text.includes(':')) {
+    const value = /(?:^|\.)0\d/.test(text) ? undefined : parseIpv4(text);
+    return value === undefined ? undefined : { family: 4, value };
   }
-  return prefix.bits === 128 ? formatIpv6(prefix.words) : `${formatIpv6(prefix.words)}/${prefix.bits}`;
+  const words = text.includes('%') ? undefined : parseIpv6(text);
+  if (words === undefined) return undefined;
+  const [a, b, c, d] = words;
+  if (a === 0 && b === 0 && c === 0xffff) return { family: 4, value: d };
+  return { family: 6, value: toBigInt(words) };
 }
 
 /**
- * Reads `198.51.100.7`, `198.51.100.0/24` or the like in IPv6. Host bits are cleared, and IPv6 that stands for IPv4
- * addresses alone becomes these: `::ffff:198.51.100.0/120` is `198.51.100.0/24`.
+ * What stands for one client in limits, history and alerts: an IPv4 address as it is, of an IPv6 address the /64, because
+ * one machine has all addresses of that. A zone (`%eth0`) is no part of it.
+ *
+ * @returns canonical text (`198.51.100.7`, `2001:db8::/64`); `""` for what is not an address.
  */
-export function parsePrefix(text: string): Prefix | undefined {
-  const slash = text.indexOf('/');
-  const address = slash === -1 ? text : text.slice(0, slash);
-  const length = slash === -1 ? undefined : text.slice(slash + 1);
-  if (length !== undefined && !/^(?:0|[1-9]\d{0,2})$/.test(length)) return undefined;
-  if (!address.includes(':')) {
-    const value = parseIpv4(address);
-    const bits = length === undefined ? 32 : Number(length);
-    return value === undefined || bits > 32 ? undefined : prefix4(value, bits);
-  }
-  if (address.includes('%')) return undefined;
-  const words = parseIpv6(address);
-  const bits = length === undefined ? 128 : Number(length);
-  if (words === undefined || bits > 128) return undefined;
-  const inside = embeddedIpv4(words);
-  if (inside !== undefined) {
-    const start = words[0] >>> 16 === 0x2002 ? 16 : 96;
-    if (bits >= start) return prefix4(inside, Math.min(bits - start, 32));
-  }
-  const masked = words.map((word, i) => maskWord(word, bits - 32 * i)) as [number, number, number, number];
-  return { family: 6, words: masked, bits };
+export function clientNetwork(address: string): string {
+  const parsed = parseAddress(address.split('%', 1)[0]!);
+  if (parsed === undefined) return '';
+  if (parsed.family === 4) return formatIpv4(parsed.value);
+  return `${formatIpv6((parsed.value >> 64n) << 64n)}/64`;
 }
 
-function prefix4(address: number, bits: number): Prefix {
-  return { family: 4, address: maskWord(address, bits), bits };
-}
-
-/** A 32-bit word with all but its highest `bits` (less than 0: none, more than 32: all) cleared. */
-export function maskWord(word: number, bits: number): number {
-  if (bits <= 0) return 0;
-  return bits >= 32 ? word : (word & (0xffffffff << (32 - bits))) >>> 0;
-}
-
-/** The address as one number: what ranges are computed with. */
+/** The number that ranges are computed with. */
 export function toBigInt([a, b, c, d]: Words): bigint {
   return (BigInt(a) << 96n) | (BigInt(b) << 64n) | (BigInt(c) << 32n) | BigInt(d);
 }
 
-function toWords(value: bigint): Words {
+export function toWords(value: bigint): Words {
   const word = (shift: bigint): number => Number((value >> shift) & 0xffffffffn);
   return [word(96n), word(64n), word(32n), word(0n)];
-}
-
-/**
- * The fewest prefixes that make up a range of addresses, both ends included, as texts; at most 62 (IPv4) or 254 (IPv6).
- * Undefined when an end is no address, the ends are of two families, or the first is above the last.
- */
-export function rangeToPrefixes(first: string, last: string): string[] | undefined {
-  const [from, to] = [parsePrefix(first), parsePrefix(last)];
-  if (first.includes('/') || last.includes('/') || from === undefined || to === undefined) return undefined;
-  if (from.family === 4 && to.family === 4) {
-    return split(BigInt(from.address), BigInt(to.address), 32, (value, bits) =>
-      formatPrefix({ family: 4, address: Number(value), bits }),
-    );
-  }
-  if (from.family === 4 || to.family === 4) return undefined;
-  return split(toBigInt(from.words), toBigInt(to.words), 128, (value, bits) =>
-    formatPrefix({ family: 6, words: toWords(value), bits }),
-  );
-}
-
-function split(
-  first: bigint,
-  last: bigint,
-  width: number,
-  text: (value: bigint, bits: number) => string,
-): string[] | undefined {
-  if (first > last) return undefined;
-  const prefixes: string[] = [];
-  for (let at = first; at <= last;) {
-    let bits = width;
-    // The block doubles while its start is aligned to the double and its end stays inside.
-    while (bits > 0) {
-      const size = 1n << BigInt(width - bits + 1);
-      if (at % size !== 0n || at + size - 1n > last) break;
-      bits--;
-    }
-    prefixes.push(text(at, bits));
-    at += 1n << BigInt(width - bits);
-  }
-  return prefixes;
 }
