@@ -3,6 +3,40 @@
  * against them, and docs/hazards.md is generated from them. Pure data.
  */
 
+import { operationsThat } from '../docker/catalogue.js';
+import type { OperationId } from '../docker/operation.js';
+import {
+  any,
+  attaches,
+  builds,
+  commits,
+  createsExec,
+  createsNetwork,
+  createsVolume,
+  definesConfig,
+  definesSecret,
+  joinsNetwork,
+  leavesNetwork,
+  logsIn,
+  looksUpImage,
+  looksUpPlugin,
+  namesImage,
+  namesImages,
+  pullsImage,
+  pullsPlugin,
+  pushesImage,
+  removesByForce,
+  renamesContainer,
+  retags,
+  runs,
+  runsContainer,
+  runsService,
+  searchesImages,
+  sendsSignal,
+  takesFiles,
+  updatesContainer,
+} from './operations.js';
+
 /** One kind of hazard, written `kind` or `kind:argument` in a policy's `permit`. */
 export interface HazardKind {
   readonly kind: string;
@@ -28,7 +62,7 @@ export interface FactKind {
   /** What a bare pattern of a condition on a list means; without it, a condition must say. */
   readonly bare?: 'each';
   /** The operationIds that state it; `*` for every operation. */
-  readonly operations: readonly string[];
+  readonly operations: readonly (OperationId | '*')[];
   readonly doc: string;
 }
 
@@ -831,22 +865,17 @@ export const HAZARDS = [
 export type Kind = (typeof HAZARDS)[number]['kind'];
 export type PlainKind = Extract<(typeof HAZARDS)[number], { argument: 'none' }>['kind'];
 
-const CREATE = ['ContainerCreate'] as const;
-const SERVICE = ['ServiceCreate', 'ServiceUpdate'] as const;
-const RUN = [...CREATE, ...SERVICE] as const;
-const BUILD = ['ImageBuild'] as const;
-const IMAGE = [
-  ...RUN,
-  'ImageCreate',
-  'ImagePush',
-  'ImageTag',
-  'ImageInspect',
-  'ImageHistory',
-  'ImageDelete',
-  'ImageGet',
-  'ImageAttestations',
-  'DistributionInspect',
-] as const;
+const RUN = operationsThat(runs);
+const CREATE = operationsThat(runsContainer);
+const SERVICE = operationsThat(runsService);
+const BUILD = operationsThat(builds);
+/** They are about one image. */
+const IMAGE = operationsThat(any(runs, pullsImage, pushesImage, namesImage, looksUpImage));
+/** Where the amounts that a container may use are said. */
+const AMOUNTS = operationsThat(any(runs, updatesContainer));
+const EXEC = operationsThat(createsExec);
+const VOLUME = operationsThat(createsVolume);
+const NETWORK = operationsThat(createsNetwork);
 
 export const FACTS = [
   {
@@ -873,7 +902,7 @@ export const FACTS = [
   {
     name: 'registry',
     type: 'string',
-    operations: [...IMAGE, 'SystemAuth'],
+    operations: operationsThat(any(runs, pullsImage, pushesImage, namesImage, looksUpImage, logsIn)),
     doc: 'Host and port of the registry of `image`, or of the login; `docker.io` where none is named. `""` for what is no image name or may be an id, and for an import.',
   },
   {
@@ -891,19 +920,19 @@ export const FACTS = [
   {
     name: 'images',
     type: 'strings',
-    operations: ['ImageGetAll'],
+    operations: operationsThat(namesImages),
     doc: 'The images that are read out, in the form of `image`.',
   },
   {
     name: 'image.target',
     type: 'string',
-    operations: ['ImageTag', 'ImageCommit', 'ImageCreate'],
+    operations: operationsThat(any(retags, commits, pullsImage)),
     doc: 'The name the image gets (tag, commit, import), in the same form as `image`; `""` for none.',
   },
   {
     name: 'platform',
     type: 'string',
-    operations: ['ContainerCreate', 'ImageCreate', 'ImagePush'],
+    operations: operationsThat(any(runsContainer, pullsImage, pushesImage)),
     doc: 'The platform asked for, as written; `""` for none.',
   },
   // ---- build
@@ -1024,7 +1053,7 @@ export const FACTS = [
   {
     name: 'container.name',
     type: 'string',
-    operations: ['ContainerCreate', 'ContainerRename'],
+    operations: operationsThat(any(runsContainer, renamesContainer)),
     doc: 'The name the container gets, without a leading slash; `""` when the daemon chooses.',
   },
   {
@@ -1080,7 +1109,7 @@ export const FACTS = [
   {
     name: 'network.aliases',
     type: 'strings',
-    operations: [...RUN, 'NetworkConnect'],
+    operations: operationsThat(any(runs, joinsNetwork)),
     doc: 'Extra names of the container in its networks.',
   },
   {
@@ -1104,26 +1133,26 @@ export const FACTS = [
   {
     name: 'memory',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'Memory limit in bytes; 0 for none.',
   },
   {
     name: 'cpus',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'CPU limit in CPUs (NanoCpus); 0 for none.',
   },
   {
     name: 'pids',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'Limit on processes; 0 or less for none.',
   },
   { name: 'read-only', type: 'boolean', operations: RUN, doc: 'Whether the root file system is read-only.' },
   {
     name: 'restart',
     type: 'string',
-    operations: ['ContainerCreate', 'ContainerUpdate'],
+    operations: operationsThat(any(runsContainer, updatesContainer)),
     doc: 'Restart policy; `""` for none given.',
   },
   {
@@ -1135,100 +1164,105 @@ export const FACTS = [
   {
     name: 'force',
     type: 'boolean',
-    operations: ['ContainerDelete', 'ImageDelete', 'VolumeDelete', 'NetworkDisconnect'],
+    operations: operationsThat(any(removesByForce, leavesNetwork)),
     doc: 'Whether it is done even while in use.',
   },
   {
     name: 'signal',
     type: 'string',
-    operations: ['ContainerKill', 'ContainerStop', 'ContainerRestart'],
+    operations: operationsThat(sendsSignal),
     doc: 'Signal as written; `""` for the default.',
   },
   {
     name: 'archive.path',
     type: 'string',
-    operations: ['ContainerArchive', 'ContainerArchiveInfo', 'PutContainerArchive', 'ContainerCopy'],
+    operations: operationsThat(takesFiles),
     doc: 'Path inside the container that is read or written, cleaned.',
   },
   {
     name: 'attach.stdin',
     type: 'boolean',
-    operations: ['ContainerAttach', 'ContainerAttachWebsocket'],
+    operations: operationsThat(attaches),
     doc: 'Whether input is sent.',
   },
   {
     name: 'container',
     type: 'string',
-    operations: ['ImageCommit', 'NetworkConnect', 'NetworkDisconnect'],
+    operations: operationsThat(any(commits, joinsNetwork, leavesNetwork)),
     doc: 'The container that is committed, connected or disconnected, as written.',
   },
   // ---- exec
-  { name: 'exec.command', type: 'strings', operations: ['ContainerExec'], doc: 'The command.' },
+  { name: 'exec.command', type: 'strings', operations: EXEC, doc: 'The command.' },
   {
     name: 'exec.user',
     type: 'string',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'User it runs as; `""` for the container’s own.',
   },
   {
     name: 'exec.env',
     type: 'strings',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'Names (never values) of environment variables.',
   },
   {
     name: 'exec.workdir',
     type: 'string',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'Working directory; `""` for the container’s own.',
   },
-  { name: 'exec.tty', type: 'boolean', operations: ['ContainerExec'], doc: 'Whether it gets a terminal.' },
-  { name: 'exec.stdin', type: 'boolean', operations: ['ContainerExec'], doc: 'Whether input is attached.' },
+  { name: 'exec.tty', type: 'boolean', operations: EXEC, doc: 'Whether it gets a terminal.' },
+  { name: 'exec.stdin', type: 'boolean', operations: EXEC, doc: 'Whether input is attached.' },
   // ---- volumes, networks
   {
     name: 'volume.name',
     type: 'string',
-    operations: ['VolumeCreate'],
+    operations: VOLUME,
     doc: 'The volume’s name; `""` when the daemon chooses.',
   },
   {
     name: 'volume.driver',
     type: 'string',
-    operations: ['VolumeCreate'],
+    operations: VOLUME,
     doc: 'The driver; `local` for none given.',
   },
-  { name: 'network.name', type: 'string', operations: ['NetworkCreate'], doc: 'The network’s name.' },
+  { name: 'network.name', type: 'string', operations: NETWORK, doc: 'The network’s name.' },
   {
     name: 'network.driver',
     type: 'string',
-    operations: ['NetworkCreate'],
+    operations: NETWORK,
     doc: 'The driver; `bridge` for none given.',
   },
   {
     name: 'network.internal',
     type: 'boolean',
-    operations: ['NetworkCreate'],
+    operations: NETWORK,
     doc: 'Whether the network has no way out.',
   },
   // ---- registries, plugins, swarm
-  { name: 'search.term', type: 'string', operations: ['ImageSearch'], doc: 'What is searched for.' },
+  {
+    name: 'search.term',
+    type: 'string',
+    operations: operationsThat(searchesImages),
+    doc: 'What is searched for.',
+  },
   {
     name: 'plugin.remote',
     type: 'string',
-    operations: ['PluginPull', 'PluginUpgrade', 'GetPluginPrivileges'],
+    operations: operationsThat(any(pullsPlugin, looksUpPlugin)),
     doc: 'Reference the plugin is fetched from, as written.',
   },
   { name: 'service.name', type: 'string', operations: SERVICE, doc: 'The service’s name.' },
   {
     name: 'secret.name',
     type: 'string',
-    operations: ['SecretCreate', 'SecretUpdate'],
+    operations: operationsThat(definesSecret),
     doc: 'The secret’s name.',
   },
   {
     name: 'config.name',
     type: 'string',
-    operations: ['ConfigCreate', 'ConfigUpdate'],
+    operations: operationsThat(definesConfig),
     doc: 'The config’s name.',
   },
 ] as const satisfies readonly FactKind[];

@@ -113,7 +113,7 @@ t.test('a rate is read, or it is said what would be one', async (t) => {
 });
 
 t.test('the tables name operations that there are', async (t) => {
-  const ids = new Set(OPERATIONS.map(({ id }) => id));
+  const ids = new Set<string>(OPERATIONS.map(({ id }) => id));
   for (const id of [...BUILDS, ...CREATES]) t.ok(ids.has(id), id);
   for (const id of BUILDS) t.notOk(CREATES.has(id), `${id} counts once`);
   // Whoever adds an operation that creates something should come by here.
