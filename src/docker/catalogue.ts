@@ -25,6 +25,21 @@ export function operationById(id: string): Operation | undefined {
   return byId.get(id);
 }
 
+/**
+ * A table by traits, worked out once: for every operation the entries whose condition it meets, in the order of the
+ * table; operations that meet none are not in it.
+ */
+export function byOperation<T>(
+  table: readonly (readonly [(operation: Operation) => boolean, T])[],
+): ReadonlyMap<OperationId, readonly T[]> {
+  const found = new Map<OperationId, readonly T[]>();
+  for (const operation of OPERATIONS) {
+    const entries = table.filter(([meets]) => meets(operation)).map(([, entry]) => entry);
+    if (entries.length > 0) found.set(operation.id, entries);
+  }
+  return found;
+}
+
 /** The ids of all operations of which something is so, in the order of the catalogue. */
 export function operationsThat(are: (operation: Operation) => boolean): readonly OperationId[] {
   return OPERATIONS.filter(are).map(({ id }) => id);

@@ -51,6 +51,13 @@ export interface HazardKind {
   readonly attack?: string;
   /** The same, where they differ by argument. */
   readonly attackBy?: Readonly<Record<string, string>>;
+  /** Titles of the arguments, where they are a closed list. */
+  readonly titleBy?: Readonly<Record<string, string>>;
+  /**
+   * A container with it can act on its host: always, or by argument, see `reachesHost`. A hazard without it does not
+   * count for the sequence `pull-and-escape`.
+   */
+  readonly reachesHost?: 'always' | 'system-path' | 'escape' | 'host-volume';
   /** An example of a `permit` entry. */
   readonly permit: string;
 }
@@ -74,6 +81,7 @@ export const HAZARDS = [
     argument: 'text',
     title: 'A field or parameter nobody has judged',
     lets: 'A newer engine may read a body field or query parameter that Breakwater does not know, and do anything with it. The argument is the JSON pointer of the field, or `?name` for a parameter.',
+    reachesHost: 'always',
     permit: 'unknown-field:/HostConfig/NewSwitch',
   },
   {
@@ -112,6 +120,12 @@ export const HAZARDS = [
     argument: 'text',
     title: 'The last step of an attack in several calls',
     lets: 'What the same or another client did before makes of this call a known attack. Arguments: `build-and-run` (a look at the engine and its containers, an image made on the engine itself, a container of it), `pull-and-escape` (an image of a repository that was new here, in a container that reaches the host), `exec-spread` (one client goes into many containers of others), `probing` (many refused calls of many kinds; by default on record only). Windows and thresholds are in the section `sequences` of the configuration, see docs/sequences.md.',
+    titleBy: {
+      'build-and-run': 'Image built on the host and run',
+      'pull-and-escape': 'New image pulled and run with access to the host',
+      'exec-spread': 'Commands run in many containers',
+      probing: 'Docker API probed',
+    },
     attackBy: {
       'build-and-run': 'T1612 T1610',
       'pull-and-escape': 'T1610 T1611',
@@ -334,6 +348,7 @@ export const HAZARDS = [
     lets: 'All capabilities, all devices, no seccomp or AppArmor: the container owns the host.',
     cis: '5.5',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'privileged',
   },
   {
@@ -343,6 +358,7 @@ export const HAZARDS = [
     lets: 'Powers that the default set withholds; SYS_ADMIN, SYS_MODULE, SYS_PTRACE, DAC_READ_SEARCH and others lead to the host. The name is upper case without `CAP_`; `ALL` is all of them.',
     cis: '5.4',
     attack: 'T1611',
+    reachesHost: 'escape',
     permit: 'capability:NET_ADMIN',
   },
   {
@@ -352,6 +368,7 @@ export const HAZARDS = [
     lets: 'Seccomp, AppArmor, SELinux labels, system paths or no-new-privileges are set to something other than the protective default. Written `name=value` whichever separator was used; a seccomp profile in the call is `seccomp=profile`.',
     cis: '5.2 5.3 5.22 5.26',
     attack: 'T1611 T1562.001',
+    reachesHost: 'always',
     permit: 'security-opt:apparmor=ci-*',
   },
   {
@@ -360,6 +377,7 @@ export const HAZARDS = [
     title: 'Own list of masked paths',
     lets: 'Kernel interfaces such as /proc/kcore, normally hidden from containers, become readable.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'masked-paths',
   },
   {
@@ -368,6 +386,7 @@ export const HAZARDS = [
     title: 'Own list of read-only paths',
     lets: 'Kernel interfaces such as /proc/sys and /proc/sysrq-trigger become writable.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'readonly-paths',
   },
   {
@@ -377,6 +396,7 @@ export const HAZARDS = [
     lets: 'The container sees and acts on the host’s processes, network, shared memory, host name, users or cgroups. Arguments: `pid`, `ipc`, `uts`, `user`, `cgroup`, `network`.',
     cis: '5.10 5.16 5.17 5.21 5.31',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'host-namespace:network',
   },
   {
@@ -402,6 +422,7 @@ export const HAZARDS = [
     lets: 'Raw access to a disk, to memory or to another device of the host, past every file permission.',
     cis: '5.18',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'device:/dev/fuse',
   },
   {
@@ -420,6 +441,7 @@ export const HAZARDS = [
     lets: 'The container may create and open devices of the host itself, for example its disk (`b 8:0 rwm`).',
     cis: '5.18',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'device-rule:c 10:229 rwm',
   },
   {
@@ -436,6 +458,7 @@ export const HAZARDS = [
     title: 'Another runtime',
     lets: 'Another program than runc starts the container; recent engines start any containerd shim found on the PATH.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'runtime:runsc',
   },
   {
@@ -466,6 +489,7 @@ export const HAZARDS = [
     title: 'An annotation for the runtime',
     lets: 'Annotations switch features of OCI runtimes and hooks, up to mounts and debug shells. The argument is the key.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'annotation:org.example.*',
   },
   // ---- containers: files
@@ -476,6 +500,7 @@ export const HAZARDS = [
     lets: 'Reads or writes files of the host. The path is cleaned as the daemon cleans it; symbolic links on the host are not followed. A source that is not clearly a path or a volume name is given as it is.',
     cis: '5.6',
     attack: 'T1611',
+    reachesHost: 'system-path',
     permit: 'bind:/srv/ci/**',
   },
   {
@@ -485,6 +510,7 @@ export const HAZARDS = [
     lets: 'A mount that holds, or may hold, the socket of an engine (docker.sock, containerd.sock, podman.sock, a directory above them): whoever has it owns the host and is past Breakwater.',
     cis: '5.32',
     attack: 'T1611 T1552.007',
+    reachesHost: 'always',
     permit: 'docker-socket',
   },
   {
@@ -494,6 +520,7 @@ export const HAZARDS = [
     lets: 'Mounts made inside the container appear on the host, or new mounts of the host inside.',
     cis: '5.20',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'bind-propagation:rslave',
   },
   {
@@ -533,6 +560,7 @@ export const HAZARDS = [
     lets: 'Options of the `local` driver are those of mount(8): any host path, disk or network file system. Written `name=value`.',
     cis: '5.6',
     attack: 'T1611',
+    reachesHost: 'host-volume',
     permit: 'volume-option:type=tmpfs',
   },
   {
@@ -636,6 +664,7 @@ export const HAZARDS = [
     lets: 'The container leaves the resource limits set for containers, or enters those of a host service.',
     cis: '5.25',
     attack: 'T1496',
+    reachesHost: 'always',
     permit: 'cgroup-parent:/ci',
   },
   {
@@ -862,7 +891,14 @@ export const HAZARDS = [
   },
 ] as const satisfies readonly HazardKind[];
 
+/** By kind, for kinds that come from elsewhere (a policy, an audit record). */
+export const HAZARD_KINDS: ReadonlyMap<string, HazardKind> = new Map(
+  HAZARDS.map((hazard) => [hazard.kind, hazard]),
+);
+
 export type Kind = (typeof HAZARDS)[number]['kind'];
+/** The arguments of the hazard `sequence`: attacks whose single calls may all look harmless. */
+export type SequenceName = keyof Extract<(typeof HAZARDS)[number], { kind: 'sequence' }>['titleBy'];
 export type PlainKind = Extract<(typeof HAZARDS)[number], { argument: 'none' }>['kind'];
 
 const RUN = operationsThat(runs);

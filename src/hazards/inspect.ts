@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import { OPERATIONS } from '../docker/catalogue.js';
+import { byOperation } from '../docker/catalogue.js';
 import type { JsonValue } from '../base/json-value.js';
 import type { OperationId } from '../docker/operation.js';
 import { credentialHosts } from '../docker/registry-auth.js';
@@ -62,7 +62,6 @@ import {
   takesFiles,
   updatesContainer,
   updatesVolume,
-  type Group,
 } from './operations.js';
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
@@ -89,8 +88,8 @@ const rename: Inspector = (_body, found, call) => {
   state(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
 };
 
-/** Which inspectors look at an operation, by what it does. */
-const INSPECTED: readonly (readonly [Group, Inspector])[] = [
+/** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
+export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOperation<Inspector>([
   [builds, inspectBuild],
   [isOpaque, (_body, found, { operation }) => raise(found, 'opaque', operation.does.opaque!)],
   [pullsImage, inspectImageCreate],
@@ -124,15 +123,7 @@ const INSPECTED: readonly (readonly [Group, Inspector])[] = [
   [runsService, inspectService],
   [definesSecret, inspectSecret],
   [definesConfig, inspectConfig],
-];
-
-/** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
-export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = new Map(
-  OPERATIONS.map((operation): [OperationId, readonly Inspector[]] => {
-    const ours = INSPECTED.filter(([group]) => group(operation));
-    return [operation.id, ours.map(([, inspector]) => inspector)];
-  }).filter(([, inspectors]) => inspectors.length > 0),
-);
+]);
 
 // The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
 const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);

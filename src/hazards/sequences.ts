@@ -1,14 +1,11 @@
 import type { Call } from '../docker/call.js';
 import { operationById } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
+import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
 import { reachesHost } from './host-access.js';
 import { bodyText } from './references.js';
-
-/** Attacks whose single calls may all look harmless. The names are the arguments of the hazard `sequence`. */
-export const SEQUENCES = ['build-and-run', 'pull-and-escape', 'exec-spread', 'probing'] as const;
-export type SequenceName = (typeof SEQUENCES)[number];
 
 /** `deny`: the hazard is raised, and policy decides. `alert`: it is on record only. */
 export type SequenceAction = 'deny' | 'alert';
