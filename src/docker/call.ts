@@ -1,5 +1,6 @@
 import type { ContextReading } from './build-context.js';
 import type { JsonValue, JsonObject } from '../base/json-value.js';
+import type { ObjectKind } from './catalogue/traits.js';
 import type { Operation } from './operation.js';
 
 /** Who is at the other end of the connection, as far as the guard itself has established it. */
@@ -82,20 +83,6 @@ export interface Owner {
   /** Value of the label that says so. Nobody else can make it up; `""` for nobody. */
   readonly label: string;
 }
-
-/** `tag`: the name that an image gets. `repository`: all images of a name, whatever their tags. */
-export type ObjectKind =
-  | 'container'
-  | 'exec'
-  | 'image'
-  | 'tag'
-  | 'repository'
-  | 'volume'
-  | 'network'
-  | 'service'
-  | 'task'
-  | 'secret'
-  | 'config';
 
 /** A place in a call where the name of an object stands, with what is around it: `container:`, `:ro`. */
 export interface NamePlace {

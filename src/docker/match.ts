@@ -121,8 +121,7 @@ function collectExact(): ReadonlyMap<string, readonly Operation[]> {
   for (const operation of OPERATIONS) {
     if (operation.path.includes('{')) continue;
     add(operation.path, operation);
-    // The one path that dockerd routes with a trailing slash as well (router/network).
-    if (operation.id === 'NetworkList') add('/networks/', operation);
+    if (operation.trailingSlash === true) add(`${operation.path}/`, operation);
   }
   return exact;
 }

@@ -3,7 +3,8 @@ import type { Pair } from './form.js';
 import { decodeJsonText } from './go-json.js';
 import { emptyRecord } from './json-any.js';
 import type { JsonValue } from '../base/json-value.js';
-import type { Operation, Parameter } from './operation.js';
+import type { Parameter } from './catalogue/row.js';
+import type { Operation } from './operation.js';
 import { Refusal } from './refusal.js';
 import type { Schema } from './schema.js';
 

@@ -16,7 +16,7 @@ import type { GuardState } from './state.js';
 export function carriesContext({ operation, body, query }: Call): boolean {
   const version = query['version'];
   return (
-    operation.id === 'ImageBuild' &&
+    operation.does.builds === 'dockerfile' &&
     body.kind === 'stream' &&
     body.present &&
     (version?.type !== 'string' || version.value === '' || version.value === '1')

@@ -5,8 +5,8 @@ import type { Operation } from '../docker/operation.js';
 import { clientNetwork } from '../base/address.js';
 import type { CompiledPolicy, CompiledSource } from '../policy/compiled.js';
 import {
-  BUILDS,
-  CREATES,
+  isBuild,
+  isCreate,
   fullLevel,
   spend,
   waitFor,
@@ -224,14 +224,14 @@ function openShare(
 
   return {
     admit: () => take(['calls', 'bytes'], false),
-    begin({ id, response }) {
+    begin(operation) {
       // INVARIANT: what is over takes no stream that nobody would give back.
       if (begun || closed) return undefined;
       begun = true;
       const names: RateName[] = [];
-      if (BUILDS.has(id)) names.push('builds');
-      if (CREATES.has(id)) names.push('creates');
-      return take(names, response !== 'finite');
+      if (isBuild(operation)) names.push('builds');
+      if (isCreate(operation)) names.push('creates');
+      return take(names, operation.response !== 'finite');
     },
     get observed() {
       return observed;

@@ -8,13 +8,6 @@ import { exchangeWith } from './forward.js';
 import { flowOf } from './limits.js';
 import type { GuardState } from './state.js';
 
-/** What the engine is asked to upgrade to: by operation, never what the client wrote. dockerd accepts only these. */
-const PROTOCOLS: Readonly<Record<string, string>> = {
-  ContainerAttachWebsocket: 'websocket',
-  Session: 'h2c',
-  Grpc: 'h2c',
-};
-
 /**
  * forward, for operations that hijack their connection (attach, exec start, attach/ws, session, grpc): the engine
  * is asked first; only its 101 opens the tunnel, any other answer is an ordinary one.
@@ -36,7 +29,8 @@ export function tunnel(guard: GuardState, exchange: Exchange, call: Call): void 
       body,
       // dockerd 20.10 hijacks right after the JSON value: a chunked body's end marker would become stdin.
       length: call.operation.method === 'POST' ? 0 : undefined,
-      upgrade: PROTOCOLS[call.operation.id] ?? 'tcp',
+      // By operation, never what the client wrote.
+      upgrade: call.operation.does.upgrade ?? 'tcp',
       // For the 101 alone, which dockerd writes before anything runs; the tunnel then has no limit.
       timeout: guard.config.upstream.timeout,
     },

@@ -3,6 +3,40 @@
  * against them, and docs/hazards.md is generated from them. Pure data.
  */
 
+import { operationsThat } from '../docker/catalogue.js';
+import type { OperationId } from '../docker/operation.js';
+import {
+  any,
+  attaches,
+  builds,
+  commits,
+  createsExec,
+  createsNetwork,
+  createsVolume,
+  definesConfig,
+  definesSecret,
+  joinsNetwork,
+  leavesNetwork,
+  logsIn,
+  looksUpImage,
+  looksUpPlugin,
+  namesImage,
+  namesImages,
+  pullsImage,
+  pullsPlugin,
+  pushesImage,
+  removesByForce,
+  renamesContainer,
+  retags,
+  runs,
+  runsContainer,
+  runsService,
+  searchesImages,
+  sendsSignal,
+  takesFiles,
+  updatesContainer,
+} from './operations.js';
+
 /** One kind of hazard, written `kind` or `kind:argument` in a policy's `permit`. */
 export interface HazardKind {
   readonly kind: string;
@@ -17,6 +51,13 @@ export interface HazardKind {
   readonly attack?: string;
   /** The same, where they differ by argument. */
   readonly attackBy?: Readonly<Record<string, string>>;
+  /** Titles of the arguments, where they are a closed list. */
+  readonly titleBy?: Readonly<Record<string, string>>;
+  /**
+   * A container with it can act on its host: always, or by argument, see `reachesHost`. A hazard without it does not
+   * count for the sequence `pull-and-escape`.
+   */
+  readonly reachesHost?: 'always' | 'system-path' | 'escape' | 'host-volume';
   /** An example of a `permit` entry. */
   readonly permit: string;
 }
@@ -28,7 +69,7 @@ export interface FactKind {
   /** What a bare pattern of a condition on a list means; without it, a condition must say. */
   readonly bare?: 'each';
   /** The operationIds that state it; `*` for every operation. */
-  readonly operations: readonly string[];
+  readonly operations: readonly (OperationId | '*')[];
   readonly doc: string;
 }
 
@@ -40,6 +81,7 @@ export const HAZARDS = [
     argument: 'text',
     title: 'A field or parameter nobody has judged',
     lets: 'A newer engine may read a body field or query parameter that Breakwater does not know, and do anything with it. The argument is the JSON pointer of the field, or `?name` for a parameter.',
+    reachesHost: 'always',
     permit: 'unknown-field:/HostConfig/NewSwitch',
   },
   {
@@ -78,6 +120,12 @@ export const HAZARDS = [
     argument: 'text',
     title: 'The last step of an attack in several calls',
     lets: 'What the same or another client did before makes of this call a known attack. Arguments: `build-and-run` (a look at the engine and its containers, an image made on the engine itself, a container of it), `pull-and-escape` (an image of a repository that was new here, in a container that reaches the host), `exec-spread` (one client goes into many containers of others), `probing` (many refused calls of many kinds; by default on record only). Windows and thresholds are in the section `sequences` of the configuration, see docs/sequences.md.',
+    titleBy: {
+      'build-and-run': 'Image built on the host and run',
+      'pull-and-escape': 'New image pulled and run with access to the host',
+      'exec-spread': 'Commands run in many containers',
+      probing: 'Docker API probed',
+    },
     attackBy: {
       'build-and-run': 'T1612 T1610',
       'pull-and-escape': 'T1610 T1611',
@@ -300,6 +348,7 @@ export const HAZARDS = [
     lets: 'All capabilities, all devices, no seccomp or AppArmor: the container owns the host.',
     cis: '5.5',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'privileged',
   },
   {
@@ -309,6 +358,7 @@ export const HAZARDS = [
     lets: 'Powers that the default set withholds; SYS_ADMIN, SYS_MODULE, SYS_PTRACE, DAC_READ_SEARCH and others lead to the host. The name is upper case without `CAP_`; `ALL` is all of them.',
     cis: '5.4',
     attack: 'T1611',
+    reachesHost: 'escape',
     permit: 'capability:NET_ADMIN',
   },
   {
@@ -318,6 +368,7 @@ export const HAZARDS = [
     lets: 'Seccomp, AppArmor, SELinux labels, system paths or no-new-privileges are set to something other than the protective default. Written `name=value` whichever separator was used; a seccomp profile in the call is `seccomp=profile`.',
     cis: '5.2 5.3 5.22 5.26',
     attack: 'T1611 T1562.001',
+    reachesHost: 'always',
     permit: 'security-opt:apparmor=ci-*',
   },
   {
@@ -326,6 +377,7 @@ export const HAZARDS = [
     title: 'Own list of masked paths',
     lets: 'Kernel interfaces such as /proc/kcore, normally hidden from containers, become readable.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'masked-paths',
   },
   {
@@ -334,6 +386,7 @@ export const HAZARDS = [
     title: 'Own list of read-only paths',
     lets: 'Kernel interfaces such as /proc/sys and /proc/sysrq-trigger become writable.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'readonly-paths',
   },
   {
@@ -343,6 +396,7 @@ export const HAZARDS = [
     lets: 'The container sees and acts on the host’s processes, network, shared memory, host name, users or cgroups. Arguments: `pid`, `ipc`, `uts`, `user`, `cgroup`, `network`.',
     cis: '5.10 5.16 5.17 5.21 5.31',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'host-namespace:network',
   },
   {
@@ -368,6 +422,7 @@ export const HAZARDS = [
     lets: 'Raw access to a disk, to memory or to another device of the host, past every file permission.',
     cis: '5.18',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'device:/dev/fuse',
   },
   {
@@ -386,6 +441,7 @@ export const HAZARDS = [
     lets: 'The container may create and open devices of the host itself, for example its disk (`b 8:0 rwm`).',
     cis: '5.18',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'device-rule:c 10:229 rwm',
   },
   {
@@ -402,6 +458,7 @@ export const HAZARDS = [
     title: 'Another runtime',
     lets: 'Another program than runc starts the container; recent engines start any containerd shim found on the PATH.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'runtime:runsc',
   },
   {
@@ -432,6 +489,7 @@ export const HAZARDS = [
     title: 'An annotation for the runtime',
     lets: 'Annotations switch features of OCI runtimes and hooks, up to mounts and debug shells. The argument is the key.',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'annotation:org.example.*',
   },
   // ---- containers: files
@@ -442,6 +500,7 @@ export const HAZARDS = [
     lets: 'Reads or writes files of the host. The path is cleaned as the daemon cleans it; symbolic links on the host are not followed. A source that is not clearly a path or a volume name is given as it is.',
     cis: '5.6',
     attack: 'T1611',
+    reachesHost: 'system-path',
     permit: 'bind:/srv/ci/**',
   },
   {
@@ -451,6 +510,7 @@ export const HAZARDS = [
     lets: 'A mount that holds, or may hold, the socket of an engine (docker.sock, containerd.sock, podman.sock, a directory above them): whoever has it owns the host and is past Breakwater.',
     cis: '5.32',
     attack: 'T1611 T1552.007',
+    reachesHost: 'always',
     permit: 'docker-socket',
   },
   {
@@ -460,6 +520,7 @@ export const HAZARDS = [
     lets: 'Mounts made inside the container appear on the host, or new mounts of the host inside.',
     cis: '5.20',
     attack: 'T1611',
+    reachesHost: 'always',
     permit: 'bind-propagation:rslave',
   },
   {
@@ -499,6 +560,7 @@ export const HAZARDS = [
     lets: 'Options of the `local` driver are those of mount(8): any host path, disk or network file system. Written `name=value`.',
     cis: '5.6',
     attack: 'T1611',
+    reachesHost: 'host-volume',
     permit: 'volume-option:type=tmpfs',
   },
   {
@@ -602,6 +664,7 @@ export const HAZARDS = [
     lets: 'The container leaves the resource limits set for containers, or enters those of a host service.',
     cis: '5.25',
     attack: 'T1496',
+    reachesHost: 'always',
     permit: 'cgroup-parent:/ci',
   },
   {
@@ -828,25 +891,27 @@ export const HAZARDS = [
   },
 ] as const satisfies readonly HazardKind[];
 
+/** By kind, for kinds that come from elsewhere (a policy, an audit record). */
+export const HAZARD_KINDS: ReadonlyMap<string, HazardKind> = new Map(
+  HAZARDS.map((hazard) => [hazard.kind, hazard]),
+);
+
 export type Kind = (typeof HAZARDS)[number]['kind'];
+/** The arguments of the hazard `sequence`: attacks whose single calls may all look harmless. */
+export type SequenceName = keyof Extract<(typeof HAZARDS)[number], { kind: 'sequence' }>['titleBy'];
 export type PlainKind = Extract<(typeof HAZARDS)[number], { argument: 'none' }>['kind'];
 
-const CREATE = ['ContainerCreate'] as const;
-const SERVICE = ['ServiceCreate', 'ServiceUpdate'] as const;
-const RUN = [...CREATE, ...SERVICE] as const;
-const BUILD = ['ImageBuild'] as const;
-const IMAGE = [
-  ...RUN,
-  'ImageCreate',
-  'ImagePush',
-  'ImageTag',
-  'ImageInspect',
-  'ImageHistory',
-  'ImageDelete',
-  'ImageGet',
-  'ImageAttestations',
-  'DistributionInspect',
-] as const;
+const RUN = operationsThat(runs);
+const CREATE = operationsThat(runsContainer);
+const SERVICE = operationsThat(runsService);
+const BUILD = operationsThat(builds);
+/** They are about one image. */
+const IMAGE = operationsThat(any(runs, pullsImage, pushesImage, namesImage, looksUpImage));
+/** Where the amounts that a container may use are said. */
+const AMOUNTS = operationsThat(any(runs, updatesContainer));
+const EXEC = operationsThat(createsExec);
+const VOLUME = operationsThat(createsVolume);
+const NETWORK = operationsThat(createsNetwork);
 
 export const FACTS = [
   {
@@ -873,7 +938,7 @@ export const FACTS = [
   {
     name: 'registry',
     type: 'string',
-    operations: [...IMAGE, 'SystemAuth'],
+    operations: operationsThat(any(runs, pullsImage, pushesImage, namesImage, looksUpImage, logsIn)),
     doc: 'Host and port of the registry of `image`, or of the login; `docker.io` where none is named. `""` for what is no image name or may be an id, and for an import.',
   },
   {
@@ -891,19 +956,19 @@ export const FACTS = [
   {
     name: 'images',
     type: 'strings',
-    operations: ['ImageGetAll'],
+    operations: operationsThat(namesImages),
     doc: 'The images that are read out, in the form of `image`.',
   },
   {
     name: 'image.target',
     type: 'string',
-    operations: ['ImageTag', 'ImageCommit', 'ImageCreate'],
+    operations: operationsThat(any(retags, commits, pullsImage)),
     doc: 'The name the image gets (tag, commit, import), in the same form as `image`; `""` for none.',
   },
   {
     name: 'platform',
     type: 'string',
-    operations: ['ContainerCreate', 'ImageCreate', 'ImagePush'],
+    operations: operationsThat(any(runsContainer, pullsImage, pushesImage)),
     doc: 'The platform asked for, as written; `""` for none.',
   },
   // ---- build
@@ -1024,7 +1089,7 @@ export const FACTS = [
   {
     name: 'container.name',
     type: 'string',
-    operations: ['ContainerCreate', 'ContainerRename'],
+    operations: operationsThat(any(runsContainer, renamesContainer)),
     doc: 'The name the container gets, without a leading slash; `""` when the daemon chooses.',
   },
   {
@@ -1080,7 +1145,7 @@ export const FACTS = [
   {
     name: 'network.aliases',
     type: 'strings',
-    operations: [...RUN, 'NetworkConnect'],
+    operations: operationsThat(any(runs, joinsNetwork)),
     doc: 'Extra names of the container in its networks.',
   },
   {
@@ -1104,26 +1169,26 @@ export const FACTS = [
   {
     name: 'memory',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'Memory limit in bytes; 0 for none.',
   },
   {
     name: 'cpus',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'CPU limit in CPUs (NanoCpus); 0 for none.',
   },
   {
     name: 'pids',
     type: 'number',
-    operations: [...RUN, 'ContainerUpdate'],
+    operations: AMOUNTS,
     doc: 'Limit on processes; 0 or less for none.',
   },
   { name: 'read-only', type: 'boolean', operations: RUN, doc: 'Whether the root file system is read-only.' },
   {
     name: 'restart',
     type: 'string',
-    operations: ['ContainerCreate', 'ContainerUpdate'],
+    operations: operationsThat(any(runsContainer, updatesContainer)),
     doc: 'Restart policy; `""` for none given.',
   },
   {
@@ -1135,100 +1200,105 @@ export const FACTS = [
   {
     name: 'force',
     type: 'boolean',
-    operations: ['ContainerDelete', 'ImageDelete', 'VolumeDelete', 'NetworkDisconnect'],
+    operations: operationsThat(any(removesByForce, leavesNetwork)),
     doc: 'Whether it is done even while in use.',
   },
   {
     name: 'signal',
     type: 'string',
-    operations: ['ContainerKill', 'ContainerStop', 'ContainerRestart'],
+    operations: operationsThat(sendsSignal),
     doc: 'Signal as written; `""` for the default.',
   },
   {
     name: 'archive.path',
     type: 'string',
-    operations: ['ContainerArchive', 'ContainerArchiveInfo', 'PutContainerArchive', 'ContainerCopy'],
+    operations: operationsThat(takesFiles),
     doc: 'Path inside the container that is read or written, cleaned.',
   },
   {
     name: 'attach.stdin',
     type: 'boolean',
-    operations: ['ContainerAttach', 'ContainerAttachWebsocket'],
+    operations: operationsThat(attaches),
     doc: 'Whether input is sent.',
   },
   {
     name: 'container',
     type: 'string',
-    operations: ['ImageCommit', 'NetworkConnect', 'NetworkDisconnect'],
+    operations: operationsThat(any(commits, joinsNetwork, leavesNetwork)),
     doc: 'The container that is committed, connected or disconnected, as written.',
   },
   // ---- exec
-  { name: 'exec.command', type: 'strings', operations: ['ContainerExec'], doc: 'The command.' },
+  { name: 'exec.command', type: 'strings', operations: EXEC, doc: 'The command.' },
   {
     name: 'exec.user',
     type: 'string',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'User it runs as; `""` for the container’s own.',
   },
   {
     name: 'exec.env',
     type: 'strings',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'Names (never values) of environment variables.',
   },
   {
     name: 'exec.workdir',
     type: 'string',
-    operations: ['ContainerExec'],
+    operations: EXEC,
     doc: 'Working directory; `""` for the container’s own.',
   },
-  { name: 'exec.tty', type: 'boolean', operations: ['ContainerExec'], doc: 'Whether it gets a terminal.' },
-  { name: 'exec.stdin', type: 'boolean', operations: ['ContainerExec'], doc: 'Whether input is attached.' },
+  { name: 'exec.tty', type: 'boolean', operations: EXEC, doc: 'Whether it gets a terminal.' },
+  { name: 'exec.stdin', type: 'boolean', operations: EXEC, doc: 'Whether input is attached.' },
   // ---- volumes, networks
   {
     name: 'volume.name',
     type: 'string',
-    operations: ['VolumeCreate'],
+    operations: VOLUME,
     doc: 'The volume’s name; `""` when the daemon chooses.',
   },
   {
     name: 'volume.driver',
     type: 'string',
-    operations: ['VolumeCreate'],
+    operations: VOLUME,
     doc: 'The driver; `local` for none given.',
   },
-  { name: 'network.name', type: 'string', operations: ['NetworkCreate'], doc: 'The network’s name.' },
+  { name: 'network.name', type: 'string', operations: NETWORK, doc: 'The network’s name.' },
   {
     name: 'network.driver',
     type: 'string',
-    operations: ['NetworkCreate'],
+    operations: NETWORK,
     doc: 'The driver; `bridge` for none given.',
   },
   {
     name: 'network.internal',
     type: 'boolean',
-    operations: ['NetworkCreate'],
+    operations: NETWORK,
     doc: 'Whether the network has no way out.',
   },
   // ---- registries, plugins, swarm
-  { name: 'search.term', type: 'string', operations: ['ImageSearch'], doc: 'What is searched for.' },
+  {
+    name: 'search.term',
+    type: 'string',
+    operations: operationsThat(searchesImages),
+    doc: 'What is searched for.',
+  },
   {
     name: 'plugin.remote',
     type: 'string',
-    operations: ['PluginPull', 'PluginUpgrade', 'GetPluginPrivileges'],
+    operations: operationsThat(any(pullsPlugin, looksUpPlugin)),
     doc: 'Reference the plugin is fetched from, as written.',
   },
   { name: 'service.name', type: 'string', operations: SERVICE, doc: 'The service’s name.' },
   {
     name: 'secret.name',
     type: 'string',
-    operations: ['SecretCreate', 'SecretUpdate'],
+    operations: operationsThat(definesSecret),
     doc: 'The secret’s name.',
   },
   {
     name: 'config.name',
     type: 'string',
-    operations: ['ConfigCreate', 'ConfigUpdate'],
+    operations: operationsThat(definesConfig),
     doc: 'The config’s name.',
   },
 ] as const satisfies readonly FactKind[];

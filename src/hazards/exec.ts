@@ -15,6 +15,7 @@ import {
 } from './judge.js';
 import { cleanPath } from './path.js';
 import { queryFlag, queryText } from './query.js';
+import { bodyText } from './references.js';
 
 // The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, whatever the command is.
 const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;
@@ -66,9 +67,9 @@ export function inspectTop(_body: JsonValue, found: Findings, call: Call): void 
 }
 
 /** Reading and writing files of a container. What is written is a tar stream that nobody has read yet. */
-export function inspectArchive(body: JsonValue, found: Findings, call: Call): void {
-  const path =
-    call.operation.id === 'ContainerCopy' ? asString(asObject(body)['Resource']) : queryText(call, 'path');
+export function inspectArchive(_body: JsonValue, found: Findings, call: Call): void {
+  const { in: part, steps } = call.operation.does.filesAt!;
+  const path = part === 'body' ? bodyText(call, steps) : queryText(call, steps[0]!);
   state(found, 'archive.path', cleanPath(path));
-  if (call.operation.id === 'PutContainerArchive') raise(found, 'opaque', 'archive');
+  if (call.operation.body.kind === 'stream') raise(found, 'opaque', 'archive');
 }

@@ -1,3 +1,4 @@
+import { HAZARD_KINDS, type HazardKind } from './catalogue.js';
 import type { Hazard } from './inspection.js';
 
 /** Capabilities that lead out of a container by themselves. Others, such as NET_ADMIN, change only what is inside. */
@@ -24,29 +25,17 @@ function isSystemPath(path: string): boolean {
   return !path.startsWith('/') || SYSTEM.test(path) || ABOVE.test(path) || SECRETS.test(path);
 }
 
-const always = (): boolean => true;
-
-/** Hazards of a container by which it can act on its host: by kind, and for some by argument. */
-const HOST_ACCESS: Readonly<Record<string, (argument: string) => boolean>> = {
-  privileged: always,
-  'docker-socket': always,
-  'host-namespace': always,
-  'device-rule': always,
-  device: always,
-  bind: isSystemPath,
-  'bind-propagation': always,
-  capability: (name) => ESCAPES.has(name),
-  'security-opt': always,
-  'masked-paths': always,
-  'readonly-paths': always,
-  'cgroup-parent': always,
-  runtime: always,
-  annotation: always,
+/** By the word that the catalogue has for a hazard: does an argument of it let a container act on its host? */
+const TESTS: Readonly<Record<HazardKind['reachesHost'] & {}, (argument: string) => boolean>> = {
+  always: () => true,
+  'system-path': isSystemPath,
+  escape: (name) => ESCAPES.has(name),
   // With the local driver these mount a directory or a disk of the host.
-  'volume-option': (option) => /^(?:o=(?:.*,)?r?bind(?:,|$)|device=\/(?!\/))/i.test(option),
-  'unknown-field': always,
+  'host-volume': (option) => /^(?:o=(?:.*,)?r?bind(?:,|$)|device=\/(?!\/))/i.test(option),
 };
 
+/** Can a container with this hazard act on its host? */
 export function reachesHost({ kind, argument }: Hazard): boolean {
-  return Object.hasOwn(HOST_ACCESS, kind) && HOST_ACCESS[kind]!(argument);
+  const word = HAZARD_KINDS.get(kind)?.reachesHost;
+  return word !== undefined && TESTS[word](argument);
 }

@@ -14,7 +14,7 @@ import {
   type ImageName,
 } from './image-name.js';
 import { asObject, asString, isZero } from './judge.js';
-import { queryFlag, queryText, queryTexts } from './query.js';
+import { queryText, queryTexts } from './query.js';
 
 function stateFacts(found: Findings, { image, registry, tag, digest }: ImageFacts): void {
   state(found, 'image', image);
@@ -83,7 +83,6 @@ export function inspectCommit(body: JsonValue, found: Findings, call: Call): voi
 }
 
 export function inspectTag(_body: JsonValue, found: Findings, call: Call): void {
-  stateImage(found, call.path['name'] ?? '');
   state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
 }
 
@@ -99,11 +98,6 @@ export function inspectImage(_body: JsonValue, found: Findings, call: Call): voi
 
 export function inspectImages(_body: JsonValue, found: Findings, call: Call): void {
   state(found, 'images', queryTexts(call, 'names').map(shortImageName));
-}
-
-export function inspectImageDelete(body: JsonValue, found: Findings, call: Call): void {
-  inspectImage(body, found, call);
-  state(found, 'force', queryFlag(call, 'force'));
 }
 
 export function inspectLoad(_body: JsonValue, found: Findings): void {

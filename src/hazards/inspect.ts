@@ -1,5 +1,7 @@
 import type { Call } from '../docker/call.js';
+import { byOperation } from '../docker/catalogue.js';
 import type { JsonValue } from '../base/json-value.js';
+import type { OperationId } from '../docker/operation.js';
 import { credentialHosts } from '../docker/registry-auth.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
@@ -12,7 +14,6 @@ import {
   inspectDistribution,
   inspectImage,
   inspectImageCreate,
-  inspectImageDelete,
   inspectImages,
   inspectLoad,
   inspectLogin,
@@ -25,20 +26,52 @@ import type { Inspection, Seen } from './inspection.js';
 import { asObject, asString } from './judge.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
+import {
+  actsOnSwarm,
+  any,
+  attaches,
+  builds,
+  changesPlugins,
+  commits,
+  createsExec,
+  createsNetwork,
+  createsVolume,
+  definesConfig,
+  definesSecret,
+  handlesCheckpoints,
+  isOpaque,
+  joinsNetwork,
+  leavesNetwork,
+  listsProcesses,
+  loadsImages,
+  logsIn,
+  looksUpImage,
+  looksUpPlugin,
+  namesImage,
+  namesImages,
+  pullsImage,
+  pushesImage,
+  removesByForce,
+  renamesContainer,
+  retags,
+  runsContainer,
+  runsService,
+  searchesImages,
+  sendsSignal,
+  startsContainer,
+  takesFiles,
+  updatesContainer,
+  updatesVolume,
+} from './operations.js';
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
 import { queryFlag, queryText } from './query.js';
 import { inspectService } from './service.js';
-import { inspectConfig, inspectSecret, swarmAction } from './swarm.js';
+import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
 import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
 
 /** Looks at one call. `body` is the decoded JSON body, null for calls without one. */
 type Inspector = (body: JsonValue, found: Findings, call: Call) => void;
-
-const opaque =
-  (what: string): Inspector =>
-  (_body, found) =>
-    raise(found, 'opaque', what);
 
 const force: Inspector = (_body, found, call) => state(found, 'force', queryFlag(call, 'force'));
 const signal: Inspector = (_body, found, call) => state(found, 'signal', queryText(call, 'signal'));
@@ -56,72 +89,40 @@ const rename: Inspector = (_body, found, call) => {
 };
 
 /** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
-export const INSPECTORS: ReadonlyMap<string, Inspector> = new Map<string, Inspector>([
-  ['ImageBuild', inspectBuild],
-  ['Grpc', opaque('grpc')],
-  ['Session', opaque('session')],
-  ['ImageCreate', inspectImageCreate],
-  ['ImageLoad', inspectLoad],
-  ['ImageCommit', inspectCommit],
-  ['ImageTag', inspectTag],
-  ['ImagePush', inspectPush],
-  ['ImageInspect', inspectImage],
-  ['ImageHistory', inspectImage],
-  ['ImageGet', inspectImage],
-  ['ImageGetAll', inspectImages],
-  ['ImageAttestations', inspectImage],
-  ['ImageDelete', inspectImageDelete],
-  ['ImageSearch', inspectSearch],
-  ['DistributionInspect', inspectDistribution],
-  ['SystemAuth', inspectLogin],
-  ['ContainerCreate', inspectContainerCreate],
-  ['ContainerStart', inspectContainerStart],
-  ['ContainerUpdate', inspectContainerUpdate],
-  ['ContainerRename', rename],
-  ['ContainerDelete', force],
-  ['ContainerKill', signal],
-  ['ContainerStop', signal],
-  ['ContainerRestart', signal],
-  ['ContainerTop', inspectTop],
-  ['ContainerAttach', inspectAttach],
-  ['ContainerAttachWebsocket', inspectAttach],
-  ['ContainerArchive', inspectArchive],
-  ['ContainerArchiveInfo', inspectArchive],
-  ['PutContainerArchive', inspectArchive],
-  ['ContainerCopy', inspectArchive],
-  ['ContainerExec', inspectExec],
-  ['CheckpointCreate', checkpoint],
-  ['CheckpointList', checkpoint],
-  ['CheckpointDelete', checkpoint],
-  ['VolumeCreate', inspectVolumeCreate],
-  ['VolumeUpdate', inspectVolumeUpdate],
-  ['VolumeDelete', force],
-  ['NetworkCreate', inspectNetworkCreate],
-  ['NetworkConnect', inspectNetworkConnect],
-  ['NetworkDisconnect', inspectNetworkConnect],
-  ['GetPluginPrivileges', inspectPluginPrivileges],
-  ['PluginPull', inspectPlugin],
-  ['PluginUpgrade', inspectPlugin],
-  ['PluginCreate', inspectPlugin],
-  ['PluginEnable', inspectPlugin],
-  ['PluginDisable', inspectPlugin],
-  ['PluginSet', inspectPlugin],
-  ['PluginPush', inspectPlugin],
-  ['PluginDelete', inspectPlugin],
-  ['SwarmInit', swarmAction('init')],
-  ['SwarmJoin', swarmAction('join')],
-  ['SwarmLeave', swarmAction('leave')],
-  ['SwarmUpdate', swarmAction('update')],
-  ['SwarmUnlock', swarmAction('unlock')],
-  ['SwarmUnlockkey', swarmAction('unlock-key')],
-  ['NodeUpdate', swarmAction('node-update')],
-  ['NodeDelete', swarmAction('node-delete')],
-  ['ServiceCreate', inspectService],
-  ['ServiceUpdate', inspectService],
-  ['SecretCreate', inspectSecret],
-  ['SecretUpdate', inspectSecret],
-  ['ConfigCreate', inspectConfig],
-  ['ConfigUpdate', inspectConfig],
+export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOperation<Inspector>([
+  [builds, inspectBuild],
+  [isOpaque, (_body, found, { operation }) => raise(found, 'opaque', operation.does.opaque!)],
+  [pullsImage, inspectImageCreate],
+  [loadsImages, inspectLoad],
+  [commits, inspectCommit],
+  [namesImage, inspectImage],
+  [retags, inspectTag],
+  [pushesImage, inspectPush],
+  [namesImages, inspectImages],
+  [searchesImages, inspectSearch],
+  [looksUpImage, inspectDistribution],
+  [logsIn, inspectLogin],
+  [runsContainer, inspectContainerCreate],
+  [startsContainer, inspectContainerStart],
+  [updatesContainer, inspectContainerUpdate],
+  [renamesContainer, rename],
+  [removesByForce, force],
+  [sendsSignal, signal],
+  [listsProcesses, inspectTop],
+  [attaches, inspectAttach],
+  [takesFiles, inspectArchive],
+  [createsExec, inspectExec],
+  [handlesCheckpoints, checkpoint],
+  [createsVolume, inspectVolumeCreate],
+  [updatesVolume, inspectVolumeUpdate],
+  [createsNetwork, inspectNetworkCreate],
+  [any(joinsNetwork, leavesNetwork), inspectNetworkConnect],
+  [looksUpPlugin, inspectPluginPrivileges],
+  [changesPlugins, inspectPlugin],
+  [actsOnSwarm, inspectSwarm],
+  [runsService, inspectService],
+  [definesSecret, inspectSecret],
+  [definesConfig, inspectConfig],
 ]);
 
 // The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
@@ -129,6 +130,8 @@ const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
 
 /** Credentials in them are sent to a registry by the daemon: words of the caller's choice, from the host. */
 const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
+
+const NO_INSPECTORS: readonly Inspector[] = [];
 
 const NOTHING_SEEN: Seen = Object.freeze({ sightings: Object.freeze([]), blown: false });
 
@@ -150,13 +153,13 @@ export function inspect(
   index: IndicatorIndex = EMPTY_INDEX,
   seen: Seen = NOTHING_SEEN,
 ): Inspection {
-  const inspector = INSPECTORS.get(call.operation.id);
+  const inspectors = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
   const hijack = call.operation.response === 'hijack';
   const looks = !isEmptyIndex(index);
   if (
     !looks &&
-    inspector === undefined &&
+    inspectors === undefined &&
     call.objects === undefined &&
     call.unknown.length === 0 &&
     !hijack &&
@@ -178,7 +181,8 @@ export function inspect(
       raise(found, 'registry-credentials', host === '' ? 'unnamed' : host);
     }
   }
-  inspector?.(call.body.kind === 'json' ? call.body.value : null, found, call);
+  const body = call.body.kind === 'json' ? call.body.value : null;
+  for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, found, call);
   inspectOwner(call, found);
   const sightings = looks ? inspectIndicators(call, found, index, seen) : NOTHING_SEEN.sightings;
   const { facts, hazards, pending } = found;

@@ -128,11 +128,11 @@ export function inspectNetworkCreate(body: JsonValue, found: Findings): void {
 
 const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), Force: harmless });
 
-/** NetworkConnect and NetworkDisconnect. SDKs name the network in the path by id, so an id is nothing unusual here. */
+/** A container joins or leaves a network. SDKs name the network in the path by id, so an id is nothing unusual here. */
 export function inspectNetworkConnect(body: JsonValue, found: Findings, call: Call): void {
   const { Container, Force } = asObject(body);
   state(found, 'container', asString(Container));
-  if (call.operation.id === 'NetworkDisconnect') state(found, 'force', asFlag(Force));
+  if (call.operation.does.leaves === 'network') state(found, 'force', asFlag(Force));
   else {
     state(found, 'network.aliases', []);
     if (call.path['id'] === 'host') raise(found, 'host-namespace', 'network');

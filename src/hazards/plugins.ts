@@ -20,10 +20,12 @@ export function judgePluginPrivileges(list: readonly JsonValue[], found: Finding
 export function inspectPlugin(body: JsonValue, found: Findings, call: Call): void {
   const remote = queryText(call, 'remote');
   const name = call.path['name'] ?? queryText(call, 'name');
-  const fetches = call.operation.id === 'PluginPull' || call.operation.id === 'PluginUpgrade';
+  const { pulls, creates } = call.operation.does;
+  const fetches = pulls === 'plugin';
   if (fetches) state(found, 'plugin.remote', remote);
   raise(found, 'plugin', fetches ? remote : name);
-  if (call.operation.id === 'PluginCreate') raise(found, 'opaque', 'plugin');
+  // Made from an archive in the body.
+  if (creates === 'plugin' && !fetches) raise(found, 'opaque', 'plugin');
   if (fetches) judgePluginPrivileges(asArray(body), found);
 }
 

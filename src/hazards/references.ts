@@ -1,4 +1,5 @@
-import type { Call, NamePlace, ObjectKind, Reference } from '../docker/call.js';
+import type { Call, NamePlace, Reference } from '../docker/call.js';
+import type { NameAt, ObjectKind } from '../docker/catalogue/traits.js';
 import type { JsonObject, JsonValue } from '../base/json-value.js';
 import {
   formatImageName,
@@ -17,17 +18,23 @@ type Facts = Inspection['facts'];
 /** Networks that an engine has by itself: they are nobody's, and containers may be in them. */
 const PREDEFINED = new Set(['', 'default', 'bridge', 'none', 'host', 'nat', 'ingress']);
 
-/** The object that a parameter of the path names. */
-export const inPath = (
-  call: Call,
-  kind: ObjectKind,
-  { parameter = 'id', use = 'use' }: { readonly parameter?: string; readonly use?: Reference['use'] } = {},
-): Reference => ({
-  kind,
-  name: call.path[parameter] ?? '',
-  use,
-  place: { in: 'path', steps: [parameter], before: '', after: '' },
-});
+/** What stands in a place of which the catalogue says that it names an object. */
+export function referencesAt(call: Call, at: NameAt): Reference[] {
+  const { kind, in: part, steps, changes, everyTag, predefined } = at;
+  const place: NamePlace = { in: part, steps, before: '', after: '' };
+  return textsAt(call, at).flatMap((name): Reference[] => {
+    if (everyTag === true) return imageOrRepository(name, queryText(call, 'tag'));
+    if (predefined === true) return network(name, place);
+    return [{ kind, name, use: changes === true ? 'change' : 'use', place }];
+  });
+}
+
+function textsAt(call: Call, { in: part, steps, everyTag }: NameAt): readonly string[] {
+  const [first = ''] = steps;
+  if (part === 'path') return [call.path[first] ?? ''];
+  if (part === 'body') return [bodyText(call, steps)];
+  return everyTag === true ? queryTexts(call, first) : [queryText(call, first)];
+}
 
 const tag = (name: string, use: Reference['use'] = 'change'): Reference[] =>
   name === '' ? [] : [{ kind: 'tag', name: shortImageName(name), use, optional: true }];
@@ -43,6 +50,13 @@ export const at = (steps: readonly (string | number)[], before = '', after = '')
 /** The JSON body; empty where there is none. */
 export function bodyOf(call: Call): JsonObject {
   return asObject(call.body.kind === 'json' ? call.body.value : null);
+}
+
+/** A text of the JSON body, by the keys that lead to it; `""` where there is none. */
+export function bodyText(call: Call, steps: readonly string[]): string {
+  let value: JsonValue | undefined = bodyOf(call);
+  for (const step of steps) value = asObject(value ?? null)[step];
+  return asString(value);
 }
 
 /** `container:NAME` in any of the fields that take it. */
@@ -125,9 +139,10 @@ function endpointReferences(value: JsonValue | undefined, steps: readonly string
 /** What a new container depends on (api/types/container: Config, HostConfig; api/types/network: NetworkingConfig). */
 export function createReferences(call: Call): Reference[] {
   const config = bodyOf(call);
+  const image = call.operation.does.runsImageAt!;
   const networking = asObject(config['NetworkingConfig']);
   return [
-    { kind: 'image', name: asString(config['Image']), use: 'use', place: at(['Image']) },
+    { kind: 'image', name: bodyText(call, image), use: 'use', place: at(image) },
     // INVARIANT: the top level too, where engines honour host settings when HostConfig is absent or null.
     ...hostReferences(config, []),
     ...hostReferences(asObject(config['HostConfig']), ['HostConfig']),
@@ -165,7 +180,7 @@ export function serviceReferences(call: Call): Reference[] {
   const attached = asString(asObject(template['NetworkAttachmentSpec'])['ContainerID']);
   const credential = asString(asObject(asObject(run['Privileges'])['CredentialSpec'])['Config']);
   return [
-    ...serviceImage(asString(run['Image'])),
+    ...serviceImage(bodyText(call, call.operation.does.runsImageAt!)),
     ...networks(template['Networks'], ['TaskTemplate']),
     ...networks(spec['Networks'], []),
     ...files('Secrets', 'SecretID', 'secret'),
@@ -240,13 +255,12 @@ export function tagged(call: Call): Reference[] {
   return tag(name === undefined ? repo : formatImageName(name));
 }
 
-/** A network, and the container that joins or leaves it. */
-export function attached(call: Call): Reference[] {
-  const { Container, EndpointConfig } = bodyOf(call);
-  const id = call.path['id'] ?? '';
-  return [
-    ...network(id, { in: 'path', steps: ['id'], before: '', after: '' }),
-    { kind: 'container', name: asString(Container), use: 'use', place: at(['Container']) },
-    ...linked(asObject(EndpointConfig)['Links'], ['EndpointConfig', 'Links']),
-  ];
+/** Links of a container that joins a network. */
+export function attachedLinks(call: Call): Reference[] {
+  return linked(asObject(bodyOf(call)['EndpointConfig'])['Links'], ['EndpointConfig', 'Links']);
+}
+
+/** A name that may be free: what stands there already is another one's, or the caller's own. */
+export function newVolume(call: Call): Reference[] {
+  return volume(asString(bodyOf(call)['Name']));
 }

@@ -1,13 +1,12 @@
 import { formatDuration } from '../base/units.js';
 import type { Call } from '../docker/call.js';
+import { operationById } from '../docker/catalogue.js';
+import type { Operation, OperationId } from '../docker/operation.js';
+import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
-import { asObject, asString } from './judge.js';
 import { reachesHost } from './host-access.js';
-
-/** Attacks whose single calls may all look harmless. The names are the arguments of the hazard `sequence`. */
-export const SEQUENCES = ['build-and-run', 'pull-and-escape', 'exec-spread', 'probing'] as const;
-export type SequenceName = (typeof SEQUENCES)[number];
+import { bodyText } from './references.js';
 
 /** `deny`: the hazard is raised, and policy decides. `alert`: it is on record only. */
 export type SequenceAction = 'deny' | 'alert';
@@ -42,7 +41,7 @@ export interface Made {
   readonly step: Step;
   /** When it was over; infinite while it runs. */
   readonly until: number;
-  readonly operation: string;
+  readonly operation: OperationId;
   readonly client: string;
   /** What its client had asked the engine before: what it is, and which containers it has. */
   readonly look?: Step | undefined;
@@ -142,10 +141,9 @@ const MOST_CALLS = 20;
 /** Clocks of engine and guard agree within this much (ms). */
 const CLOCKS_APART = 5_000;
 
-const RUNS: ReadonlySet<string> = new Set(['ContainerCreate', 'ServiceCreate', 'ServiceUpdate']);
-/** A restart starts what was only created, too. */
-const STARTS: ReadonlySet<string> = new Set(['ContainerStart', 'ContainerRestart']);
-const ENTERS: ReadonlySet<string> = new Set(['ContainerExec', 'ContainerAttach', 'ContainerAttachWebsocket']);
+/** May a call of this operation complete a sequence other than probing? */
+export const completesSequences = ({ does }: Operation): boolean =>
+  does.runs !== undefined || does.starts !== undefined || does.enters !== undefined;
 
 /**
  * The sequences that this call completes. Pure: the history, the engine's words and the time come in.
@@ -157,17 +155,17 @@ export function sequencesOf(
   inspection: Inspection,
   context: SequenceContext,
 ): readonly SequenceFinding[] {
-  const { id } = call.operation;
+  const { does } = call.operation;
   const found: SequenceFinding[] = [];
   if (context.settings.probing !== false && context.settings.probing.action === 'deny') {
     add(found, probing(context));
   }
-  if (RUNS.has(id)) {
+  if (does.runs !== undefined) {
     add(found, buildAndRun(madeBy(imageOf(call), context), [], context));
     add(found, pullAndEscape(imageOf(call), inspection, context));
-  } else if (STARTS.has(id)) {
+  } else if (does.starts !== undefined) {
     add(found, startOf(call.path['id'] ?? '', context));
-  } else if (ENTERS.has(id)) {
+  } else if (does.enters !== undefined) {
     add(found, execSpread(call, inspection, context));
   }
   return found;
@@ -187,12 +185,10 @@ const add = (found: SequenceFinding[], one: SequenceFinding | undefined): void =
 };
 
 /** The image that a call runs, or gives another name, as written. */
-export function imageOf({ operation, body, path }: Call): string {
-  if (operation.id === 'ImageTag') return path['name'] ?? '';
-  const value = asObject(body.kind === 'json' ? body.value : null);
-  const spec =
-    operation.id === 'ContainerCreate' ? value : asObject(asObject(value['TaskTemplate'])['ContainerSpec']);
-  return asString(spec['Image']);
+export function imageOf(call: Call): string {
+  const { runsImageAt, retags } = call.operation.does;
+  if (runsImageAt !== undefined) return bodyText(call, runsImageAt);
+  return retags === true ? (call.path['name'] ?? '') : '';
 }
 
 /** May the engine take this for an image of its own? Else there is no use in asking it. */
@@ -219,7 +215,9 @@ export function madeBy(
     return (
       fresh(history.madeImage(image.id)) ??
       // An archive's answer tells names only, and its images are as old as they say they are.
-      fresh(named.find((made) => made?.operation === 'ImageLoad')) ??
+      fresh(
+        named.find((made) => made !== undefined && operationById(made.operation).does.makesImages === 'load'),
+      ) ??
       (Number.isNaN(image.created) ? undefined : fresh(history.madeAt(image.created)))
     );
   }
@@ -309,8 +307,9 @@ export function entered(
   { facts }: Inspection,
   { client, history }: Pick<SequenceContext, 'client' | 'history'>,
 ): string | undefined {
-  if (!ENTERS.has(call.operation.id)) return undefined;
-  if (call.operation.id !== 'ContainerExec' && facts['attach.stdin'] !== true) return undefined;
+  const { enters } = call.operation.does;
+  if (enters === undefined) return undefined;
+  if (enters === 'with-input' && facts['attach.stdin'] !== true) return undefined;
   const reference = call.path['id'] ?? '';
   const known = history.container(reference);
   // Who made a container has had its say in what runs in it: `docker run -i` attaches to what it creates.

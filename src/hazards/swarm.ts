@@ -1,3 +1,4 @@
+import type { Call } from '../docker/call.js';
 import type { JsonValue } from '../base/json-value.js';
 import { raise, state, type Findings } from './findings.js';
 import {
@@ -64,12 +65,11 @@ const JOIN = fields(ADDRESSES, {
 const BODIES: Readonly<Record<string, Fields>> = { init: INIT, join: JOIN, update: SPEC };
 
 /** An operation on the cluster itself: the action is the hazard, its body adds more. */
-export function swarmAction(action: string): (body: JsonValue, found: Findings) => void {
+export function inspectSwarm(body: JsonValue, found: Findings, { operation }: Call): void {
+  const action = operation.does.swarmAction!;
+  raise(found, 'swarm', action);
   const judges = BODIES[action];
-  return (body, found) => {
-    raise(found, 'swarm', action);
-    if (judges !== undefined) judgeObject(judges, body, found, '');
-  };
+  if (judges !== undefined) judgeObject(judges, body, found, '');
 }
 
 const driver = object(

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { OperationId } from '../docker/operation.js';
 import type {
   CallHistory,
   KnownContainer,
@@ -52,7 +53,7 @@ interface Build {
 export interface History extends CallHistory {
   discovered(client: string, what: 'look' | 'list', step: Step): void;
   /** An image is being made: what its client knew by now belongs to it. */
-  makes(client: string, operation: string, step: Step): Origin;
+  makes(client: string, operation: OperationId, step: Step): Origin;
   /** While this call runs, whatever image comes into being is of it. */
   builds(origin: Origin): void;
   /** What the call with this id, still on its way, makes. */

@@ -1,4 +1,7 @@
+import { answerIdsOf } from '../docker/answer-ids.js';
 import type { Call } from '../docker/call.js';
+import { byOperation } from '../docker/catalogue.js';
+import type { OperationId } from '../docker/operation.js';
 import { formatImageName, givenImageName, readImageName, shortImageName } from '../hazards/image-name.js';
 import type { Inspection } from '../hazards/inspection.js';
 import { asObject } from '../hazards/judge.js';
@@ -12,7 +15,7 @@ import {
   type Step,
 } from '../hazards/sequences.js';
 import type { History } from './history.js';
-import { scanAnswer } from '../docker/answers/scan.js';
+import { scanAnswer, together } from '../docker/answers/scan.js';
 import { pulledRepository } from './lookups.js';
 
 /** A call that passes, for who learns from it. */
@@ -27,17 +30,23 @@ export interface Passing {
 type Lesson = (passing: Passing) => void;
 
 const looks: Lesson = ({ history, context, step }) => history.discovered(context.client, 'look', step);
-const lists: Lesson = ({ history, context, step }) => history.discovered(context.client, 'list', step);
 
-const makes: Lesson = ({ history, context, call, step }) => {
-  const origin = history.makes(context.client, call.operation.id, step);
-  for (const name of targets(call)) history.learnName(name, origin);
+const lists: Lesson = ({ call, history, context, step }) => {
+  if (!isOwnList(call)) history.discovered(context.client, 'list', step);
 };
 
-/** What comes into being while they run is theirs; with BuildKit nothing else tells. */
-const builds: Lesson = (passing) => {
-  makes(passing);
-  passing.history.builds(passing.history.origin(passing.step.call)!);
+const pulls: Lesson = ({ call, history, context, step }) => {
+  const repository = pulledRepository(call);
+  if (repository !== undefined && context.told.hadRepository !== true) history.learnPull(repository, step);
+};
+
+const makes: Lesson = ({ history, context, call, step }) => {
+  const { id, does } = call.operation;
+  if (isPull(call)) return;
+  const origin = history.makes(context.client, id, step);
+  for (const name of targets(call)) history.learnName(name, origin);
+  // What comes into being while they run is theirs; with BuildKit nothing else tells.
+  if (does.makesImages === 'build' || does.makesImages === 'commit') history.builds(origin);
 };
 
 /** The image of the call has an origin: it keeps it under whatever name it gets, and when it was only told by its age. */
@@ -53,6 +62,19 @@ function originOf({ call, history, context }: Passing): Made | undefined {
   return made;
 }
 
+const retags: Lesson = (passing) => {
+  const made = originOf(passing);
+  if (made !== undefined) for (const name of targets(passing.call)) passing.history.learnName(name, made);
+};
+
+const runs: Lesson = (passing) => {
+  const made = originOf(passing);
+  if (passing.call.operation.does.runs === 'container') passing.history.creates(passing.step, made);
+};
+
+const renames: Lesson = ({ call, history }) =>
+  history.renamed(call.path['id'] ?? '', queryText(call, 'name'));
+
 const starts: Lesson = ({ call, history, context }) =>
   history.starts(context.told.container?.id ?? call.path['id'] ?? '');
 
@@ -62,45 +84,21 @@ const enters: Lesson = ({ call, inspection, history, context, step }) => {
 };
 
 /** What passing calls teach, by operation. */
-export const LESSONS: ReadonlyMap<string, Lesson> = new Map<string, Lesson>([
-  ['SystemPing', looks],
-  ['SystemPingHead', looks],
-  ['SystemVersion', looks],
-  ['SystemInfo', looks],
-  ['ContainerList', (passing) => (isOwnList(passing.call) ? undefined : lists(passing))],
-  ['SystemDataUsage', lists],
-  ['ImageBuild', builds],
-  ['Grpc', builds],
-  ['Session', builds],
-  ['ImageCommit', builds],
-  ['ImageLoad', makes],
-  [
-    'ImageCreate',
-    (passing) => {
-      const repository = pulledRepository(passing.call);
-      if (repository !== undefined && passing.context.told.hadRepository !== true) {
-        passing.history.learnPull(repository, passing.step);
-      }
-      if (queryText(passing.call, 'fromImage') === '') makes(passing);
-    },
-  ],
-  [
-    'ImageTag',
-    (passing) => {
-      const made = originOf(passing);
-      if (made !== undefined) for (const name of targets(passing.call)) passing.history.learnName(name, made);
-    },
-  ],
-  ['ContainerCreate', (passing) => passing.history.creates(passing.step, originOf(passing))],
-  ['ServiceCreate', (passing) => void originOf(passing)],
-  ['ServiceUpdate', (passing) => void originOf(passing)],
-  ['ContainerRename', ({ call, history }) => history.renamed(call.path['id'] ?? '', queryText(call, 'name'))],
-  ['ContainerStart', starts],
-  ['ContainerRestart', starts],
-  ['ContainerExec', enters],
-  ['ContainerAttach', enters],
-  ['ContainerAttachWebsocket', enters],
+export const LESSONS: ReadonlyMap<OperationId, readonly Lesson[]> = byOperation<Lesson>([
+  [({ does }) => does.discovers === 'engine', looks],
+  [({ does }) => does.discovers === 'containers', lists],
+  [({ does }) => does.pulls === 'image', pulls],
+  [({ does }) => does.makesImages !== undefined, makes],
+  [({ does }) => does.retags === true, retags],
+  [({ does }) => does.runs !== undefined, runs],
+  [({ does }) => does.renames === 'container', renames],
+  [({ does }) => does.starts === 'container', starts],
+  [({ does }) => does.enters !== undefined, enters],
 ]);
+
+/** A pull; what may pull imports where there is no `fromImage`. */
+const isPull = (call: Call): boolean =>
+  call.operation.does.pulls === 'image' && queryText(call, 'fromImage') !== '';
 
 /** A list of the containers with a label: Compose and Traefik ask for their own, not for what there is. */
 function isOwnList(call: Call): boolean {
@@ -111,7 +109,7 @@ function isOwnList(call: Call): boolean {
 
 /** The names that an image gets, with their tags. */
 function targets(call: Call): readonly string[] {
-  if (call.operation.id === 'ImageBuild') {
+  if (call.operation.does.tags === 't') {
     return queryTexts(call, 't')
       .filter((name) => name !== '')
       .map(shortImageName);
@@ -120,15 +118,7 @@ function targets(call: Call): readonly string[] {
   return name === undefined ? [] : [shortImageName(formatImageName(name))];
 }
 
-/** How answers name what was made. A step of a build prints what it likes, but only the builder writes `aux`. */
-const AUX = /"aux":\{"ID":"sha256:([0-9a-f]{64})"/g;
-/** API versions below 1.30 have no `aux` (router/build/build_routes.go); `q` leaves nothing but the id. */
-const TEXT = /"stream":"(?:Successfully built |sha256:)([0-9a-f]{12,64})\\n"/g;
-const COMMITTED = /"Id":"sha256:([0-9a-f]{64})"/g;
-const IMPORTED = /"status":"sha256:([0-9a-f]{64})"/g;
-const LOADED = /"stream":"Loaded image(?: ID)?: (?:sha256:([0-9a-f]{64})|([^"\\ ]{1,300}))\\n"/g;
-const CREATED = /"Id":"([0-9a-f]{64})"/g;
-/** More than the longest of these. */
+/** More than the longest pattern of `answerIds` matches. */
 const OVERLAP = 512;
 
 /** Learns from the engine's answer to a call, before the client sees it. */
@@ -138,39 +128,22 @@ export function watchSequences(
   client: string,
   now: () => number,
 ): ((piece: Buffer) => void) | undefined {
-  const { id } = call.operation;
-  // The origin is known when the call has been decided on, which may be after this.
-  const image = (digits = ''): void => {
-    const origin = history.origin(call.id);
-    if (origin !== undefined && digits !== '') history.learnImage(digits, origin);
-  };
-  const watch = (pattern: RegExp): ((piece: Buffer) => void) =>
-    scanAnswer(pattern, OVERLAP, ([digits]) => image(digits));
-  switch (id) {
-    case 'ImageBuild':
-      return watch(isBelow(call.apiVersion, 30) ? TEXT : AUX);
-    case 'ImageCommit':
-      return watch(COMMITTED);
-    case 'ImageCreate':
-      return queryText(call, 'fromImage') === '' ? watch(IMPORTED) : undefined;
-    case 'ImageLoad':
-      return scanAnswer(LOADED, OVERLAP, ([digits, name = '']) => {
-        const origin = history.origin(call.id);
-        if (digits !== undefined) image(digits);
-        else if (origin !== undefined) history.learnName(shortImageName(name), origin);
-      });
-    case 'ContainerCreate': {
-      const name = queryText(call, 'name').replace(/^\//, '');
-      return scanAnswer(CREATED, OVERLAP, ([digits = '']) => {
-        history.learnContainer(digits, name, client, { call: call.id, at: now() });
-      });
-    }
-    default:
-      return undefined;
-  }
-}
-
-function isBelow(version: string, minor: number): boolean {
-  const given = /^1\.(\d+)/.exec(version)?.[1];
-  return given !== undefined && Number(given) < minor;
+  if (isPull(call)) return undefined;
+  const images = answerIdsOf(call, 'image').map(({ pattern }) =>
+    scanAnswer(pattern, OVERLAP, ([digits, name]) => {
+      // The origin is known when the call has been decided on, which may be after this function was called.
+      const origin = history.origin(call.id);
+      if (origin === undefined) return;
+      if (digits !== undefined) history.learnImage(digits, origin);
+      else history.learnName(shortImageName(name ?? ''), origin);
+    }),
+  );
+  if (call.operation.does.creates !== 'container') return together(images);
+  const name = queryText(call, 'name').replace(/^\//, '');
+  const containers = answerIdsOf(call, 'container').map(({ pattern }) =>
+    scanAnswer(pattern, OVERLAP, ([digits = '']) => {
+      history.learnContainer(digits, name, client, { call: call.id, at: now() });
+    }),
+  );
+  return together([...images, ...containers]);
 }

@@ -1,4 +1,6 @@
 import type { Call } from '../docker/call.js';
+import { OPERATIONS } from '../docker/catalogue.js';
+import type { Operation, OperationId } from '../docker/operation.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { readImageName } from '../hazards/image-name.js';
 import { asObject, asString } from '../hazards/judge.js';
@@ -33,18 +35,19 @@ const repository = (call: Call): Question | undefined => {
   return name === undefined ? undefined : { about: 'repository', name };
 };
 
+type Ask = (call: Call) => Question | undefined;
+
 /** Which calls are worth a question, by operation; of the names, only those that an engine would take. */
-export function questionsFor(
-  settings: SequenceSettings,
-): ReadonlyMap<string, (call: Call) => Question | undefined> {
-  const all = new Map<string, (call: Call) => Question | undefined>();
-  const { 'build-and-run': built, 'pull-and-escape': pulled } = settings;
-  if (built !== false || pulled !== false) {
-    for (const id of ['ContainerCreate', 'ServiceCreate', 'ServiceUpdate', 'ImageTag']) all.set(id, image);
-  }
-  if (built !== false) for (const id of ['ContainerStart', 'ContainerRestart']) all.set(id, container);
-  if (pulled !== false) all.set('ImageCreate', repository);
-  return all;
+export function questionsFor(settings: SequenceSettings): ReadonlyMap<OperationId, Ask> {
+  const built = settings['build-and-run'] !== false;
+  const pulled = settings['pull-and-escape'] !== false;
+  const ofOperation = ({ does }: Operation): Ask | undefined => {
+    if (does.runs !== undefined || does.retags === true) return built || pulled ? image : undefined;
+    if (does.starts !== undefined) return built ? container : undefined;
+    return does.pulls === 'image' && pulled ? repository : undefined;
+  };
+  const asks = OPERATIONS.map((operation) => [operation.id, ofOperation(operation)] as const);
+  return new Map(asks.filter((entry): entry is [OperationId, Ask] => entry[1] !== undefined));
 }
 
 /** The repository of a pull, in its short form; undefined for an import, or what is no name. */

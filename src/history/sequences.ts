@@ -3,6 +3,7 @@ import type { Call, Client } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import type { Inspection } from '../hazards/inspection.js';
 import {
+  completesSequences,
   probing,
   sequencesOf,
   withSequences,
@@ -56,17 +57,6 @@ export interface Decision {
   readonly grounds: { readonly told?: Told | undefined };
 }
 
-const COMPLETES: ReadonlySet<string> = new Set([
-  'ContainerCreate',
-  'ServiceCreate',
-  'ServiceUpdate',
-  'ContainerStart',
-  'ContainerRestart',
-  'ContainerExec',
-  'ContainerAttach',
-  'ContainerAttachWebsocket',
-]);
-
 /** Longest text that tells kinds of refused calls apart. */
 const LONGEST_KIND = 128;
 
@@ -106,23 +96,25 @@ export function openSequences(
 
   return {
     look(call, sources, inspection, told) {
-      if (!all && !COMPLETES.has(call.operation.id)) return inspection;
+      if (!all && !completesSequences(call.operation)) return inspection;
       const context = contextOf(clientKey(call.client, sources), told);
       return withSequences(inspection, sequencesOf(call, inspection, context));
     },
     question(call) {
       const ask = questions.get(call.operation.id);
       if (ask === undefined) return undefined;
-      return call.operation.id === 'ImageCreate' || history.active(now()) ? ask(call) : undefined;
+      // Whether a pulled repository is new is asked before anything is remembered.
+      return call.operation.does.pulls === 'image' || history.active(now()) ? ask(call) : undefined;
     },
     ask: (question) => askAbout(request, question),
     decided({ sent, sources, inspection, passes, verdict, grounds }) {
       const { sequences } = inspection;
       if (passes) {
-        const lesson = LESSONS.get(sent.operation.id);
-        if (lesson !== undefined) {
+        const lessons = LESSONS.get(sent.operation.id);
+        if (lessons !== undefined) {
           const context = contextOf(clientKey(sent.client, sources), grounds.told);
-          lesson({ call: sent, inspection, step: { call: sent.id, at: context.now }, context, history });
+          const step = { call: sent.id, at: context.now };
+          for (const learn of lessons) learn({ call: sent, inspection, step, context, history });
         }
       }
       if (verdict.effect === 'allow') return sequences;

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { NamedObject, ObjectKind, Reference } from '../docker/call.js';
+import type { NamedObject, Reference } from '../docker/call.js';
+import type { ObjectKind } from '../docker/catalogue/traits.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { Refusal } from '../docker/refusal.js';
 import type { ImageOwners } from './image-owners.js';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Call, Reference } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { shortImageName } from '../hazards/image-name.js';
-import { asObject, asString } from '../hazards/judge.js';
+import { bodyText } from '../hazards/references.js';
 
 /**
  * A name that a call depends on: `volume:data`. `share`: whoever likes may depend on it as well. `own`: the calls of one
@@ -81,18 +81,18 @@ export function locksOf(
   call: Call,
   references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[],
 ): NameLock[] {
-  const { id } = call.operation;
+  const { removes, creates, newNameAt } = call.operation.does;
   const locks = references.flatMap(({ kind, name, use }): NameLock[] => {
     if (WHOLE_ID.test(name)) return [];
-    if (kind === 'volume') return [{ name: `volume:${name}`, mode: id === 'VolumeDelete' ? 'alone' : 'own' }];
+    if (kind === 'volume') return [{ name: `volume:${name}`, mode: removes === 'volume' ? 'alone' : 'own' }];
     const mode = use === 'change' ? 'own' : 'share';
     if (kind === 'tag' || kind === 'image') return [{ name: `image:${shortImageName(name)}`, mode }];
     return kind === 'network'
-      ? [{ name: `network:${name}`, mode: id === 'NetworkDelete' ? 'own' : 'share' }]
+      ? [{ name: `network:${name}`, mode: removes === 'network' ? 'own' : 'share' }]
       : [];
   });
-  if (id === 'NetworkCreate' && call.body.kind === 'json') {
-    locks.push({ name: `network:${asString(asObject(call.body.value)['Name'])}`, mode: 'own' });
+  if (creates === 'network' && newNameAt !== undefined) {
+    locks.push({ name: `network:${bodyText(call, newNameAt.steps)}`, mode: 'own' });
   }
   const strictest = new Map<string, NameLock>();
   for (const lock of locks) {

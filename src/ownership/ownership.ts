@@ -42,8 +42,7 @@ export interface Ownership {
 }
 
 /** A container's networks are looked up when its first process starts. */
-const STARTS = new Set(['ContainerStart', 'ContainerRestart']);
-const REMOVES = new Set(['ImageDelete', 'ImagePrune']);
+const startsContainer = ({ operation }: Call): boolean => operation.does.starts === 'container';
 
 /**
  * @param state directory for the key of the labels and for who pulled what.
@@ -69,13 +68,13 @@ export function openOwnership(
     });
 
   const find = async (call: Call): Promise<NamedObject[]> => {
-    const facts = call.operation.id === 'ImageBuild' ? inspect(call).facts : {};
+    const facts = call.operation.does.builds === 'dockerfile' ? inspect(call).facts : {};
     // A pull that has just ended.
     await Promise.all(pending);
     const references = referencesOf(call, facts).filter(
       ({ name, optional }) => name !== '' || optional !== true,
     );
-    return finder.find(references, call.owner!.name, STARTS.has(call.operation.id));
+    return finder.find(references, call.owner!.name, startsContainer(call));
   };
 
   return {
@@ -93,7 +92,7 @@ export function openOwnership(
         if (!asks) return { call: owned, release };
         holds.push(await locks.hold(locksOf(owned, referencesOf(owned, {})), name));
         let objects = await find(owned);
-        if (STARTS.has(call.operation.id) && objects.length > 1) {
+        if (startsContainer(call) && objects.length > 1) {
           // What names the container would look up is known only now; looked up again when nobody can change it.
           holds.push(await locks.hold(locksOf(owned, objects), name));
           objects = await find(owned);
@@ -128,7 +127,7 @@ export function openOwnership(
     },
     watch(call) {
       const { operation, owner } = call;
-      if (REMOVES.has(operation.id)) return watchRemoval(images);
+      if (operation.does.removes === 'image') return watchRemoval(images);
       const known = before.get(call.id);
       if (known === undefined || owner === undefined) return undefined;
       const claimed = (claim: Promise<void>): void => {

@@ -1,3 +1,4 @@
+import type { OperationId } from '../docker/operation.js';
 import { compileCondition, type Test } from './condition.js';
 import { compileGlob, matchesAnything, type Glob } from '../base/glob.js';
 import { didYouMean } from '../base/nearest.js';
@@ -9,14 +10,14 @@ import { mustState, states, type FactWord, type HazardWord, type Vocabulary } fr
 /** The vocabulary by name, made once per compile. */
 export interface Words {
   readonly vocabulary: Vocabulary;
-  readonly sets: ReadonlyMap<string, readonly string[]>;
-  readonly ids: ReadonlySet<string>;
+  readonly sets: ReadonlyMap<string, readonly OperationId[]>;
+  readonly ids: ReadonlySet<OperationId>;
   readonly hazards: ReadonlyMap<string, HazardWord>;
   readonly facts: ReadonlyMap<string, FactWord>;
 }
 
 export function indexVocabulary(vocabulary: Vocabulary): Words {
-  const sets = new Map<string, string[]>();
+  const sets = new Map<string, OperationId[]>();
   for (const operation of vocabulary.operations) {
     for (const set of operation.sets) sets.set(`@${set}`, [...(sets.get(`@${set}`) ?? []), operation.id]);
   }
@@ -33,8 +34,9 @@ export function indexVocabulary(vocabulary: Vocabulary): Words {
 export type ReportAt = (path: readonly PropertyKey[], message: string) => void;
 
 /** The operations a rule names, each once, in catalogue order. */
-export function expandOperations(rule: RuleShape, words: Words, report: ReportAt): string[] {
-  const named = new Set<string>();
+export function expandOperations(rule: RuleShape, words: Words, report: ReportAt): OperationId[] {
+  const named = new Set<OperationId>();
+  const isId = (text: string): text is OperationId => (words.ids as ReadonlySet<string>).has(text);
   rule.operations.forEach((entry, index) => {
     const path = ['operations', index];
     if (entry.startsWith('@')) {
@@ -49,7 +51,7 @@ export function expandOperations(rule: RuleShape, words: Words, report: ReportAt
       const matched = [...words.ids].filter(glob);
       matched.forEach((id) => named.add(id));
       if (matched.length === 0) report(path, `${describeValue(entry)} matches no operation.`);
-    } else if (words.ids.has(entry)) named.add(entry);
+    } else if (isId(entry)) named.add(entry);
     else {
       const hint = didYouMean(entry, [...words.ids, ...words.sets.keys()]);
       report(
@@ -108,7 +110,7 @@ export interface LooseCondition {
 /** Compiles `where`; a fact that none of the rule's operations states could never be compared, so it is an error. */
 export function compileWhere(
   rule: RuleShape,
-  operations: readonly string[],
+  operations: readonly OperationId[],
   words: Words,
   report: ReportAt,
 ): LooseCondition[] {
@@ -142,7 +144,7 @@ function conditionText(raw: unknown): string {
   return JSON.stringify(raw, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value));
 }
 
-export function bindConditions(conditions: readonly LooseCondition[], operationId: string): Condition[] {
+export function bindConditions(conditions: readonly LooseCondition[], operationId: OperationId): Condition[] {
   return conditions.map(({ fact, test, text }) => ({
     fact: fact.name,
     test,

@@ -1,3 +1,4 @@
+import type { OperationId } from '../docker/operation.js';
 import {
   bindConditions,
   compilePermit,
@@ -147,7 +148,7 @@ function checkRule(
 function withOwnStep(
   rewrite: CompiledRewrite | null,
   isAboutOwners: boolean,
-  id: string,
+  id: OperationId,
 ): CompiledRewrite | null {
   const step = isAboutOwners ? ownStep(id) : undefined;
   return step === undefined ? rewrite : [...(rewrite ?? []), step];
@@ -165,7 +166,7 @@ export function compilePolicy(
   const words = indexVocabulary(vocabulary);
   const read = readFiles(files, problems);
   const sources = compileSources(read, problems);
-  const operations = new Map<string, { deny: CompiledRule[]; allow: CompiledRule[]; owner: boolean }>();
+  const operations = new Map<OperationId, { deny: CompiledRule[]; allow: CompiledRule[]; owner: boolean }>();
   const owners = new Set<string>();
   const ids = new Map<string, string>();
 
@@ -229,7 +230,7 @@ export function compilePolicy(
       owners: sources.list.map(({ name }) => name).filter((name) => owners.has(name)),
       limited: new Map(sources.list.flatMap((one) => (one.limits === null ? [] : [[one.name, one]]))),
       networks: indexNetworks(sources.networks),
-      operations: operations satisfies Map<string, OperationRules>,
+      operations: operations satisfies Map<OperationId, OperationRules>,
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { OperationId } from '../docker/operation.js';
 import type { Glob } from '../base/glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from '../base/network.js';
@@ -78,5 +79,5 @@ export interface CompiledPolicy {
   /** Address → names of the sources whose `cidr` holds it. */
   readonly networks: NetworkIndex<string>;
   /** Only operations that some rule names. */
-  readonly operations: ReadonlyMap<string, OperationRules>;
+  readonly operations: ReadonlyMap<OperationId, OperationRules>;
 }

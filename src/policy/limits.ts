@@ -1,3 +1,4 @@
+import type { Operation } from '../docker/operation.js';
 import { parseDuration, parseSize, waitInWords } from '../base/units.js';
 
 /** Limits that fill up again with time. */
@@ -31,25 +32,12 @@ export interface SourceLimits {
 /** A rate as a policy states it. */
 export type RateShape = string | { readonly rate: string; readonly burst?: string | number | undefined };
 
-/** The operations that count as `builds`. A BuildKit connection (`/grpc`) may carry any number and counts as one. */
-export const BUILDS: ReadonlySet<string> = new Set(['ImageBuild', 'Grpc']);
+/** It counts as one of the `builds`. A BuildKit connection may carry any number and counts as one. */
+export const isBuild = ({ does }: Operation): boolean => does.builds !== undefined;
 
-/** The operations that count as `creates`: each leaves something new with the engine. Builds have their own limit. */
-export const CREATES: ReadonlySet<string> = new Set([
-  'ContainerCreate',
-  'ContainerExec',
-  'CheckpointCreate',
-  'ImageCreate',
-  'ImageLoad',
-  'ImageCommit',
-  'VolumeCreate',
-  'NetworkCreate',
-  'ServiceCreate',
-  'SecretCreate',
-  'ConfigCreate',
-  'PluginCreate',
-  'PluginPull',
-]);
+/** It counts as one of the `creates`: it leaves something new with the engine. Builds have their own limit. */
+export const isCreate = (operation: Operation): boolean =>
+  operation.does.creates !== undefined && !isBuild(operation);
 
 const LONGEST = 366 * 86_400_000;
 /** Beyond this, levels that are kept as doubles would lose single units. */

@@ -1,5 +1,6 @@
 import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../base/json-value.js';
+import type { OperationId } from '../docker/operation.js';
 import { asArray, asObject, asString } from '../hazards/judge.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
@@ -13,7 +14,7 @@ import type { Draft, Step } from './rewrite-draft.js';
  */
 
 /** The step that a rule about owners takes for an operation; undefined where there is nothing to limit. */
-export function ownStep(operation: string): Step | undefined {
+export function ownStep(operation: OperationId): Step | undefined {
   const { kind } = subjectOf(operation);
   if (kind === 'filtered') return limitFilters;
   return kind === 'answer' ? limitAnswer : undefined;
@@ -41,23 +42,6 @@ const limitFilters: Step = (draft) => {
 const limitAnswer: Step = (draft) => {
   if ((draft.call.owner?.label ?? '') !== '') draft.next = { ...draft.next, ownAnswer: true };
 };
-
-/** Where what is made gets its labels, besides builds, commits and imports; and where a label of the image would show through. */
-const LABELS: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  ContainerCreate: [['Labels']],
-  VolumeCreate: [['Labels']],
-  NetworkCreate: [['Labels']],
-  ServiceCreate: [['Labels'], ['TaskTemplate', 'ContainerSpec', 'Labels']],
-  ServiceUpdate: [['Labels'], ['TaskTemplate', 'ContainerSpec', 'Labels']],
-  SecretCreate: [['Labels']],
-  SecretUpdate: [['Labels']],
-  ConfigCreate: [['Labels']],
-  ConfigUpdate: [['Labels']],
-  ImageCommit: [['Labels']],
-};
-
-/** What has the labels of its image, or of its container, unless the call says otherwise. */
-const INHERITS = new Set(['ContainerCreate', 'ImageBuild', 'ImageCommit', 'ServiceCreate']);
 
 /** A call as it goes to the engine, and what was changed for the sake of owners. */
 export interface Sealed {
@@ -97,22 +81,23 @@ function keepsName({ kind, name, id, use, place }: NamedObject): boolean {
 
 /** @returns false where nothing is made. */
 function stamp(draft: Draft, label: string): boolean {
-  const { id } = draft.call.operation;
-  if (label === '' && !INHERITS.has(id)) return false;
+  const { labelsAt, inheritsLabels, changes, uniqueNameAt, runs } = draft.call.operation.does;
+  if (label === '' && inheritsLabels !== true) return false;
   const entries = new Map<string, JsonValue>([[OWNER_LABEL, label]]);
-  if (id === 'ImageBuild') {
-    putQueryEntries(draft, 'labels', entries);
+  if (labelsAt === 'labels') {
+    putQueryEntries(draft, labelsAt, entries);
     return true;
   }
-  if (id === 'ImageCreate') return queryText(draft.call, 'fromImage') === '' && stampChanges(draft, label);
-  const places = LABELS[id];
-  if (places === undefined) return false;
-  for (const steps of places) putEntries(draft, steps, entries);
-  if (id === 'ImageCommit' && label !== '' && queryTexts(draft.call, 'changes').length > 0)
+  if (labelsAt === undefined) {
+    // An import has no labels but those of its instructions; a pull has its own.
+    return changes === true && queryText(draft.call, 'fromImage') === '' && stampChanges(draft, label);
+  }
+  for (const steps of labelsAt) putEntries(draft, steps, entries);
+  if (changes === true && label !== '' && queryTexts(draft.call, 'changes').length > 0) {
     stampChanges(draft, label);
-  // Two networks of one name, and nobody can name either any more.
-  if (id === 'NetworkCreate') putField(draft, ['CheckDuplicate'], true);
-  if (id === 'ServiceCreate' || id === 'ServiceUpdate') stampMounts(draft, entries);
+  }
+  if (uniqueNameAt !== undefined) putField(draft, uniqueNameAt, true);
+  if (runs === 'service') stampMounts(draft, entries);
   return true;
 }
 
@@ -185,7 +170,7 @@ export interface NewVolume {
 /** The volumes that the engine would make on its own, without a label. */
 export function volumesToMake(call: Call): NewVolume[] {
   const { objects = [], owner, body } = call;
-  if (call.operation.id !== 'ContainerCreate' || owner === undefined || body.kind !== 'json') return [];
+  if (call.operation.does.runs !== 'container' || owner === undefined || body.kind !== 'json') return [];
   const missing = objects.filter(({ kind, relation }) => kind === 'volume' && relation === 'missing');
   const names = [...new Set(missing.map(({ name }) => name))];
   const given = body.value['HostConfig'];

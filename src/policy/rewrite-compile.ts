@@ -1,6 +1,8 @@
-import { operationById } from '../docker/catalogue.js';
+import { operationById, operationsThat } from '../docker/catalogue.js';
 import type { Call } from '../docker/call.js';
 import type { JsonObject } from '../base/json-value.js';
+import type { Traits } from '../docker/catalogue/traits.js';
+import type { Operation, OperationId } from '../docker/operation.js';
 import { inspect } from '../hazards/inspect.js';
 import { formatHazard } from '../hazards/inspection.js';
 import type { ReportAt } from './compile-rule.js';
@@ -17,17 +19,19 @@ import {
 } from './rewrite-container.js';
 import type { Step } from './rewrite-draft.js';
 import { prepareFields } from './rewrite-fields.js';
-import { prepareImages, WITH_IMAGES } from './rewrite-images.js';
-import { LABELLED, prepareLabels, prepareProxy } from './rewrite-labels.js';
-import { LIMITED, prepareLimits } from './rewrite-limits.js';
+import { prepareImages } from './rewrite-images.js';
+import { prepareLabels, prepareProxy } from './rewrite-labels.js';
+import { prepareLimits } from './rewrite-limits.js';
 import type { RewriteShape } from './rewrite-schema.js';
 import { applyRewrite, type CompiledRewrite } from './rewrite.js';
 
-type Prepared = (operation: string) => Step;
+type Prepared = (operation: Operation) => Step;
+/** Does a key change operations with these traits? */
+type Takes = (does: Traits) => boolean;
 
 /** One key of `rewrite`: the operations it changes, and its step for one of them. */
 interface Key<K extends keyof RewriteShape> {
-  readonly on: readonly string[];
+  readonly on: Takes;
   /** It writes to HostConfig, so that the legacy form must be folded first. */
   readonly host: boolean;
   readonly prepare: (value: NonNullable<RewriteShape[K]>, report: ReportAt) => Prepared;
@@ -35,12 +39,15 @@ interface Key<K extends keyof RewriteShape> {
 
 type Keys = { readonly [K in Exclude<keyof RewriteShape, 'set' | 'remove' | 'images' | 'pin'>]-?: Key<K> };
 
-const SPECS = ['ContainerCreate', 'ServiceCreate', 'ServiceUpdate'];
+const runs: Takes = (does) => does.runs !== undefined;
+const runsContainer: Takes = (does) => does.runs === 'container';
+const runsOrBuilds: Takes = (does) => does.runs === 'container' || does.builds === 'dockerfile';
+const hasImage: Takes = (does) => does.runsImageAt !== undefined || does.pulls === 'image';
 
 /** In the order in which they are taken; `remove` and `set` come before them, images after them. */
 const KEYS: Keys = {
   network: {
-    on: ['ContainerCreate', 'ImageBuild'],
+    on: runsOrBuilds,
     host: true,
     prepare: (value, report) => {
       if ((value.force === undefined) === (value.default === undefined)) {
@@ -50,7 +57,7 @@ const KEYS: Keys = {
     },
   },
   limits: {
-    on: LIMITED,
+    on: (does) => does.limitedAt !== undefined,
     host: true,
     prepare: (value, report) => {
       if (Object.keys(value).length === 0) report([], 'give at least one of memory, cpus, pids.');
@@ -58,14 +65,14 @@ const KEYS: Keys = {
     },
   },
   // Services have it since API 1.46 only, and older engines drop the field without a word.
-  noNewPrivileges: { on: ['ContainerCreate'], host: true, prepare: () => () => noNewPrivileges },
-  readOnlyRoot: { on: SPECS, host: true, prepare: () => setOption('ReadonlyRootfs', 'ReadOnly', true) },
-  dropCapabilities: { on: SPECS, host: true, prepare: prepareDropCapabilities },
-  user: { on: [...SPECS, 'ContainerExec'], host: false, prepare: prepareUser },
-  init: { on: SPECS, host: true, prepare: () => setOption('Init', 'Init', true) },
-  dns: { on: SPECS, host: true, prepare: prepareDns },
+  noNewPrivileges: { on: runsContainer, host: true, prepare: () => () => noNewPrivileges },
+  readOnlyRoot: { on: runs, host: true, prepare: () => setOption('ReadonlyRootfs', 'ReadOnly', true) },
+  dropCapabilities: { on: runs, host: true, prepare: prepareDropCapabilities },
+  user: { on: (does) => does.userAt !== undefined, host: false, prepare: prepareUser },
+  init: { on: runs, host: true, prepare: () => setOption('Init', 'Init', true) },
+  dns: { on: runs, host: true, prepare: prepareDns },
   proxy: {
-    on: ['ImageBuild', 'ContainerCreate'],
+    on: runsOrBuilds,
     host: false,
     prepare: (value, report) => {
       if (Object.keys(value).length === 0) report([], 'give at least one of http, https, no.');
@@ -73,11 +80,11 @@ const KEYS: Keys = {
     },
   },
   runtime: {
-    on: ['ContainerCreate'],
+    on: runsContainer,
     host: true,
-    prepare: (value) => () => setOption('Runtime', '', value)('ContainerCreate'),
+    prepare: (value) => setOption('Runtime', '', value),
   },
-  labels: { on: LABELLED, host: false, prepare: prepareLabels },
+  labels: { on: (does) => does.labelsAt !== undefined, host: false, prepare: prepareLabels },
 };
 
 /**
@@ -86,23 +93,24 @@ const KEYS: Keys = {
  */
 export function compileRewrite(
   rewrite: RewriteShape,
-  operations: readonly string[],
+  operations: readonly OperationId[],
   permit: Permit,
   reportRule: ReportAt,
-): ReadonlyMap<string, CompiledRewrite> {
+): ReadonlyMap<OperationId, CompiledRewrite> {
   let broken = false;
   const report: ReportAt = (path, message) => {
     broken = true;
     reportRule(['rewrite', ...path], message);
   };
-  const takes = (key: string, on: readonly string[]): boolean => {
-    if (operations.length === 0 || operations.some((id) => on.includes(id))) return true;
-    report([key], `none of the operations of this rule takes "${key}"; it is for ${on.join(', ')}.`);
+  const takes = (key: string, on: Takes): boolean => {
+    if (operations.length === 0 || operations.some((id) => on(operationById(id).does))) return true;
+    const valid = operationsThat(({ does }) => on(does)).join(', ');
+    report([key], `none of the operations of this rule takes "${key}"; it is for ${valid}.`);
     return false;
   };
 
   const fields = prepareFields(rewrite.remove ?? [], rewrite.set ?? {}, operations, report);
-  const prepared: { on: readonly string[]; host: boolean; step: Prepared }[] = [];
+  const prepared: { on: Takes; host: boolean; step: Prepared }[] = [];
   for (const name of Object.keys(KEYS) as (keyof Keys)[]) {
     const value = rewrite[name];
     if (value === undefined) continue;
@@ -114,21 +122,22 @@ export function compileRewrite(
   const { images, pin } = rewrite;
   if (images !== undefined || pin !== undefined) {
     const named = images === undefined ? 'pin' : 'images';
-    if (takes(named, WITH_IMAGES)) {
-      prepared.push({ on: WITH_IMAGES, host: false, step: prepareImages(images ?? {}, pin ?? {}, report) });
+    if (takes(named, hasImage)) {
+      prepared.push({ on: hasImage, host: false, step: prepareImages(images ?? {}, pin ?? {}, report) });
     }
   }
   if (Object.keys(rewrite).length === 0)
     report([], 'found an empty object; say what to rewrite, or remove the key.');
 
-  const compiled = new Map<string, CompiledRewrite>();
+  const compiled = new Map<OperationId, CompiledRewrite>();
   if (broken) return compiled;
   for (const id of operations) {
-    const ours = prepared.filter((key) => key.on.includes(id));
-    const steps = [...(fields.steps.get(id) ?? []), ...ours.map((key) => key.step(id))];
+    const operation = operationById(id);
+    const ours = prepared.filter((key) => key.on(operation.does));
+    const steps = [...(fields.steps.get(id) ?? []), ...ours.map((key) => key.step(operation))];
     if (steps.length === 0) continue;
     const host = fields.touchesHost || ours.some((key) => key.host);
-    compiled.set(id, id === 'ContainerCreate' && host ? [foldLegacy, ...steps] : steps);
+    compiled.set(id, runsContainer(operation.does) && host ? [foldLegacy, ...steps] : steps);
   }
   checkPermitted(compiled, permit, report);
   return compiled;
@@ -136,9 +145,7 @@ export function compileRewrite(
 
 const NOBODY = { listener: 'x', address: '192.0.2.1', port: 1, certificate: [], tokenSha256: '' };
 
-function emptyCall(id: string): Call | undefined {
-  const operation = operationById(id);
-  if (operation === undefined) return undefined;
+function emptyCall(operation: Operation): Call {
   const { body } = operation;
   return {
     id: 'x',
@@ -161,14 +168,13 @@ function emptyCall(id: string): Call | undefined {
 
 /** What a rewrite adds by itself is a hazard as if the client had asked for it: without its permit no call passes. */
 function checkPermitted(
-  compiled: ReadonlyMap<string, CompiledRewrite>,
+  compiled: ReadonlyMap<OperationId, CompiledRewrite>,
   permit: Permit,
   report: ReportAt,
 ): void {
   const told = new Set<string>();
   for (const [id, rewrite] of compiled) {
-    const call = emptyCall(id);
-    if (call === undefined) continue;
+    const call = emptyCall(operationById(id));
     const before = new Set(inspect(call).hazards.map(formatHazard));
     const after = applyRewrite(call, rewrite, { source: 'x', call: 'x', client: 'x' }).call;
     for (const hazard of inspect(after).hazards) {

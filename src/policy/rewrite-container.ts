@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '../base/json-value.js';
+import type { Operation } from '../docker/operation.js';
 import { resolveSchema } from '../docker/schemas.js';
 import { asArray, asObject, asString, asStrings, isZero } from '../hazards/judge.js';
 import { queryText } from '../hazards/query.js';
@@ -6,11 +7,10 @@ import { copyObject, fieldOf, isBefore, putField, putQuery, type Draft, type Ste
 import type { RewriteShape } from './rewrite-schema.js';
 
 const SPEC = ['TaskTemplate', 'ContainerSpec'] as const;
-const SERVICES: readonly string[] = ['ServiceCreate', 'ServiceUpdate'];
 
 /** Where a container's option is in the body of an operation. */
-function container(operation: string, host: string, spec: string): readonly string[] {
-  return SERVICES.includes(operation) ? [...SPEC, spec] : ['HostConfig', host];
+function container({ does }: Operation, host: string, spec: string): readonly string[] {
+  return does.runs === 'service' ? [...SPEC, spec] : ['HostConfig', host];
 }
 
 function fieldNames(name: string): readonly string[] {
@@ -53,19 +53,21 @@ const NO_NETWORK = ['', 'default'];
  * `network`. A container is also attached to what NetworkingConfig names, under the name or, if there is one, the
  * NetworkID: with `force`, nothing is left there that could be another network.
  */
-export function prepareNetwork(network: NonNullable<RewriteShape['network']>): (operation: string) => Step {
+export function prepareNetwork(
+  network: NonNullable<RewriteShape['network']>,
+): (operation: Operation) => Step {
   const { force, default: fallback = '' } = network;
   if (force !== undefined) {
-    return (operation) =>
-      operation === 'ImageBuild'
+    return ({ does }) =>
+      does.builds !== undefined
         ? (draft) => putQuery(draft, 'networkmode', { type: 'string', value: force })
         : (draft) => {
             putField(draft, ['HostConfig', 'NetworkMode'], force);
             forceEndpoints(draft, force);
           };
   }
-  return (operation) =>
-    operation === 'ImageBuild'
+  return ({ does }) =>
+    does.builds !== undefined
       ? (draft) => {
           if (!NO_NETWORK.includes(queryText(draft.next, 'networkmode'))) return;
           putQuery(draft, 'networkmode', { type: 'string', value: fallback });
@@ -121,20 +123,22 @@ export const noNewPrivileges: Step = (draft) => {
   putField(draft, at, [...others, 'no-new-privileges']);
 };
 
-export function setOption(host: string, spec: string, value: JsonValue): (operation: string) => Step {
+export function setOption(host: string, spec: string, value: JsonValue): (operation: Operation) => Step {
   return (operation) => (draft) => putField(draft, container(operation, host, spec), value);
 }
 
-export function prepareDns(servers: readonly string[]): (operation: string) => Step {
+export function prepareDns(servers: readonly string[]): (operation: Operation) => Step {
   return (operation) => (draft) => {
-    const at = SERVICES.includes(operation) ? [...SPEC, 'DNSConfig', 'Nameservers'] : ['HostConfig', 'Dns'];
+    const isService = operation.does.runs === 'service';
+    const at = isService ? [...SPEC, 'DNSConfig', 'Nameservers'] : ['HostConfig', 'Dns'];
     putField(draft, at, [...servers]);
   };
 }
 
-export function prepareUser(user: string): (operation: string) => Step {
-  return (operation) => (draft) =>
-    putField(draft, SERVICES.includes(operation) ? [...SPEC, 'User'] : ['User'], user);
+export function prepareUser(user: string): (operation: Operation) => Step {
+  return ({ does }) =>
+    (draft) =>
+      putField(draft, does.userAt!, user);
 }
 
 function capability(name: string): string {
@@ -146,11 +150,11 @@ function capability(name: string): string {
  * `dropCapabilities`. What a call adds wins over what it drops (TweakCapabilities of moby's oci/caps), and `ALL`
  * added wins over `ALL` dropped, so the names are taken out of what it adds as well.
  */
-export function prepareDropCapabilities(names: readonly string[]): (operation: string) => Step {
+export function prepareDropCapabilities(names: readonly string[]): (operation: Operation) => Step {
   const dropped = new Set(names.map(capability));
   return (operation) => (draft) => {
     // The engine drops it from calls of older versions (daemon/server/router/swarm/helpers.go, adjustForAPIVersion).
-    if (SERVICES.includes(operation) && isBefore(draft.next, 41)) {
+    if (operation.does.runs === 'service' && isBefore(draft.next, 41)) {
       draft.conflict = 'services have no "dropCapabilities" below API 1.41';
       return;
     }
@@ -161,7 +165,7 @@ export function prepareDropCapabilities(names: readonly string[]): (operation: s
     if (missing.length > 0) putField(draft, drop, [...present, ...missing]);
     // Capabilities: API 1.40 takes it in place of the default set.
     const adds = [container(operation, 'CapAdd', 'CapabilityAdd')];
-    if (operation === 'ContainerCreate') adds.push(['HostConfig', 'Capabilities']);
+    if (operation.does.runs === 'container') adds.push(['HostConfig', 'Capabilities']);
     for (const at of adds) {
       const given = asArray(fieldOf(draft, ...at));
       const kept = given.filter((name) => !dropped.has(capability(asString(name))));

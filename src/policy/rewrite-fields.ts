@@ -1,8 +1,9 @@
 import type { QueryValue } from '../docker/call.js';
 import { operationById } from '../docker/catalogue.js';
+import type { Operation, OperationId } from '../docker/operation.js';
 import { decodeJsonText } from '../docker/go-json.js';
 import type { JsonValue } from '../base/json-value.js';
-import type { Parameter } from '../docker/operation.js';
+import type { Parameter } from '../docker/catalogue/row.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderJson } from '../docker/render-json.js';
 import type { Schema } from '../docker/schema.js';
@@ -23,12 +24,12 @@ type Target =
 type Found =
   { readonly target: Target } | { readonly reason: string; readonly meant?: string; readonly depth: number };
 
-function findField(schema: Schema, steps: readonly string[], operation: string): Found {
+function findField(schema: Schema, steps: readonly string[], operation: Operation): Found {
   let here = resolveSchema(schema);
   const path: string[] = [];
   for (const step of steps) {
     const fields = here.type === 'object' ? here.fields : undefined;
-    if (operation === 'ContainerCreate' && path.length === 0 && LEGACY.has(step)) {
+    if (operation.does.runs === 'container' && path.length === 0 && LEGACY.has(step)) {
       const meant = `/HostConfig/${[step === 'Cpuset' ? 'CpusetCpus' : step, ...steps.slice(1)].join('/')}`;
       return { reason: 'options of the host are in HostConfig', meant, depth: 1_000 };
     }
@@ -36,7 +37,7 @@ function findField(schema: Schema, steps: readonly string[], operation: string):
       const next = Object.hasOwn(fields, step) ? fields[step] : undefined;
       if (next === undefined) {
         const near = nearest(step, Object.keys(fields));
-        const reason = `${operation} has no such field`;
+        const reason = `${operation.id} has no such field`;
         const meant = near === undefined ? {} : { meant: `/${[...path, near].join('/')}` };
         return { reason, ...meant, depth: path.length };
       }
@@ -45,16 +46,15 @@ function findField(schema: Schema, steps: readonly string[], operation: string):
     else {
       const list = here.type === 'array' || here.type === 'strslice';
       const what = list ? 'a list, which is set or removed as a whole' : 'no object';
-      return { reason: `/${path.join('/')} of ${operation} is ${what}`, depth: path.length };
+      return { reason: `/${path.join('/')} of ${operation.id} is ${what}`, depth: path.length };
     }
     path.push(step);
   }
   return { target: { kind: 'field', steps, schema: here } };
 }
 
-function find(text: string, id: string): Found {
+function find(text: string, id: OperationId): Found {
   const operation = operationById(id);
-  if (operation === undefined) return { reason: `${id} is not known`, depth: -1 };
   if (text.startsWith('?')) {
     const name = text.slice(1);
     const parameter = Object.hasOwn(operation.query, name) ? operation.query[name] : undefined;
@@ -68,16 +68,16 @@ function find(text: string, id: string): Found {
     .slice(1)
     .split('/')
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
-  return findField(operation.body.schema, steps, id);
+  return findField(operation.body.schema, steps, operation);
 }
 
 /** The targets of a pointer or parameter in those operations that have it; reports when none has. */
 function resolve(
   text: string,
-  operations: readonly string[],
+  operations: readonly OperationId[],
   report: (message: string) => void,
-): Map<string, Target> {
-  const targets = new Map<string, Target>();
+): Map<OperationId, Target> {
+  const targets = new Map<OperationId, Target>();
   if (!/^(?:\/[^/]|\?[^/])/.test(text)) {
     report(
       `found ${describeValue(text)}; expected a JSON pointer such as "/HostConfig/Binds", or a parameter such as "?pull".`,
@@ -141,7 +141,7 @@ function readValue(target: Target, value: JsonValue): (draft: Draft) => void {
 
 /** Steps by operation, and whether any is inside HostConfig. */
 export interface FieldSteps {
-  readonly steps: ReadonlyMap<string, readonly Step[]>;
+  readonly steps: ReadonlyMap<OperationId, readonly Step[]>;
   readonly touchesHost: boolean;
 }
 
@@ -152,11 +152,11 @@ export interface FieldSteps {
 export function prepareFields(
   remove: readonly string[],
   set: Readonly<Record<string, unknown>>,
-  operations: readonly string[],
+  operations: readonly OperationId[],
   report: ReportAt,
 ): FieldSteps {
-  const steps = new Map<string, Step[]>();
-  const add = (id: string, step: Step): void => {
+  const steps = new Map<OperationId, Step[]>();
+  const add = (id: OperationId, step: Step): void => {
     steps.set(id, [...(steps.get(id) ?? []), step]);
   };
   const written = new Map<string, readonly PropertyKey[]>();

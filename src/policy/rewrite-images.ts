@@ -5,13 +5,12 @@ import {
   shortImageName,
   type ImageName,
 } from '../hazards/image-name.js';
+import type { Operation } from '../docker/operation.js';
 import { asString } from '../hazards/judge.js';
 import { queryText } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
 import { describeValue } from './problems.js';
 import { fieldOf, putField, putQuery, removeHeader, type Draft, type Step } from './rewrite-draft.js';
-
-export const WITH_IMAGES = ['ContainerCreate', 'ImageCreate', 'ServiceCreate', 'ServiceUpdate'] as const;
 
 /** The complete name: `alpine` is `docker.io/library/alpine`. */
 function completeName(name: string): string {
@@ -154,7 +153,7 @@ export function prepareImages(
   images: Readonly<Record<string, string>>,
   pins: Readonly<Record<string, string>>,
   report: ReportAt,
-): (operation: string) => Step {
+): (operation: Operation) => Step {
   const mappings = prepareMappings(images, report);
   const digests = preparePins(pins, report);
 
@@ -190,8 +189,9 @@ export function prepareImages(
   const same = (a: ImageName, b: ImageName): boolean =>
     a.name === b.name && a.tag === b.tag && a.digest === b.digest;
 
-  return (operation) => {
-    if (operation === 'ImageCreate') {
+  return ({ does }) => {
+    const { runsImageAt: at } = does;
+    if (at === undefined) {
       return (draft) => {
         const given = queryText(draft.next, 'fromImage');
         const image = pulledImageName(given, queryText(draft.next, 'tag'));
@@ -203,7 +203,6 @@ export function prepareImages(
         putQuery(draft, 'tag', version === '' ? undefined : { type: 'string', value: version });
       };
     }
-    const at = operation === 'ContainerCreate' ? ['Image'] : ['TaskTemplate', 'ContainerSpec', 'Image'];
     return (draft) => {
       const image = readImageName(asString(fieldOf(draft, ...at)));
       if (image === undefined) return;

@@ -1,4 +1,5 @@
 import type { JsonValue } from '../base/json-value.js';
+import type { Operation } from '../docker/operation.js';
 import { asArray, asString } from '../hazards/judge.js';
 import { queryTexts } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
@@ -39,47 +40,34 @@ function compileTemplate(text: string, report: (message: string) => void): (vari
     parts.map((part, index) => (index % 2 === 0 ? part : variables[part as keyof Variables])).join('');
 }
 
-/** Where operations take labels: everywhere in the body but of a build, which takes them in a parameter. */
-export const LABELLED = [
-  'ContainerCreate',
-  'ImageBuild',
-  'VolumeCreate',
-  'NetworkCreate',
-  'ServiceCreate',
-  'ServiceUpdate',
-  'ImageCommit',
-  'SecretCreate',
-  'SecretUpdate',
-  'ConfigCreate',
-  'ConfigUpdate',
-] as const;
-
 /** `labels`: set, whatever the client gave under the same name. */
 export function prepareLabels(
   labels: NonNullable<RewriteShape['labels']>,
   report: ReportAt,
-): (operation: string) => Step {
+): (operation: Operation) => Step {
   const templates = Object.entries(labels).map(
     ([key, value]) => [key, compileTemplate(value, (message) => report([key], message))] as const,
   );
   const filled = (variables: Variables): Map<string, JsonValue> =>
     new Map(templates.map(([key, template]) => [key, template(variables)]));
-  return (operation) => (draft, variables) => {
-    if (operation === 'ImageBuild') putQueryEntries(draft, 'labels', filled(variables));
-    else {
-      // The engine applies `changes` on top of the body (builder/dockerfile, BuildFromConfig): a LABEL among them
-      // would win, and so might a line that only looks like something else.
-      if (operation === 'ImageCommit' && queryTexts(draft.next, 'changes').some((change) => change !== '')) {
-        draft.conflict = 'Dockerfile instructions in "changes" could override its labels';
-        return;
+  return ({ does }) =>
+    (draft, variables) => {
+      const { labelsAt, changes } = does;
+      if (labelsAt === 'labels') putQueryEntries(draft, labelsAt, filled(variables));
+      else {
+        // The engine applies `changes` on top of the body (builder/dockerfile, BuildFromConfig): a LABEL among them
+        // would win, and so might a line that only looks like something else.
+        if (changes === true && queryTexts(draft.next, 'changes').some((change) => change !== '')) {
+          draft.conflict = 'Dockerfile instructions in "changes" could override its labels';
+          return;
+        }
+        putEntries(draft, labelsAt![0]!, filled(variables));
       }
-      putEntries(draft, ['Labels'], filled(variables));
-    }
-  };
+    };
 }
 
 /** `proxy`: every variable in both cases, because programs look for either. */
-export function prepareProxy(proxy: NonNullable<RewriteShape['proxy']>): (operation: string) => Step {
+export function prepareProxy(proxy: NonNullable<RewriteShape['proxy']>): (operation: Operation) => Step {
   const given = Object.entries(proxy).filter((entry): entry is [string, string] => entry[1] !== undefined);
   const variables = new Map<string, JsonValue>(
     given.flatMap(([name, value]) => [
@@ -87,8 +75,8 @@ export function prepareProxy(proxy: NonNullable<RewriteShape['proxy']>): (operat
       [`${name}_proxy`, value],
     ]),
   );
-  return (operation) =>
-    operation === 'ImageBuild'
+  return ({ does }) =>
+    does.builds !== undefined
       ? (draft) => putQueryEntries(draft, 'buildargs', variables)
       : (draft) => setVariables(draft, variables);
 }

@@ -1,3 +1,5 @@
+import type { Traits } from '../docker/catalogue/traits.js';
+import type { Operation } from '../docker/operation.js';
 import { parseSize } from '../base/units.js';
 import { asNumber } from '../hazards/judge.js';
 import { queryNumber } from '../hazards/query.js';
@@ -68,8 +70,8 @@ function capCpus(amounts: Amounts, nanos: number): void {
   if (amounts.get('CpuQuota') < 0) amounts.put('CpuQuota', undefined);
 }
 
-function limitCreate(draft: Draft, bounds: Bounds): void {
-  const amounts = body(draft, ['HostConfig'], () => true);
+function limitCreate(draft: Draft, at: readonly string[], bounds: Bounds): void {
+  const amounts = body(draft, at, () => true);
   cap(amounts, 'Memory', bounds.memory);
   capSwap(amounts, 'Memory', 'MemorySwap', bounds.swap);
   capCpus(amounts, bounds.nanos);
@@ -81,8 +83,8 @@ function limitCreate(draft: Draft, bounds: Bounds): void {
  * the container has is not known here, so a quota always goes with its period: the old quota in a shorter period, or
  * a new one in the old period, may be any share.
  */
-function limitUpdate(draft: Draft, bounds: Bounds): void {
-  const amounts = body(draft, [], (name) => (fieldOf(draft, name) ?? null) !== null);
+function limitUpdate(draft: Draft, at: readonly string[], bounds: Bounds): void {
+  const amounts = body(draft, at, (name) => (fieldOf(draft, ...at, name) ?? null) !== null);
   if (amounts.get('Memory') !== 0) cap(amounts, 'Memory', bounds.memory);
   if (amounts.get('MemorySwap') !== 0) capSwap(amounts, 'Memory', 'MemorySwap', bounds.swap);
   if (bounds.nanos > 0 && (amounts.get('CpuQuota') !== 0 || amounts.get('CpuPeriod') !== 0)) {
@@ -108,8 +110,8 @@ function limitBuild(draft: Draft, bounds: Bounds): void {
   }
 }
 
-function limitService(draft: Draft, bounds: Bounds): void {
-  const amounts = body(draft, ['TaskTemplate', 'Resources', 'Limits'], () => true);
+function limitService(draft: Draft, at: readonly string[], bounds: Bounds): void {
+  const amounts = body(draft, at, () => true);
   cap(amounts, 'MemoryBytes', bounds.memory);
   cap(amounts, 'NanoCPUs', bounds.nanos);
   // The engine drops it from calls of older versions (daemon/server/router/swarm/helpers.go, adjustForAPIVersion).
@@ -117,21 +119,20 @@ function limitService(draft: Draft, bounds: Bounds): void {
   cap(amounts, 'Pids', bounds.pids);
 }
 
-const LIMITS: Readonly<Record<string, (draft: Draft, bounds: Bounds) => void>> = {
-  ContainerCreate: limitCreate,
-  ContainerUpdate: limitUpdate,
-  ImageBuild: limitBuild,
-  ServiceCreate: limitService,
-  ServiceUpdate: limitService,
-};
-
-export const LIMITED: readonly string[] = Object.keys(LIMITS);
+function limitOf({ limitedAt, builds, updates, runs }: Traits): (draft: Draft, bounds: Bounds) => void {
+  if (builds !== undefined) return limitBuild;
+  const at = limitedAt as readonly string[];
+  if (updates === 'container') return (draft, bounds) => limitUpdate(draft, at, bounds);
+  return runs === 'service'
+    ? (draft, bounds) => limitService(draft, at, bounds)
+    : (draft, bounds) => limitCreate(draft, at, bounds);
+}
 
 /** `limits`: upper bounds on what containers, builds and services may use. */
 export function prepareLimits(
   limits: NonNullable<RewriteShape['limits']>,
   report: ReportAt,
-): (operation: string) => Step {
+): (operation: Operation) => Step {
   const size = (key: 'memory' | 'memorySwap'): number => {
     const bytes = limits[key] === undefined ? 0 : parseSize(limits[key]);
     if (bytes === undefined) report([key], 'this is more than a size can be; at most 8191TiB.');
@@ -152,5 +153,8 @@ export function prepareLimits(
     nanos: Math.round((limits.cpus ?? 0) * 1e9),
     pids: limits.pids ?? 0,
   };
-  return (operation) => (draft) => LIMITS[operation]?.(draft, bounds);
+  return ({ does }) => {
+    const limit = limitOf(does);
+    return (draft) => limit(draft, bounds);
+  };
 }

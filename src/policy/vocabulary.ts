@@ -1,4 +1,4 @@
-import type { Operation } from '../docker/operation.js';
+import type { Operation, OperationId } from '../docker/operation.js';
 
 /** The part of a hazard kind that policy needs; `src/hazards/catalogue.ts` lists them all. */
 export interface HazardWord {
@@ -16,7 +16,7 @@ export interface FactWord {
   readonly type: 'string' | 'number' | 'boolean' | 'strings';
   /** A bare pattern, or an array of them, stands for `{"each": …}`. */
   readonly bare?: 'each';
-  readonly operations: readonly string[];
+  readonly operations: readonly (OperationId | '*')[];
   readonly doc: string;
 }
 
@@ -28,11 +28,11 @@ export interface Vocabulary {
 }
 
 /** May this operation state the fact? */
-export function states(fact: FactWord, operationId: string): boolean {
+export function states(fact: FactWord, operationId: OperationId): boolean {
   return fact.operations.includes('*') || mustState(fact, operationId);
 }
 
 /** Does every readable call of this operation state it, so that a call without it is one that cannot be told? */
-export function mustState(fact: FactWord, operationId: string): boolean {
+export function mustState(fact: FactWord, operationId: OperationId): boolean {
   return fact.operations.includes(operationId);
 }

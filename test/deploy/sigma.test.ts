@@ -2,8 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
-import { SEQUENCES } from '../../src/hazards/sequences.js';
-import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
+import { HAZARD_KINDS, HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
 import { DETECTIONS } from '../support/detections.js';
 import { fieldsOf } from '../support/json-fields.js';
 import { playSiemScenes } from '../support/siem-scenes.js';
@@ -87,7 +86,9 @@ await t.test('a rule for a hazard has the techniques of the catalogue', async (t
     ['mount-docker-socket', 'docker-socket'],
     ['build-remote-context', 'remote-context'],
     ['indicator-call', 'indicator'],
-    ...SEQUENCES.map((sequence) => [`sequence-${sequence}`, 'sequence', sequence] as const),
+    ...Object.keys(HAZARD_KINDS.get('sequence')!.titleBy!).map(
+      (sequence) => [`sequence-${sequence}`, 'sequence', sequence] as const,
+    ),
   ] as const) {
     const found = (HAZARDS as readonly HazardKind[]).find((hazard) => hazard.kind === kind)!;
     const attack = found.attackBy?.[argument] ?? found.attack ?? '';

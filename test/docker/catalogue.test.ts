@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { NEWEST_API, OLDEST_API, OPERATIONS, operationById } from '../../src/docker/catalogue.js';
 import { matchOperation } from '../../src/docker/match.js';
-import type { Operation, OperationSet } from '../../src/docker/operation.js';
+import type { OperationSet } from '../../src/docker/catalogue/row.js';
+import type { Operation } from '../../src/docker/operation.js';
 import type { Schema } from '../../src/docker/schema.js';
 import { SCHEMAS, resolveSchema } from '../../src/docker/schemas.js';
 

@@ -59,7 +59,7 @@ void t.test(
 );
 
 void t.test('inspectors and facts name operations that exist', (t) => {
-  const known = new Set(OPERATIONS.map(({ id }) => id));
+  const known = new Set<string>(OPERATIONS.map(({ id }) => id));
   t.same(
     [...INSPECTORS.keys()].filter((id) => !known.has(id)),
     [],

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { OperationId } from '../../src/docker/operation.js';
 import { FACTS, HAZARDS, type FactKind } from '../../src/hazards/catalogue.js';
 import { hazardsDocument } from '../../src/hazards/document.js';
 import { shortImageName } from '../../src/hazards/image-name.js';
@@ -78,7 +79,9 @@ void t.test('facts of a container', (t) => {
 
 void t.test('every operation states its facts, with their types, also when the call gives nothing', (t) => {
   const kinds: readonly FactKind[] = FACTS;
-  const operations = new Set(kinds.flatMap(({ operations }) => operations).filter((id) => id !== '*'));
+  const operations = new Set(
+    kinds.flatMap(({ operations }) => operations).filter((id): id is OperationId => id !== '*'),
+  );
   for (const id of operations) {
     const expected = kinds.filter((fact) => fact.operations.includes(id));
     for (const call of [makeCall(id), makeCall(id, { body: {} })]) {
@@ -514,7 +517,7 @@ void t.test('property: no body makes inspect throw, and it speaks only words of 
     'ImageBuild',
     'ImageCreate',
     'CheckpointCreate',
-  ];
+  ] as const;
   // Field names from the sources' own words, so that random bodies reach the judges.
   const words = [
     'HostConfig',

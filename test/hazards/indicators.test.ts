@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { Call } from '../../src/docker/call.js';
 import type { JsonObject } from '../../src/base/json-value.js';
+import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
 import { MOST_SIGHTINGS } from '../../src/hazards/indicator-search.js';
@@ -41,7 +42,7 @@ const env = (...Env: string[]): Call => create({}, { Env });
 const build = (dockerfile: string, buildargs: JsonObject = {}): Call =>
   makeCall('ImageBuild', { dockerfile, query: { buildargs } });
 const step = (text: string): Call => build(`FROM alpine\n${text}\n`);
-const body = (id: string, value: JsonObject): Call => makeCall(id, { body: value });
+const body = (id: OperationId, value: JsonObject): Call => makeCall(id, { body: value });
 
 /** What names an indicator, the call, and where it stands; by default the indicator is the domain. */
 const SEEN: readonly (readonly [string, Call, string, string?])[] = [

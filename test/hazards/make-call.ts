@@ -1,7 +1,8 @@
 import type { ContextReading } from '../../src/docker/build-context.js';
 import type { Call, QueryValue } from '../../src/docker/call.js';
+import { operationById } from '../../src/docker/catalogue.js';
 import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
-import type { ResponseKind } from '../../src/docker/operation.js';
+import type { OperationId } from '../../src/docker/operation.js';
 
 type QueryPart = string | boolean | bigint | string[] | JsonObject | { json: JsonValue };
 
@@ -19,8 +20,6 @@ export interface Parts {
   /** Text of the Dockerfile of a context that was read. */
   readonly dockerfile?: string;
 }
-
-const HIJACKS = ['Grpc', 'Session', 'ExecStart', 'ContainerAttach', 'ContainerAttachWebsocket'];
 
 function readQuery(value: QueryPart): QueryValue {
   if (typeof value === 'string') return { type: 'string', value };
@@ -51,9 +50,11 @@ function contextWith(dockerfile: string): ContextReading {
   };
 }
 
+/** Of an operation that the catalogue does not have. */
+const UNLISTED = { about: { engine: 'unknown' } } as const;
+
 /** A call as the reader would make it, for the operation with this id. */
-export function makeCall(id: string, parts: Parts = {}): Call {
-  const response: ResponseKind = HIJACKS.includes(id) ? 'hijack' : 'finite';
+export function makeCall(id: OperationId, parts: Parts = {}): Call {
   const stream = {
     kind: 'stream',
     contentType: 'application/x-tar',
@@ -68,19 +69,7 @@ export function makeCall(id: string, parts: Parts = {}): Call {
         : { kind: 'none' as const };
   return {
     id: 'call-1',
-    operation: {
-      id,
-      method: 'POST',
-      path: id.startsWith('Container') ? '/containers/{id}' : '/other/{name}',
-      spans: [],
-      sets: [],
-      query: {},
-      headers: [],
-      body: { kind: 'none' },
-      response,
-      writes: true,
-      since: 24,
-    },
+    operation: operationById(id) ?? { ...operationById('SystemPing'), id, does: UNLISTED },
     apiVersion: parts.version ?? '1.41',
     path: parts.path ?? {},
     query: Object.fromEntries(

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { OperationId } from '../../src/docker/operation.js';
 import { reachesHost } from '../../src/hazards/host-access.js';
 import { clientKey } from '../../src/history/sequences.js';
 import { aux, id, newPlayer, raisedBy, type Act } from '../support/sequence-player.js';
@@ -589,7 +590,7 @@ await t.test('exec spread', async (t) => {
   );
   t.strictSame(raisedBy(Array.from({ length: 30 }, (_, n) => stdin(n, false))), [], 'attach without');
   const ids = Array.from({ length: 30 }, (_, n) => n.toString(16).padStart(12, '0'));
-  const runs = ids.flatMap((one) => [
+  const runs = ids.flatMap((one): Act[] => [
     { operation: 'ContainerCreate', parts: { body: { Image: 'alpine' } }, answer: `{"Id":"${id(one)}"}` },
     { operation: 'ContainerAttach', parts: { path: { id: id(one) }, query: { stdin: true } } },
     exec(one),
@@ -607,12 +608,12 @@ await t.test('exec spread', async (t) => {
   );
 });
 
-const refused = (operation: string, more: Partial<Act> = {}): Act => ({
+const refused = (operation: OperationId, more: Partial<Act> = {}): Act => ({
   operation,
   refused: 'no-rule',
   ...more,
 });
-const KINDS = [
+const KINDS: readonly OperationId[] = [
   'ImageBuild',
   'ImageLoad',
   'SwarmInspect',
@@ -623,7 +624,7 @@ const KINDS = [
   'TaskList',
   'VolumeList',
 ];
-const scan = (rounds: number, kinds: readonly string[] = KINDS, more: Partial<Act> = {}): Act[] =>
+const scan = (rounds: number, kinds: readonly OperationId[] = KINDS, more: Partial<Act> = {}): Act[] =>
   Array.from({ length: rounds }, () => kinds.map((one) => refused(one, more))).flat();
 
 await t.test('probing', async (t) => {

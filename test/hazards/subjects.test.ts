@@ -3,6 +3,7 @@ import t from 'tap';
 import type { Call, NamePlace, Reference } from '../../src/docker/call.js';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
 import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { OperationId } from '../../src/docker/operation.js';
 import { referencesOf, subjectOf } from '../../src/hazards/subjects.js';
 import { makeCall, type Parts } from './make-call.js';
 
@@ -57,7 +58,7 @@ const run = (ContainerSpec: JsonObject, task: JsonObject = {}, more: JsonObject 
 });
 
 /** Operation, call, what it names besides nothing. */
-const TABLE: readonly (readonly [string, Parts, readonly string[], Record<string, string[]>?])[] = [
+const TABLE: readonly (readonly [OperationId, Parts, readonly string[], Record<string, string[]>?])[] = [
   ['ContainerCreate', { body: { Image: 'app:1' } }, ['image app:1']],
   ['ContainerCreate', inside({ VolumesFrom: ['one', '/two:ro'] }), ['container one', 'container /two']],
   [

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Call, NamedObject } from '../../src/docker/call.js';
 import type { JsonObject } from '../../src/base/json-value.js';
+import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
 import { queryJson, queryTexts } from '../../src/hazards/query.js';
@@ -35,7 +36,7 @@ const judge = (policy: CompiledPolicy, call: Call): Verdict =>
   decide(policy, call, ['a'], inspect(call), inspect);
 
 /** A call whose objects have been looked up: each with the relation that its name says (`other-x`). */
-function owned(id: string, parts: Parts, by = owner): Call {
+function owned(id: OperationId, parts: Parts, by = owner): Call {
   const call = { ...makeCall(id, parts), owner: by };
   const objects = referencesOf(call, {})
     .filter(({ name }) => name !== '')
@@ -49,7 +50,7 @@ function owned(id: string, parts: Parts, by = owner): Call {
 t.test('what a condition about owners lets pass', async (t) => {
   const image = (Image: string, HostConfig: JsonObject = {}): Call =>
     owned('ContainerCreate', { body: { Image, HostConfig } });
-  const named = (id: string, name: string): Call => owned(id, { path: { id: name, name } });
+  const named = (id: OperationId, name: string): Call => owned(id, { path: { id: name, name } });
   const self = { owner: 'self' };
   const bases = { owner: ['self', 'nobody:image'] };
   const rows: readonly (readonly [object, Call, 'allow' | 'deny'])[] = [
@@ -78,7 +79,7 @@ t.test('what a condition about owners lets pass', async (t) => {
     [{ owner: ['self', 'engine:disk-usage'] }, owned('SystemDataUsage', {}), 'allow'],
     [self, owned('BuildPrune', {}), 'deny'],
     [self, owned('Session', {}), 'deny'],
-    [self, owned('ContainerTeleport', {}), 'deny'],
+    [self, owned('ContainerTeleport' as OperationId, {}), 'deny'],
     [self, owned('ImageBuild', { dockerfile: 'FROM scratch\n' }), 'allow'],
     [self, owned('ImageBuild', { query: { remote: 'https://x.example/y.tar' } }), 'deny'],
     [self, owned('ImageBuild', { dockerfile: 'ARG B\nFROM $B\n' }), 'deny'],
@@ -132,7 +133,7 @@ const labels = fc.dictionary(
 );
 
 t.test('INVARIANT: what is made bears the owner’s label, whatever the client says', async (t) => {
-  const bodies: readonly (readonly [string, (given: JsonObject) => Parts, (sent: JsonObject) => unknown])[] =
+  const bodies: readonly (readonly [OperationId, (given: JsonObject) => Parts, (sent: JsonObject) => unknown])[] =
     [
       ['ContainerCreate', (Labels) => ({ body: { Image: 'x', Labels } }), (body) => body['Labels']],
       ['VolumeCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
@@ -192,7 +193,7 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
     );
     t.pass(id);
   }
-  for (const id of ['ContainerCreate', 'ServiceCreate']) {
+  for (const id of ['ContainerCreate', 'ServiceCreate'] as const) {
     const { call } = seal({ ...makeCall(id, { body: { Labels: { [OWNER_LABEL]: LABEL } } }), owner: nobody });
     t.match(call.body, { value: { Labels: { [OWNER_LABEL]: '' } } }, `${id}: who owns nothing gives nothing`);
   }
@@ -248,7 +249,7 @@ t.test('INVARIANT: a list shows what bears the owner’s label, whatever the cli
     'VolumePrune',
     'SystemEvents',
     'TaskList',
-  ]) {
+  ] as const) {
     fc.assert(
       fc.property(fc.oneof(asList, asMap), (filters) => {
         const call = owned(id, { query: { filters: { json: filters } } });

@@ -1,5 +1,6 @@
 import type { Call } from '../../src/docker/call.js';
 import { sequencesSchema } from '../../src/config/sequences-config.js';
+import type { OperationId } from '../../src/docker/operation.js';
 import { openSequences } from '../../src/history/sequences.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import type { SequenceFinding, Told } from '../../src/hazards/sequences.js';
@@ -7,7 +8,7 @@ import { makeCall, type Parts } from '../hazards/make-call.js';
 
 /** One call of a story, with what the engine answers. */
 export interface Act {
-  readonly operation: string;
+  readonly operation: OperationId;
   readonly parts?: Parts;
   /** Who calls: an address; a source after a slash (`192.0.2.1/ci`). */
   readonly by?: string;

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Call } from '../../docker/call.js';
 import { openKept, readKept, rewriteKept } from '../../store/lines.js';
-import { scanAnswer } from '../../docker/answers/scan.js';
+import { answerIdsOf } from '../../docker/answer-ids.js';
+import { scanAnswer, together } from '../../docker/answers/scan.js';
 
 /** The call that a container came from. */
 export interface Creator {
@@ -26,12 +27,7 @@ const CONTAINERS = 65_536;
 /** Containers' ids are told apart by this many digits; builds print no more. */
 const DIGITS = 12;
 
-/** How answers name the containers that they made. dockerd: `containerCreate`, builder/dockerfile `Running in`. */
-const ANSWERS: Readonly<Record<string, RegExp>> = {
-  ContainerCreate: /"Id":"([0-9a-f]{64})"/g,
-  ImageBuild: /\{"stream":" ---\\u003e Running in ([0-9a-f]{12})/g,
-};
-/** More than the longest of these, so that none is lost between two pieces. */
+/** More than the longest text that names a container, so that none is lost between two pieces. */
 const OVERLAP = 128;
 
 /**
@@ -61,11 +57,14 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
 
   return {
     of: (container) => creators.get(container.slice(0, DIGITS)),
-    watch({ id, operation, client }, sources) {
-      const pattern = ANSWERS[operation.id];
-      if (pattern === undefined) return undefined;
+    watch(call, sources) {
+      const { id, operation, client } = call;
       const creator = { call: id, operation: operation.id, sources, client: client.address };
-      return scanAnswer(pattern, OVERLAP, ([container = '']) => learn(container.slice(0, DIGITS), creator));
+      const found = ([container = '']: readonly (string | undefined)[]): void =>
+        learn(container.slice(0, DIGITS), creator);
+      return together(
+        answerIdsOf(call, 'container').map(({ pattern }) => scanAnswer(pattern, OVERLAP, found)),
+      );
     },
     close: () => kept.close(),
   };

@@ -2,13 +2,13 @@ import { prune } from './ecs.js';
 import {
   number,
   sequenceTechniques,
+  sequenceTitle,
   text,
   type Summary,
   type SummaryIndicator,
   type SummarySequence,
   type Technique,
 } from './summary.js';
-import { SEQUENCE_TITLES } from './techniques.js';
 
 /*
  * OCSF 1.8 (schema.ocsf.io): API Activity 6003 for what was decided and how it ended, Network Activity 4001 for what
@@ -183,7 +183,6 @@ function findings(summary: Summary, version: string): object[] {
 function sequenceFinding(summary: Summary, version: string, uid: string, sequence: SummarySequence): object {
   const { name, calls, since } = sequence;
   const made = finding(summary, version, uid, undefined);
-  const title = Object.hasOwn(SEQUENCE_TITLES, name) ? SEQUENCE_TITLES[name]! : `Sequence ${name}`;
   // The id of a decision is that of its call with `.d`; the last step is the record itself.
   const related = new Set([...calls.map((call) => `${call}.d`), summary.id].filter((id) => id !== ''));
   return {
@@ -192,7 +191,7 @@ function sequenceFinding(summary: Summary, version: string, uid: string, sequenc
     end_time: summary.time,
     finding_info: {
       ...made.finding_info,
-      title,
+      title: sequenceTitle(name),
       attacks: attacks(sequenceTechniques(name)),
       // Rule 1.
       analytic: { uid: `sequence:${name}`, name, type_id: 1 },

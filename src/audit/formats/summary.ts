@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { HAZARDS, type HazardKind } from '../../hazards/catalogue.js';
+import { HAZARD_KINDS } from '../../hazards/catalogue.js';
 import { TECHNIQUES } from './techniques.js';
 
 /** One record of the audit trail, decoded. What it holds is not to be trusted: it may come from a file. */
@@ -77,8 +77,6 @@ export interface Summary {
   };
   readonly count: number;
 }
-
-const KINDS: ReadonlyMap<string, HazardKind> = new Map(HAZARDS.map((hazard) => [hazard.kind, hazard]));
 
 /** Reads a record; what is missing or of another type is empty. */
 export function summarize(event: TrailEvent): Summary {
@@ -242,10 +240,16 @@ const techniqueOf = (id: string): Technique => ({ id, name: TECHNIQUES[id] ?? id
 /** By its kind, and by its argument where that tells more. */
 function attackOf(hazard: string): string[] {
   const [name = ''] = hazard.split(':', 1);
-  const { attack = '', attackBy = {} } = KINDS.get(name) ?? {};
+  const { attack = '', attackBy = {} } = HAZARD_KINDS.get(name) ?? {};
   const argument = hazard.slice(name.length + 1);
   const own = Object.hasOwn(attackBy, argument) ? attackBy[argument]! : '';
   return `${attack} ${own}`.split(' ').filter((id) => id !== '');
+}
+
+/** An attack in several calls, in words. */
+export function sequenceTitle(name: string): string {
+  const titles = HAZARD_KINDS.get('sequence')?.titleBy ?? {};
+  return Object.hasOwn(titles, name) ? titles[name]! : `Sequence ${name}`;
 }
 
 /** Of one sequence alone. */

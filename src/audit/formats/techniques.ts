@@ -1,11 +1,3 @@
-/** Attacks in several calls in words, by the argument of the hazard `sequence`. */
-export const SEQUENCE_TITLES: Readonly<Record<string, string>> = {
-  'build-and-run': 'Image built on the host and run',
-  'pull-and-escape': 'New image pulled and run with access to the host',
-  'exec-spread': 'Commands run in many containers',
-  probing: 'Docker API probed',
-};
-
 /** Names of the MITRE ATT&CK techniques that hazards and events are put down to. */
 export const TECHNIQUES: Readonly<Record<string, string>> = {
   T1046: 'Network Service Discovery',

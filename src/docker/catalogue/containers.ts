@@ -1,5 +1,21 @@
-import type { Operation } from '../operation.js';
-import { FILTERS, FLAG, INTEGER, TAR, TEXT, json, operation, optionalJson } from './shorthand.js';
+import {
+  ALL,
+  CONTAINER,
+  FILTERED,
+  FILTERS,
+  FLAG,
+  INTEGER,
+  NOTHING,
+  TAR,
+  TEXT,
+  inPath,
+  json,
+  operation,
+  optionalJson,
+  shows,
+} from './shorthand.js';
+
+const EXEC = inPath('exec', 'id');
 
 /**
  * Containers and exec. Sources: moby daemon/server/router/container and …/checkpoint (HEAD and v20.10.24), api/docs.
@@ -7,7 +23,7 @@ import { FILTERS, FLAG, INTEGER, TAR, TEXT, json, operation, optionalJson } from
  * `{id}` spans slashes as in the routers (`{name:.*}`): `/containers/own/peer/exec` is the link alias `own/peer`, which
  * acts on another container.
  */
-export const CONTAINERS: readonly Operation[] = [
+export const CONTAINERS = [
   operation({
     id: 'ContainerList',
     method: 'GET',
@@ -15,6 +31,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['read', 'run'],
     // `since` and `before`: read up to 20.10, never documented.
     query: { all: FLAG, limit: INTEGER, size: FLAG, filters: FILTERS, since: TEXT, before: TEXT },
+    does: { ...FILTERED, discovers: 'containers', answer: shows('commands', 'labels', 'paths', 'secrets') },
   }),
   operation({
     id: 'ContainerCreate',
@@ -25,6 +42,19 @@ export const CONTAINERS: readonly Operation[] = [
     body: json('ContainerCreate'),
     // Copies the image's data into new volumes before it answers.
     response: 'stream',
+    does: {
+      ...NOTHING,
+      creates: 'container',
+      newNameAt: { in: 'query', steps: ['name'] },
+      runs: 'container',
+      runsImageAt: ['Image'],
+      labelsAt: [['Labels']],
+      inheritsLabels: true,
+      limitedAt: ['HostConfig'],
+      userAt: ['User'],
+      answerIds: [{ kind: 'container', pattern: /"Id":"([0-9a-f]{64})"/g }],
+      answer: shows('commands', 'paths'),
+    },
   }),
   operation({
     id: 'ContainerPrune',
@@ -34,6 +64,7 @@ export const CONTAINERS: readonly Operation[] = [
     query: { filters: FILTERS },
     response: 'stream',
     since: 25,
+    does: { ...FILTERED, removes: 'container' },
   }),
   operation({
     id: 'ContainerInspect',
@@ -42,6 +73,11 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['read', 'run'],
     query: { size: FLAG },
+    does: {
+      ...CONTAINER,
+      // `Path` is the program there, not a path of the host.
+      answer: { holds: ALL, as: 'container' },
+    },
   }),
   operation({
     id: 'ContainerTop',
@@ -51,6 +87,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['read', 'run'],
     // Arguments of the host's `ps`, run by the daemon.
     query: { ps_args: TEXT },
+    does: { ...CONTAINER, answer: { holds: ['commands'], as: 'processes' } },
   }),
   operation({
     id: 'ContainerLogs',
@@ -72,6 +109,7 @@ export const CONTAINERS: readonly Operation[] = [
     },
     headers: ['accept'],
     response: 'stream',
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerChanges',
@@ -81,6 +119,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['read', 'run'],
     // Walks the whole file system of the container.
     response: 'stream',
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerStats',
@@ -90,6 +129,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['read', 'run'],
     query: { stream: FLAG, 'one-shot': FLAG },
     response: 'stream',
+    does: CONTAINER,
   }),
   // Not in `read`: hands out every file of the container. With the other ways to get at a container's inside.
   operation({
@@ -99,6 +139,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['exec'],
     response: 'stream',
+    does: CONTAINER,
   }),
   // The three archive calls are `docker cp`. A file put into a running container is code run in it, hence `exec`.
   operation({
@@ -108,6 +149,11 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['exec'],
     query: { path: TEXT },
+    does: {
+      ...CONTAINER,
+      filesAt: { in: 'query', steps: ['path'] },
+      answer: { holds: ['paths'], as: 'content' },
+    },
   }),
   operation({
     id: 'ContainerArchive',
@@ -117,6 +163,11 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['exec'],
     query: { path: TEXT },
     response: 'stream',
+    does: {
+      ...CONTAINER,
+      filesAt: { in: 'query', steps: ['path'] },
+      answer: { holds: ['paths'], as: 'content' },
+    },
   }),
   operation({
     id: 'PutContainerArchive',
@@ -127,6 +178,7 @@ export const CONTAINERS: readonly Operation[] = [
     query: { path: TEXT, noOverwriteDirNonDir: FLAG, copyUIDGID: FLAG },
     body: TAR,
     response: 'stream',
+    does: { ...CONTAINER, filesAt: { in: 'query', steps: ['path'] } },
   }),
   // The way to copy before 1.20. Routed up to Engine 25 (it fails there from 1.24 on), never in a swagger file.
   operation({
@@ -138,6 +190,7 @@ export const CONTAINERS: readonly Operation[] = [
     body: json('ContainerCopy'),
     response: 'stream',
     until: 44,
+    does: { ...CONTAINER, filesAt: { in: 'body', steps: ['Resource'] } },
   }),
   operation({
     id: 'ContainerResize',
@@ -146,6 +199,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['run', 'exec'],
     query: { h: INTEGER, w: INTEGER },
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerStart',
@@ -156,6 +210,7 @@ export const CONTAINERS: readonly Operation[] = [
     // A checkpoint may come from any directory of the host; undocumented.
     query: { detachKeys: TEXT, checkpoint: TEXT, 'checkpoint-dir': TEXT },
     response: 'stream',
+    does: { ...CONTAINER, starts: 'container', answer: { holds: ['paths', 'commands'], as: 'content' } },
   }),
   operation({
     id: 'ContainerStop',
@@ -166,6 +221,7 @@ export const CONTAINERS: readonly Operation[] = [
     // Waits `t` seconds, or for ever when it is negative.
     query: { t: INTEGER, signal: TEXT },
     response: 'stream',
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerRestart',
@@ -175,6 +231,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['run'],
     query: { t: INTEGER, signal: TEXT },
     response: 'stream',
+    does: { ...CONTAINER, starts: 'container', answer: { holds: ['paths', 'commands'], as: 'content' } },
   }),
   operation({
     id: 'ContainerKill',
@@ -183,6 +240,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['run'],
     query: { signal: TEXT },
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerUpdate',
@@ -191,6 +249,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['run'],
     body: json('ContainerUpdate'),
+    does: { ...CONTAINER, updates: 'container', limitedAt: [], answer: shows('commands', 'paths') },
   }),
   operation({
     id: 'ContainerRename',
@@ -199,6 +258,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['run'],
     query: { name: TEXT },
+    does: { ...CONTAINER, renames: 'container', newNameAt: { in: 'query', steps: ['name'] } },
   }),
   operation({
     id: 'ContainerPause',
@@ -206,6 +266,7 @@ export const CONTAINERS: readonly Operation[] = [
     path: '/containers/{id}/pause',
     spans: ['id'],
     sets: ['run'],
+    does: CONTAINER,
   }),
   operation({
     id: 'ContainerUnpause',
@@ -213,6 +274,7 @@ export const CONTAINERS: readonly Operation[] = [
     path: '/containers/{id}/unpause',
     spans: ['id'],
     sets: ['run'],
+    does: CONTAINER,
   }),
   // In `run` too: `docker run` in the foreground attaches to what it created.
   operation({
@@ -223,6 +285,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['run', 'exec'],
     query: { detachKeys: TEXT, logs: FLAG, stream: FLAG, stdin: FLAG, stdout: FLAG, stderr: FLAG },
     response: 'hijack',
+    does: { ...CONTAINER, enters: 'with-input', answer: { holds: ['paths', 'commands'], as: 'content' } },
   }),
   // A GET that writes to the container's stdin: not in `read`.
   operation({
@@ -235,6 +298,7 @@ export const CONTAINERS: readonly Operation[] = [
     headers: ['sec-websocket-key', 'sec-websocket-version', 'sec-websocket-protocol'],
     response: 'hijack',
     writes: true,
+    does: { ...CONTAINER, enters: 'with-input', upgrade: 'websocket' },
   }),
   operation({
     id: 'ContainerWait',
@@ -245,6 +309,7 @@ export const CONTAINERS: readonly Operation[] = [
     query: { condition: TEXT },
     response: 'stream',
     writes: false,
+    does: { ...CONTAINER, answer: shows('commands', 'paths') },
   }),
   operation({
     id: 'ContainerDelete',
@@ -254,6 +319,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['run'],
     query: { v: FLAG, force: FLAG, link: FLAG },
     response: 'stream',
+    does: { ...CONTAINER, removes: 'container' },
   }),
   operation({
     id: 'ContainerExec',
@@ -262,6 +328,13 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['exec'],
     body: json('ContainerExec'),
+    does: {
+      ...CONTAINER,
+      creates: 'exec',
+      enters: 'always',
+      userAt: ['User'],
+      answer: { holds: ['paths', 'commands'], as: 'content' },
+    },
   }),
   operation({
     id: 'ExecStart',
@@ -271,6 +344,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['exec'],
     body: optionalJson('ExecStart'),
     response: 'hijack',
+    does: { ...EXEC, answer: { holds: ['paths', 'commands'], as: 'content' } },
   }),
   operation({
     id: 'ExecResize',
@@ -279,6 +353,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['exec'],
     query: { h: INTEGER, w: INTEGER },
+    does: EXEC,
   }),
   operation({
     id: 'ExecInspect',
@@ -286,6 +361,7 @@ export const CONTAINERS: readonly Operation[] = [
     path: '/exec/{id}/json',
     spans: ['id'],
     sets: ['read', 'exec'],
+    does: { ...EXEC, answer: shows('commands', 'env') },
   }),
   // Checkpoints are experimental and in no swagger file. `CheckpointDir` and `dir` name directories of the host.
   operation({
@@ -295,6 +371,7 @@ export const CONTAINERS: readonly Operation[] = [
     spans: ['id'],
     sets: ['run'],
     query: { dir: TEXT },
+    does: { ...CONTAINER, checkpoints: true },
   }),
   operation({
     id: 'CheckpointCreate',
@@ -304,6 +381,7 @@ export const CONTAINERS: readonly Operation[] = [
     sets: ['run'],
     body: json('CheckpointCreate'),
     response: 'stream',
+    does: { ...CONTAINER, checkpoints: true, creates: 'checkpoint' },
   }),
   operation({
     id: 'CheckpointDelete',
@@ -311,5 +389,6 @@ export const CONTAINERS: readonly Operation[] = [
     path: '/containers/{id}/checkpoints/{checkpoint}',
     sets: ['run'],
     query: { dir: TEXT },
+    does: { ...CONTAINER, checkpoints: true, removes: 'checkpoint' },
   }),
 ];

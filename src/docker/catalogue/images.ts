@@ -1,16 +1,22 @@
-import type { Operation } from '../operation.js';
 import {
+  ALL,
+  FILTERED,
   FILTERS,
   FLAG,
+  IMAGE,
   INTEGER,
+  NOTHING,
   OPTIONAL_TAR,
   PLATFORM,
   TAR,
   TEXT,
   TEXTS,
+  engineWide,
+  inPath,
   jsonText,
   operation,
   optionalJson,
+  shows,
 } from './shorthand.js';
 
 /**
@@ -18,7 +24,7 @@ import {
  * v20.10.24), api/docs. The handlers that take credentials also send `X-Meta-*` headers on to registries: those are
  * refused (read.ts).
  */
-export const IMAGES: readonly Operation[] = [
+export const IMAGES = [
   operation({
     id: 'ImageList',
     method: 'GET',
@@ -34,6 +40,7 @@ export const IMAGES: readonly Operation[] = [
       identity: FLAG,
       filter: TEXT,
     },
+    does: { about: 'images', answer: shows('labels', 'secrets') },
   }),
   // Not in `read`: the daemon connects out to a registry of the caller's choice.
   operation({
@@ -43,6 +50,7 @@ export const IMAGES: readonly Operation[] = [
     sets: ['images'],
     query: { term: TEXT, limit: INTEGER, filters: FILTERS },
     headers: ['x-registry-auth'],
+    does: { ...NOTHING, looksUp: 'images' },
   }),
   // Not in `read`: hands out every file of the images.
   operation({
@@ -53,6 +61,7 @@ export const IMAGES: readonly Operation[] = [
     // Each `platform` is JSON.
     query: { names: TEXTS, platform: TEXTS },
     response: 'stream',
+    does: { about: 'named', namesAt: [{ kind: 'image', in: 'query', steps: ['names'], everyTag: true }] },
   }),
   operation({
     id: 'ImageGet',
@@ -62,6 +71,10 @@ export const IMAGES: readonly Operation[] = [
     sets: ['images'],
     query: { platform: TEXTS },
     response: 'stream',
+    does: {
+      // By name: an archive made by id has no tags.
+      ...inPath('image', 'name', { everyTag: true }),
+    },
   }),
   operation({
     id: 'ImageHistory',
@@ -70,6 +83,7 @@ export const IMAGES: readonly Operation[] = [
     spans: ['name'],
     sets: ['read', 'images'],
     query: { platform: PLATFORM },
+    does: { ...IMAGE, answer: shows('commands') },
   }),
   operation({
     id: 'ImageInspect',
@@ -78,6 +92,7 @@ export const IMAGES: readonly Operation[] = [
     spans: ['name'],
     sets: ['read', 'images'],
     query: { manifests: FLAG, platform: PLATFORM },
+    does: { ...IMAGE, answer: { holds: ALL, as: 'documents' } },
   }),
   operation({
     id: 'ImageAttestations',
@@ -87,6 +102,11 @@ export const IMAGES: readonly Operation[] = [
     sets: ['read', 'images'],
     query: { platform: TEXTS, type: TEXTS, statement: FLAG },
     since: 55,
+    does: {
+      ...IMAGE,
+      // Provenance states build arguments and commands.
+      answer: { holds: ['env', 'commands', 'labels', 'secrets'], as: 'attestations' },
+    },
   }),
   operation({
     id: 'ImageLoad',
@@ -96,6 +116,19 @@ export const IMAGES: readonly Operation[] = [
     query: { quiet: FLAG, platform: TEXTS },
     body: TAR,
     response: 'stream',
+    does: {
+      // Its tags and layers are in the archive, which is not read.
+      ...engineWide('image-archive'),
+      creates: 'image',
+      makesImages: 'load',
+      // The answer of a load names some images by id and others by name.
+      answerIds: [
+        {
+          kind: 'image',
+          pattern: /"stream":"Loaded image(?: ID)?: (?:sha256:([0-9a-f]{64})|([^"\\ ]{1,300}))\\n"/g,
+        },
+      ],
+    },
   }),
   // Pull, or import from the body or a URL.
   operation({
@@ -115,6 +148,15 @@ export const IMAGES: readonly Operation[] = [
     headers: ['x-registry-auth'],
     body: OPTIONAL_TAR,
     response: 'stream',
+    does: {
+      ...NOTHING,
+      creates: 'image',
+      pulls: 'image',
+      makesImages: 'import',
+      tags: 'repo',
+      changes: true,
+      answerIds: [{ kind: 'image', pattern: /"status":"sha256:([0-9a-f]{64})"/g }],
+    },
   }),
   operation({
     id: 'ImagePush',
@@ -127,6 +169,11 @@ export const IMAGES: readonly Operation[] = [
     // Up to 20.10 the credentials may come as the body when the header is not there.
     body: optionalJson('AuthConfig'),
     response: 'stream',
+    does: {
+      // Without a tag, beside the name or in `tag`, all tags are pushed (distribution/push.go).
+      ...inPath('image', 'name', { everyTag: true }),
+      pushes: 'image',
+    },
   }),
   operation({
     id: 'ImageTag',
@@ -136,6 +183,7 @@ export const IMAGES: readonly Operation[] = [
     sets: ['images'],
     // `force`: documented up to 1.23; popular SDKs send it to this day, and engines ignore it.
     query: { repo: TEXT, tag: TEXT, force: FLAG },
+    does: { ...IMAGE, tags: 'repo', retags: true },
   }),
   operation({
     id: 'ImagePrune',
@@ -145,6 +193,7 @@ export const IMAGES: readonly Operation[] = [
     query: { filters: FILTERS },
     response: 'stream',
     since: 25,
+    does: { ...FILTERED, removes: 'image' },
   }),
   operation({
     id: 'ImageDelete',
@@ -154,6 +203,7 @@ export const IMAGES: readonly Operation[] = [
     sets: ['images'],
     query: { force: FLAG, noprune: FLAG, platforms: TEXTS },
     response: 'stream',
+    does: { ...inPath('image', 'name', { changes: true }), removes: 'image' },
   }),
   // Makes an image, although it is about a container.
   operation({
@@ -172,6 +222,17 @@ export const IMAGES: readonly Operation[] = [
     },
     body: optionalJson('ContainerConfig'),
     response: 'stream',
+    does: {
+      about: 'named',
+      namesAt: [{ kind: 'container', in: 'query', steps: ['container'] }],
+      creates: 'image',
+      makesImages: 'commit',
+      tags: 'repo',
+      labelsAt: [['Labels']],
+      inheritsLabels: true,
+      changes: true,
+      answerIds: [{ kind: 'image', pattern: /"Id":"sha256:([0-9a-f]{64})"/g }],
+    },
   }),
   // Not in `read`: the daemon connects out to a registry of the caller's choice.
   operation({
@@ -182,6 +243,7 @@ export const IMAGES: readonly Operation[] = [
     sets: ['images'],
     headers: ['x-registry-auth'],
     since: 30,
+    does: { ...NOTHING, looksUp: 'image', answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'ImageBuild',
@@ -227,6 +289,28 @@ export const IMAGES: readonly Operation[] = [
     // No body at all with `remote`.
     body: OPTIONAL_TAR,
     response: 'stream',
+    does: {
+      ...NOTHING,
+      creates: 'image',
+      builds: 'dockerfile',
+      makesImages: 'build',
+      tags: 't',
+      labelsAt: 'labels',
+      inheritsLabels: true,
+      limitedAt: 'query',
+      answerIds: [
+        // A step prints what it likes, but only the builder writes `aux`.
+        { kind: 'image', pattern: /"aux":\{"ID":"sha256:([0-9a-f]{64})"/g, since: 30 },
+        // Older versions have no `aux` (router/build/build_routes.go); with `q` the id alone is left.
+        {
+          kind: 'image',
+          pattern: /"stream":"(?:Successfully built |sha256:)([0-9a-f]{12,64})\\n"/g,
+          until: 29,
+        },
+        // builder/dockerfile: the containers of the steps.
+        { kind: 'container', pattern: /\{"stream":" ---\\u003e Running in ([0-9a-f]{12})/g },
+      ],
+    },
   }),
   operation({
     id: 'BuildPrune',
@@ -243,6 +327,7 @@ export const IMAGES: readonly Operation[] = [
     },
     response: 'stream',
     since: 31,
+    does: { ...engineWide('build-cache') },
   }),
   // In no swagger file; since Engine 18.06.
   operation({
@@ -252,6 +337,7 @@ export const IMAGES: readonly Operation[] = [
     sets: ['build'],
     query: { id: TEXT },
     since: 38,
+    does: { ...engineWide('build') },
   }),
   operation({
     id: 'Session',
@@ -267,6 +353,7 @@ export const IMAGES: readonly Operation[] = [
     ],
     response: 'hijack',
     since: 31,
+    does: { ...engineWide('buildkit'), makesImages: 'build', opaque: 'session', upgrade: 'h2c' },
   }),
   // The BuildKit control API over HTTP/2. In no swagger file; since Engine 19.03.
   operation({
@@ -276,5 +363,12 @@ export const IMAGES: readonly Operation[] = [
     sets: ['build'],
     response: 'hijack',
     since: 40,
+    does: {
+      ...engineWide('buildkit'),
+      builds: 'buildkit',
+      makesImages: 'build',
+      opaque: 'grpc',
+      upgrade: 'h2c',
+    },
   }),
 ];

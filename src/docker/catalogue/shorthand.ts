@@ -1,4 +1,5 @@
-import type { BodyKind, Operation, Parameter } from '../operation.js';
+import type { BodyKind, Parameter, Row } from './row.js';
+import type { NameAt, ObjectKind, Sensitive, Traits } from './traits.js';
 
 /** The words the tables of this folder are written in. */
 
@@ -36,14 +37,42 @@ export function optionalJson(name: string): BodyKind {
   return { kind: 'json', schema: { type: 'ref', name }, required: false };
 }
 
+/** Names no object of the engine, or only where another trait says so. */
+export const NOTHING = { about: 'named' } as const satisfies Traits;
+export const FILTERED = { about: 'filtered' } as const satisfies Traits;
+export const CONTAINER = inPath('container', 'id');
+export const IMAGE = inPath('image', 'name');
+export const NETWORK = inPath('network', 'id');
+
+/** It concerns the object of this kind that a parameter of the path names. */
+export function inPath(
+  kind: ObjectKind,
+  parameter: string,
+  more: Pick<NameAt, 'changes' | 'everyTag'> = {},
+): Traits {
+  return { about: 'named', namesAt: [{ kind, in: 'path', steps: [parameter], ...more }] };
+}
+
+/** It concerns what all callers have in common. */
+export function engineWide(engine: string): Traits {
+  return { about: { engine } };
+}
+
+export const ALL: readonly Sensitive[] = ['env', 'paths', 'labels', 'secrets', 'commands'];
+
+/** An answer in which keys mean the same at any depth. */
+export function shows(...holds: readonly Sensitive[]): Traits['answer'] & {} {
+  return { holds, as: 'documents' };
+}
+
 type Defaulted = 'spans' | 'query' | 'headers' | 'body' | 'response' | 'writes' | 'since';
-type Row = Omit<Operation, Defaulted> & Partial<Pick<Operation, Defaulted>>;
+type Given<Id extends string> = Omit<Row<Id>, Defaulted> & Partial<Pick<Row<Id>, Defaulted>>;
 
 /**
  * Fills in what most rows share: nothing read but the path, an answer that comes at once, there since 1.24, and a GET
  * or HEAD does not write.
  */
-export function operation(row: Row): Operation {
+export function operation<const Id extends string>(row: Given<Id>): Row<Id> {
   return {
     spans: [],
     query: {},

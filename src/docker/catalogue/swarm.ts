@@ -1,5 +1,19 @@
-import type { Operation, Parameter } from '../operation.js';
-import { FILTERS, FLAG, INTEGER, STRICT_FLAG, TEXT, json, operation } from './shorthand.js';
+import type { Parameter } from './row.js';
+import {
+  ALL,
+  FILTERED,
+  FILTERS,
+  FLAG,
+  INTEGER,
+  NOTHING,
+  STRICT_FLAG,
+  TEXT,
+  engineWide,
+  inPath,
+  json,
+  operation,
+  shows,
+} from './shorthand.js';
 
 const LOGS: Readonly<Record<string, Parameter>> = {
   details: FLAG,
@@ -11,12 +25,41 @@ const LOGS: Readonly<Record<string, Parameter>> = {
   tail: TEXT,
 };
 
+const SWARM_WIDE = engineWide('swarm');
+const NODES = engineWide('node');
+const SERVICE = inPath('service', 'id');
+const TASK = inPath('task', 'id');
+const SECRET = inPath('secret', 'id');
+const CONFIG = inPath('config', 'id');
+
+/** What a ServiceSpec says of the containers of its tasks. */
+const RUNS_TASKS = {
+  runs: 'service',
+  runsImageAt: ['TaskTemplate', 'ContainerSpec', 'Image'],
+  labelsAt: [['Labels'], ['TaskTemplate', 'ContainerSpec', 'Labels']],
+  limitedAt: ['TaskTemplate', 'Resources', 'Limits'],
+  userAt: ['TaskTemplate', 'ContainerSpec', 'User'],
+} as const;
+
 /** Swarm mode. Sources: moby daemon/server/router/swarm (HEAD and v20.10.24), api/docs. */
-export const SWARM: readonly Operation[] = [
+export const SWARM = [
   // Not in `read`: the answer has the join tokens, with which a host becomes a manager.
-  operation({ id: 'SwarmInspect', method: 'GET', path: '/swarm', sets: ['swarm'] }),
+  operation({
+    id: 'SwarmInspect',
+    method: 'GET',
+    path: '/swarm',
+    sets: ['swarm'],
+    does: { ...SWARM_WIDE, answer: shows('secrets', 'labels') },
+  }),
   // Not in `read`: hands out the key.
-  operation({ id: 'SwarmUnlockkey', method: 'GET', path: '/swarm/unlockkey', sets: ['swarm'], since: 25 }),
+  operation({
+    id: 'SwarmUnlockkey',
+    method: 'GET',
+    path: '/swarm/unlockkey',
+    sets: ['swarm'],
+    since: 25,
+    does: { ...SWARM_WIDE, swarmAction: 'unlock-key', answer: shows('secrets') },
+  }),
   operation({
     id: 'SwarmInit',
     method: 'POST',
@@ -24,6 +67,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     body: json('SwarmInit'),
     response: 'stream',
+    does: { ...SWARM_WIDE, swarmAction: 'init' },
   }),
   operation({
     id: 'SwarmJoin',
@@ -32,6 +76,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     body: json('SwarmJoin'),
     response: 'stream',
+    does: { ...SWARM_WIDE, swarmAction: 'join' },
   }),
   operation({
     id: 'SwarmLeave',
@@ -40,6 +85,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     query: { force: FLAG },
     response: 'stream',
+    does: { ...SWARM_WIDE, swarmAction: 'leave' },
   }),
   operation({
     id: 'SwarmUpdate',
@@ -53,6 +99,7 @@ export const SWARM: readonly Operation[] = [
       rotateManagerUnlockKey: STRICT_FLAG,
     },
     body: json('SwarmSpec'),
+    does: { ...SWARM_WIDE, swarmAction: 'update' },
   }),
   operation({
     id: 'SwarmUnlock',
@@ -61,6 +108,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     body: json('SwarmUnlock'),
     since: 25,
+    does: { ...SWARM_WIDE, swarmAction: 'unlock' },
   }),
 
   operation({
@@ -69,6 +117,7 @@ export const SWARM: readonly Operation[] = [
     path: '/services',
     sets: ['read', 'swarm'],
     query: { filters: FILTERS, status: STRICT_FLAG },
+    does: { ...FILTERED, answer: { holds: ALL, as: 'documents' } },
   }),
   operation({
     id: 'ServiceInspect',
@@ -76,6 +125,7 @@ export const SWARM: readonly Operation[] = [
     path: '/services/{id}',
     sets: ['read', 'swarm'],
     query: { insertDefaults: STRICT_FLAG },
+    does: { ...SERVICE, answer: { holds: ALL, as: 'documents' } },
   }),
   operation({
     id: 'ServiceLogs',
@@ -85,6 +135,7 @@ export const SWARM: readonly Operation[] = [
     query: LOGS,
     response: 'stream',
     since: 25,
+    does: SERVICE,
   }),
   operation({
     id: 'ServiceCreate',
@@ -93,6 +144,14 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     headers: ['x-registry-auth'],
     body: json('ServiceSpec'),
+    does: {
+      ...NOTHING,
+      creates: 'service',
+      newNameAt: { in: 'body', steps: ['Name'] },
+      ...RUNS_TASKS,
+      inheritsLabels: true,
+      answer: shows('commands', 'paths'),
+    },
   }),
   operation({
     id: 'ServiceUpdate',
@@ -102,8 +161,15 @@ export const SWARM: readonly Operation[] = [
     query: { version: INTEGER, registryAuthFrom: TEXT, rollback: TEXT },
     headers: ['x-registry-auth'],
     body: json('ServiceSpec'),
+    does: { ...SERVICE, updates: 'service', ...RUNS_TASKS, answer: shows('commands', 'paths') },
   }),
-  operation({ id: 'ServiceDelete', method: 'DELETE', path: '/services/{id}', sets: ['swarm'] }),
+  operation({
+    id: 'ServiceDelete',
+    method: 'DELETE',
+    path: '/services/{id}',
+    sets: ['swarm'],
+    does: { ...SERVICE, removes: 'service' },
+  }),
 
   operation({
     id: 'NodeList',
@@ -111,8 +177,15 @@ export const SWARM: readonly Operation[] = [
     path: '/nodes',
     sets: ['read', 'swarm'],
     query: { filters: FILTERS },
+    does: { ...NODES, answer: shows('labels', 'secrets') },
   }),
-  operation({ id: 'NodeInspect', method: 'GET', path: '/nodes/{id}', sets: ['read', 'swarm'] }),
+  operation({
+    id: 'NodeInspect',
+    method: 'GET',
+    path: '/nodes/{id}',
+    sets: ['read', 'swarm'],
+    does: { ...NODES, answer: shows('labels', 'secrets') },
+  }),
   operation({
     id: 'NodeUpdate',
     method: 'POST',
@@ -120,6 +193,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     query: { version: INTEGER },
     body: json('NodeSpec'),
+    does: { ...NODES, swarmAction: 'node-update' },
   }),
   operation({
     id: 'NodeDelete',
@@ -127,6 +201,7 @@ export const SWARM: readonly Operation[] = [
     path: '/nodes/{id}',
     sets: ['swarm'],
     query: { force: FLAG },
+    does: { ...NODES, swarmAction: 'node-delete', removes: 'node' },
   }),
 
   operation({
@@ -135,8 +210,15 @@ export const SWARM: readonly Operation[] = [
     path: '/tasks',
     sets: ['read', 'swarm'],
     query: { filters: FILTERS },
+    does: { ...FILTERED, answer: { holds: ALL, as: 'documents' } },
   }),
-  operation({ id: 'TaskInspect', method: 'GET', path: '/tasks/{id}', sets: ['read', 'swarm'] }),
+  operation({
+    id: 'TaskInspect',
+    method: 'GET',
+    path: '/tasks/{id}',
+    sets: ['read', 'swarm'],
+    does: { ...TASK, answer: { holds: ALL, as: 'documents' } },
+  }),
   operation({
     id: 'TaskLogs',
     method: 'GET',
@@ -145,6 +227,7 @@ export const SWARM: readonly Operation[] = [
     query: LOGS,
     response: 'stream',
     since: 29,
+    does: TASK,
   }),
 
   // Reading a secret gives its name and labels, never its data.
@@ -155,6 +238,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['read', 'swarm'],
     query: { filters: FILTERS },
     since: 25,
+    does: { ...FILTERED, answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'SecretInspect',
@@ -162,6 +246,7 @@ export const SWARM: readonly Operation[] = [
     path: '/secrets/{id}',
     sets: ['read', 'swarm'],
     since: 25,
+    does: { ...SECRET, answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'SecretCreate',
@@ -170,6 +255,12 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     body: json('SecretSpec'),
     since: 25,
+    does: {
+      ...NOTHING,
+      creates: 'secret',
+      newNameAt: { in: 'body', steps: ['Name'] },
+      labelsAt: [['Labels']],
+    },
   }),
   operation({
     id: 'SecretUpdate',
@@ -179,8 +270,16 @@ export const SWARM: readonly Operation[] = [
     query: { version: INTEGER },
     body: json('SecretSpec'),
     since: 26,
+    does: { ...SECRET, updates: 'secret', labelsAt: [['Labels']] },
   }),
-  operation({ id: 'SecretDelete', method: 'DELETE', path: '/secrets/{id}', sets: ['swarm'], since: 25 }),
+  operation({
+    id: 'SecretDelete',
+    method: 'DELETE',
+    path: '/secrets/{id}',
+    sets: ['swarm'],
+    since: 25,
+    does: { ...SECRET, removes: 'secret' },
+  }),
 
   // Unlike a secret, a config is answered with its data; Docker calls it non-sensitive.
   operation({
@@ -190,6 +289,7 @@ export const SWARM: readonly Operation[] = [
     sets: ['read', 'swarm'],
     query: { filters: FILTERS },
     since: 30,
+    does: { ...FILTERED, answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'ConfigInspect',
@@ -197,6 +297,7 @@ export const SWARM: readonly Operation[] = [
     path: '/configs/{id}',
     sets: ['read', 'swarm'],
     since: 30,
+    does: { ...CONFIG, answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'ConfigCreate',
@@ -205,6 +306,12 @@ export const SWARM: readonly Operation[] = [
     sets: ['swarm'],
     body: json('ConfigSpec'),
     since: 30,
+    does: {
+      ...NOTHING,
+      creates: 'config',
+      newNameAt: { in: 'body', steps: ['Name'] },
+      labelsAt: [['Labels']],
+    },
   }),
   operation({
     id: 'ConfigUpdate',
@@ -214,6 +321,14 @@ export const SWARM: readonly Operation[] = [
     query: { version: INTEGER },
     body: json('ConfigSpec'),
     since: 30,
+    does: { ...CONFIG, updates: 'config', labelsAt: [['Labels']] },
   }),
-  operation({ id: 'ConfigDelete', method: 'DELETE', path: '/configs/{id}', sets: ['swarm'], since: 30 }),
+  operation({
+    id: 'ConfigDelete',
+    method: 'DELETE',
+    path: '/configs/{id}',
+    sets: ['swarm'],
+    since: 30,
+    does: { ...CONFIG, removes: 'config' },
+  }),
 ];

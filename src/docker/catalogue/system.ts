@@ -1,27 +1,71 @@
-import type { Operation } from '../operation.js';
+import type { Traits } from './traits.js';
 import {
+  FILTERED,
   FILTERS,
   FLAG,
   INTEGER,
+  NETWORK,
+  NOTHING,
   STRICT_FLAG,
   TAR,
   TEXT,
   TEXTS,
+  engineWide,
+  inPath,
   json,
   operation,
   optionalJson,
+  shows,
 } from './shorthand.js';
+
+const PLUGINS = engineWide('plugin');
+const NETWORK_AND_CONTAINER: Traits = {
+  about: 'named',
+  namesAt: [
+    { kind: 'network', in: 'path', steps: ['id'], predefined: true },
+    { kind: 'container', in: 'body', steps: ['Container'] },
+  ],
+};
 
 /**
  * The engine itself, networks, volumes and plugins. Sources: moby daemon/server/router/{system,network,volume,plugin}
  * (HEAD and v20.10.24), api/docs.
  */
-export const SYSTEM: readonly Operation[] = [
-  operation({ id: 'SystemPing', method: 'GET', path: '/_ping', sets: ['read', 'system'] }),
+export const SYSTEM = [
+  operation({
+    id: 'SystemPing',
+    method: 'GET',
+    path: '/_ping',
+    sets: ['read', 'system'],
+    does: { ...NOTHING, discovers: 'engine' },
+  }),
   // Documented from 1.40 on; clients send it without a version to find out which one to use.
-  operation({ id: 'SystemPingHead', method: 'HEAD', path: '/_ping', sets: ['read', 'system'], since: 40 }),
-  operation({ id: 'SystemVersion', method: 'GET', path: '/version', sets: ['read', 'system'] }),
-  operation({ id: 'SystemInfo', method: 'GET', path: '/info', sets: ['read', 'system'] }),
+  operation({
+    id: 'SystemPingHead',
+    method: 'HEAD',
+    path: '/_ping',
+    sets: ['read', 'system'],
+    since: 40,
+    does: { ...NOTHING, discovers: 'engine' },
+  }),
+  operation({
+    id: 'SystemVersion',
+    method: 'GET',
+    path: '/version',
+    sets: ['read', 'system'],
+    does: { ...NOTHING, discovers: 'engine' },
+  }),
+  operation({
+    id: 'SystemInfo',
+    method: 'GET',
+    path: '/info',
+    sets: ['read', 'system'],
+    does: {
+      ...NOTHING,
+      discovers: 'engine',
+      answer: { holds: ['paths', 'labels', 'secrets', 'commands'], as: 'info' },
+    },
+  }),
   operation({
     id: 'SystemEvents',
     method: 'GET',
@@ -31,6 +75,7 @@ export const SYSTEM: readonly Operation[] = [
     // Chooses between JSON lines and a JSON sequence.
     headers: ['accept'],
     response: 'stream',
+    does: { ...FILTERED, answer: { holds: ['labels', 'commands', 'paths'], as: 'events' } },
   }),
   operation({
     id: 'SystemDataUsage',
@@ -40,16 +85,31 @@ export const SYSTEM: readonly Operation[] = [
     query: { type: TEXTS, verbose: FLAG },
     response: 'stream',
     since: 25,
+    does: {
+      ...engineWide('disk-usage'),
+      discovers: 'containers',
+      answer: { holds: ['labels', 'commands', 'paths', 'secrets'], as: 'usage' },
+    },
   }),
   // The daemon connects out to the registry that the body names.
-  operation({ id: 'SystemAuth', method: 'POST', path: '/auth', sets: ['system'], body: json('AuthConfig') }),
+  operation({
+    id: 'SystemAuth',
+    method: 'POST',
+    path: '/auth',
+    sets: ['system'],
+    body: json('AuthConfig'),
+    does: { ...NOTHING, looksUp: 'login', answer: shows('secrets') },
+  }),
 
   operation({
     id: 'NetworkList',
     method: 'GET',
     path: '/networks',
+    // The one path that dockerd routes so (router/network).
+    trailingSlash: true,
     sets: ['read', 'network'],
     query: { filters: FILTERS },
+    does: { ...FILTERED, answer: shows('labels', 'secrets') },
   }),
   operation({
     id: 'NetworkInspect',
@@ -58,6 +118,7 @@ export const SYSTEM: readonly Operation[] = [
     spans: ['id'],
     sets: ['read', 'network'],
     query: { verbose: STRICT_FLAG, scope: TEXT },
+    does: { ...NETWORK, answer: shows('labels', 'secrets', 'paths') },
   }),
   operation({
     id: 'NetworkCreate',
@@ -65,6 +126,15 @@ export const SYSTEM: readonly Operation[] = [
     path: '/networks/create',
     sets: ['network'],
     body: json('NetworkCreate'),
+    does: {
+      about: 'named',
+      namesAt: [{ kind: 'network', in: 'body', steps: ['ConfigFrom', 'Network'], predefined: true }],
+      creates: 'network',
+      newNameAt: { in: 'body', steps: ['Name'] },
+      labelsAt: [['Labels']],
+      // Of two networks with one name neither can be named any more.
+      uniqueNameAt: ['CheckDuplicate'],
+    },
   }),
   operation({
     id: 'NetworkConnect',
@@ -73,6 +143,7 @@ export const SYSTEM: readonly Operation[] = [
     spans: ['id'],
     sets: ['network'],
     body: json('NetworkConnect'),
+    does: { ...NETWORK_AND_CONTAINER, joins: 'network' },
   }),
   operation({
     id: 'NetworkDisconnect',
@@ -81,6 +152,7 @@ export const SYSTEM: readonly Operation[] = [
     spans: ['id'],
     sets: ['network'],
     body: json('NetworkDisconnect'),
+    does: { ...NETWORK_AND_CONTAINER, leaves: 'network' },
   }),
   operation({
     id: 'NetworkPrune',
@@ -90,6 +162,7 @@ export const SYSTEM: readonly Operation[] = [
     query: { filters: FILTERS },
     response: 'stream',
     since: 25,
+    does: { ...FILTERED, removes: 'network' },
   }),
   operation({
     id: 'NetworkDelete',
@@ -97,6 +170,7 @@ export const SYSTEM: readonly Operation[] = [
     path: '/networks/{id}',
     spans: ['id'],
     sets: ['network'],
+    does: { ...NETWORK, removes: 'network' },
   }),
 
   operation({
@@ -105,6 +179,7 @@ export const SYSTEM: readonly Operation[] = [
     path: '/volumes',
     sets: ['read', 'volume'],
     query: { filters: FILTERS },
+    does: { ...FILTERED, answer: shows('labels', 'paths', 'secrets') },
   }),
   operation({
     id: 'VolumeInspect',
@@ -112,6 +187,7 @@ export const SYSTEM: readonly Operation[] = [
     path: '/volumes/{name}',
     spans: ['name'],
     sets: ['read', 'volume'],
+    does: { ...inPath('volume', 'name'), answer: { holds: ['labels', 'paths', 'secrets'], as: 'volume' } },
   }),
   operation({
     id: 'VolumeCreate',
@@ -119,6 +195,13 @@ export const SYSTEM: readonly Operation[] = [
     path: '/volumes/create',
     sets: ['volume'],
     body: optionalJson('VolumeCreate'),
+    does: {
+      ...NOTHING,
+      creates: 'volume',
+      newNameAt: { in: 'body', steps: ['Name'] },
+      labelsAt: [['Labels']],
+      answer: { holds: ['labels', 'paths', 'secrets'], as: 'volume' },
+    },
   }),
   operation({
     id: 'VolumePrune',
@@ -128,6 +211,7 @@ export const SYSTEM: readonly Operation[] = [
     query: { filters: FILTERS },
     response: 'stream',
     since: 25,
+    does: { ...FILTERED, removes: 'volume' },
   }),
   // Cluster volumes only.
   operation({
@@ -139,6 +223,7 @@ export const SYSTEM: readonly Operation[] = [
     query: { version: INTEGER },
     body: json('VolumeUpdate'),
     since: 42,
+    does: { ...inPath('volume', 'name', { changes: true }), updates: 'volume' },
   }),
   operation({
     id: 'VolumeDelete',
@@ -148,6 +233,7 @@ export const SYSTEM: readonly Operation[] = [
     sets: ['volume'],
     query: { force: FLAG },
     response: 'stream',
+    does: { ...inPath('volume', 'name', { changes: true }), removes: 'volume' },
   }),
 
   // A plugin is code with the rights of the daemon: all of them in `system`, none elsewhere but the two reads.
@@ -157,6 +243,7 @@ export const SYSTEM: readonly Operation[] = [
     path: '/plugins',
     sets: ['read', 'system'],
     query: { filters: FILTERS },
+    does: { ...PLUGINS, answer: shows('env', 'paths', 'secrets', 'commands') },
   }),
   operation({
     id: 'PluginInspect',
@@ -164,6 +251,7 @@ export const SYSTEM: readonly Operation[] = [
     path: '/plugins/{name}/json',
     spans: ['name'],
     sets: ['read', 'system'],
+    does: { ...PLUGINS, answer: shows('env', 'paths', 'secrets', 'commands') },
   }),
   // Not in `read`: the daemon connects out to a registry of the caller's choice.
   operation({
@@ -175,6 +263,7 @@ export const SYSTEM: readonly Operation[] = [
     query: { remote: TEXT, name: TEXT },
     headers: ['x-registry-auth'],
     since: 25,
+    does: { ...PLUGINS, looksUp: 'plugin', answer: { holds: ['paths'], as: 'privileges' } },
   }),
   operation({
     id: 'PluginPull',
@@ -185,6 +274,7 @@ export const SYSTEM: readonly Operation[] = [
     headers: ['x-registry-auth'],
     body: optionalJson('PluginPrivileges'),
     response: 'stream',
+    does: { ...PLUGINS, creates: 'plugin', pulls: 'plugin', newNameAt: { in: 'query', steps: ['name'] } },
   }),
   operation({
     id: 'PluginCreate',
@@ -195,6 +285,7 @@ export const SYSTEM: readonly Operation[] = [
     body: TAR,
     response: 'stream',
     since: 25,
+    does: { ...PLUGINS, creates: 'plugin', newNameAt: { in: 'query', steps: ['name'] } },
   }),
   operation({
     id: 'PluginPush',
@@ -204,6 +295,7 @@ export const SYSTEM: readonly Operation[] = [
     sets: ['system'],
     headers: ['x-registry-auth'],
     response: 'stream',
+    does: PLUGINS,
   }),
   operation({
     id: 'PluginUpgrade',
@@ -216,6 +308,7 @@ export const SYSTEM: readonly Operation[] = [
     body: optionalJson('PluginPrivileges'),
     response: 'stream',
     since: 26,
+    does: { ...PLUGINS, pulls: 'plugin' },
   }),
   operation({
     id: 'PluginSet',
@@ -225,6 +318,7 @@ export const SYSTEM: readonly Operation[] = [
     sets: ['system'],
     body: json('StringList'),
     since: 25,
+    does: PLUGINS,
   }),
   operation({
     id: 'PluginEnable',
@@ -234,6 +328,7 @@ export const SYSTEM: readonly Operation[] = [
     sets: ['system'],
     query: { timeout: INTEGER },
     response: 'stream',
+    does: PLUGINS,
   }),
   operation({
     id: 'PluginDisable',
@@ -243,6 +338,7 @@ export const SYSTEM: readonly Operation[] = [
     sets: ['system'],
     query: { force: FLAG },
     response: 'stream',
+    does: PLUGINS,
   }),
   operation({
     id: 'PluginDelete',
@@ -251,5 +347,6 @@ export const SYSTEM: readonly Operation[] = [
     spans: ['name'],
     sets: ['system'],
     query: { force: FLAG },
+    does: { ...PLUGINS, removes: 'plugin', answer: shows('env', 'paths', 'secrets', 'commands') },
   }),
 ];
