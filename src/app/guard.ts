@@ -206,7 +206,7 @@ async function openAudit(
     },
     checkpointRecords: checkpoint.records,
     checkpointInterval: checkpoint.interval,
-    patience: timeout,
+    timeout,
     warn,
   });
   if (journal.sinks.length > 0) {

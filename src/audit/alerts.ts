@@ -4,7 +4,7 @@ import type { AlertEvent } from './alert-event.js';
 import { alertMessage, occurrenceOf, whatFailed, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';
 import type { Sighting } from '../intel/indicator.js';
-import type { AuditWriter } from './writer.js';
+import type { AuditWriter, Written } from './writer.js';
 
 export interface AlertOptions {
   /** What happens within so many milliseconds is summed up. */
@@ -15,12 +15,14 @@ export interface AlertOptions {
   readonly keys: number;
 }
 
-/** So many addresses that do the same within a window are told as one. */
-const MANY = 10;
+/** So many addresses that do the same within a window become one alert. */
+const MANY_ADDRESSES = 10;
 /** Of the operations, hazards and indicators, an alert lists the first ones. */
-const SHOWN = 8;
+const MAX_LISTED = 8;
 /** Kinds, codes and actions come from the guard's own tables: there are a few dozen. */
-const MOST_CROWDS = 1_000;
+const MAX_CROWDS = 1_000;
+/** Characters of a hazard or an indicator's value in an alert. */
+const MAX_TEXT_LENGTH = 200;
 
 /** What happened within one window. */
 interface Tally {
@@ -29,18 +31,18 @@ interface Tally {
   first: number;
   last: number;
   count: number;
-  /** How much of `count` an alert has told. */
-  told: number;
+  /** How much of `count` alerts have reported. */
+  reported: number;
   operations: string[];
   latest: Pick<Occurrence, 'sources' | 'rule'>;
   hazards: string[];
   indicators: Sighting[];
 }
 
-/** Of whom and of what an alert tells, the same in all of its windows. */
-type About = Pick<Occurrence, 'kind' | 'action' | 'code' | 'client' | 'container' | 'address'>;
+/** Whom and what an alert is about, the same in all of its windows. */
+type Subject = Pick<Occurrence, 'kind' | 'action' | 'code' | 'client' | 'container' | 'address'>;
 
-/** One kind from everybody. It counts what the groups count, so that one that is forgotten takes nothing along. */
+/** One kind, from all addresses. It counts what the groups count, so that one that is forgotten takes nothing along. */
 interface Crowd extends Tally {
   /** Another one for each window. */
   generation: number;
@@ -60,37 +62,154 @@ interface Group extends Tally {
  * the threshold and one at the end of each window, with the count.
  *
  * Grouped by address (IPv6: by /64), or container, and kind. When many addresses do the same, only the kind as a whole is
- * told: with MANY - 1 alerts at most before that, changing one's address floods nobody.
+ * reported: with MANY_ADDRESSES - 1 alerts at most before that, changing one's address floods nobody.
  *
- * INVARIANT: what was recorded once an alert had been raised is told, at the end of the window, when the group is
+ * INVARIANT: what was recorded once an alert had been raised is reported, at the end of the window, when the group is
  * forgotten for another, or at the close.
  */
 export function withAlerts(writer: AuditWriter, options: AlertOptions): AuditWriter {
-  const { window, threshold, keys } = options;
-  const base = randomUUID().slice(0, 8);
-  let serial = 0;
-  let generations = 0;
-  let { failures } = writer.stats;
-  let timer: NodeJS.Timeout | undefined;
+  return new AlertingWriter(writer, options);
+}
 
-  /** Those of which an alert was told: the only ones that wait for the end of their window. */
-  const raised = new Map<Tally, () => void>();
-  const forgotten = (tally: Tally, _: string, reason: LRUCache.DisposeReason): void => {
-    if (reason !== 'evict') return;
-    if (tally.count > tally.told) raised.get(tally)?.();
-    raised.delete(tally);
-  };
-  const groups = new LRUCache<string, Group>({ max: keys, dispose: forgotten });
-  const crowds = new LRUCache<string, Crowd>({ max: MOST_CROWDS, dispose: forgotten });
+/** Writes what it is given, and has it counted. */
+class AlertingWriter implements AuditWriter {
+  readonly stats: AuditWriter['stats'];
+  readonly #writer: AuditWriter;
+  readonly #alerts: Alerts;
+  /** Failed writes that are counted. */
+  #failures: number;
 
-  const tell = (tally: Tally, about: About, addresses: number): void => {
-    const { kind, action, code, ...who } = about;
-    tally.told = tally.count;
-    serial += 1;
+  constructor(writer: AuditWriter, options: AlertOptions) {
+    this.#writer = writer;
+    this.stats = writer.stats;
+    this.#failures = writer.stats.failures;
+    this.#alerts = new Alerts(options, (event) => writer.record(event));
+  }
+
+  record(event: AuditEvent, written?: Written, durable?: boolean): void {
+    this.#writer.record(event, written, durable);
+    if (event.event !== 'outcome') {
+      const occurrence = occurrenceOf(event);
+      if (occurrence !== undefined) this.#alerts.count(occurrence);
+    }
+    const { failures } = this.stats;
+    if (failures === this.#failures) return;
+    const count = failures - this.#failures;
+    this.#failures = failures;
+    this.#alerts.count(whatFailed(count));
+  }
+
+  flush(): void {
+    this.#writer.flush();
+  }
+
+  reopen(): void {
+    this.#writer.reopen();
+  }
+
+  close(): void {
+    this.#alerts.close();
+    this.#writer.close();
+  }
+}
+
+/** Counts what happens by kind and address, and reports it. */
+class Alerts {
+  readonly #options: AlertOptions;
+  readonly #report: (event: AlertEvent) => void;
+  readonly #id = randomUUID().slice(0, 8);
+  #serial = 0;
+  #generation = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #groups: LRUCache<string, Group>;
+  readonly #crowds: LRUCache<string, Crowd>;
+  /** Those that an alert has reported, the only ones that wait for the end of their window; and what reports them again. */
+  readonly #raised = new Map<Tally, () => void>();
+
+  constructor(options: AlertOptions, report: (event: AlertEvent) => void) {
+    this.#options = options;
+    this.#report = report;
+    const dispose = (tally: Tally, _: string, reason: LRUCache.DisposeReason): void => {
+      if (reason === 'evict') this.#forget(tally);
+    };
+    this.#groups = new LRUCache<string, Group>({ max: options.keys, dispose });
+    this.#crowds = new LRUCache<string, Crowd>({ max: MAX_CROWDS, dispose });
+  }
+
+  count(one: Occurrence): void {
+    const { keys, threshold } = this.#options;
+    const now = Date.now();
+    const kind = `${one.kind} ${one.code} ${one.action}`;
+    const crowd = this.#crowdOf(kind, now);
+    const group = this.#groupOf(kind, one.who, now);
+    for (const tally of [crowd, group]) {
+      tally.count += one.count;
+      tally.first = Math.min(tally.first, one.first ?? now);
+      tally.last = Math.max(tally.last, one.last ?? now);
+      if (this.#raised.has(tally)) addDetails(tally, one);
+      else addOperation(tally, one.operation);
+    }
+    if (group.generation !== crowd.generation) {
+      group.generation = crowd.generation;
+      crowd.addresses = Math.min(keys, crowd.addresses + 1);
+    }
+    const least = one.severe ? 1 : threshold;
+    if (this.#raised.has(crowd)) return;
+    if (crowd.addresses >= MANY_ADDRESSES && crowd.count >= least) {
+      this.#raise(crowd, one, () => crowd.addresses);
+    } else if (group.count >= least && !this.#raised.has(group)) this.#raise(group, one, () => 0);
+  }
+
+  /** Reports what is left. */
+  close(): void {
+    clearTimeout(this.#timer);
+    for (const [tally, report] of this.#raised) if (tally.count > tally.reported) report();
+    this.#raised.clear();
+  }
+
+  #crowdOf(kind: string, now: number): Crowd {
+    return this.#current<Crowd>(this.#crowds, kind, now, () => ({
+      ...emptyTally(now),
+      generation: (this.#generation += 1),
+      addresses: 0,
+    }));
+  }
+
+  #groupOf(kind: string, who: string, now: number): Group {
+    return this.#current<Group>(this.#groups, `${kind} ${who}`, now, () => ({
+      ...emptyTally(now),
+      crowd: kind,
+      generation: 0,
+    }));
+  }
+
+  /** The tally of a key in a window that goes on. */
+  #current<T extends Tally>(cache: LRUCache<string, T>, key: string, now: number, make: () => T): T {
+    let tally = cache.get(key);
+    if (tally === undefined) cache.set(key, (tally = make()));
+    else if (!this.#raised.has(tally) && this.#isOver(tally, now)) this.#renew(tally, now);
+    return tally;
+  }
+
+  #raise(tally: Tally, one: Occurrence, addresses: () => number): void {
+    addDetails(tally, one);
+    // Not the whole of it: what it holds besides may be large.
+    const { kind, action, code, client, container, address } = one;
+    const subject: Subject = { kind, action, code, client, container, address };
+    const report = (): void => this.#reportTally(tally, subject, addresses());
+    this.#raised.set(tally, report);
+    report();
+    this.#schedule();
+  }
+
+  #reportTally(tally: Tally, subject: Subject, addresses: number): void {
+    const { kind, action, code, ...who } = subject;
+    tally.reported = tally.count;
+    this.#serial += 1;
     const { count, first, last, operations, latest, hazards, indicators } = tally;
     const event: Omit<AlertEvent, 'message'> = {
       event: 'alert',
-      id: `${base}-${serial}.a`,
+      id: `${this.#id}-${this.#serial}.a`,
       kind,
       action,
       client: addresses === 0 ? who.client : undefined,
@@ -105,125 +224,60 @@ export function withAlerts(writer: AuditWriter, options: AlertOptions): AuditWri
       count,
       first,
       last,
-      window,
+      window: this.#options.window,
     };
-    writer.record({ ...event, message: alertMessage(event, addresses >= keys) });
-  };
+    this.#report({ ...event, message: alertMessage(event, addresses >= this.#options.keys) });
+  }
 
-  const raise = (tally: Tally, one: Occurrence, addresses: () => number): void => {
-    learn(tally, one);
-    // Not the whole of it: what it holds besides may be large.
-    const { kind, action, code, client, container, address } = one;
-    const about: About = { kind, action, code, client, container, address };
-    const report = (): void => tell(tally, about, addresses());
-    raised.set(tally, report);
-    report();
-    wake();
-  };
-
-  const wake = (): void => {
-    if (timer !== undefined || raised.size === 0) return;
+  /** Makes the end of the next window be noticed. */
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#raised.size === 0) return;
     let next = Infinity;
-    for (const { began } of raised.keys()) next = Math.min(next, began + window);
-    timer = setTimeout(
+    for (const { began } of this.#raised.keys()) next = Math.min(next, began + this.#options.window);
+    this.#timer = setTimeout(
       () => {
-        timer = undefined;
-        end(Date.now());
-        wake();
+        this.#timer = undefined;
+        this.#endWindows(Date.now());
+        this.#schedule();
       },
       Math.max(1, next - Date.now()),
     );
-    timer.unref();
-  };
+    this.#timer.unref();
+  }
 
-  /** Tells what is left of windows that are over; who was quiet in one is forgotten. */
-  const end = (now: number): void => {
+  /** Reports what is left of windows that are over; who was quiet in one is forgotten. */
+  #endWindows(now: number): void {
     // The groups first: they look at how it stands with their crowd.
-    const over = [...raised].filter(([tally]) => isOver(tally, now)).sort(([a], [b]) => rank(a) - rank(b));
+    const over = [...this.#raised]
+      .filter(([tally]) => this.#isOver(tally, now))
+      .sort(([a], [b]) => rank(a) - rank(b));
     for (const [tally, report] of over) {
-      const crowd = 'crowd' in tally ? crowds.peek((tally as Group).crowd) : undefined;
-      const isCrowded = crowd !== undefined && raised.has(crowd);
-      const isQuiet = tally.count === tally.told;
-      // What the crowd counts is told with the crowd.
+      const crowd = 'crowd' in tally ? this.#crowds.peek((tally as Group).crowd) : undefined;
+      const isCrowded = crowd !== undefined && this.#raised.has(crowd);
+      const isQuiet = tally.count === tally.reported;
+      // What the crowd counts is reported with the crowd.
       if (!isQuiet && !(isCrowded && tally.began >= crowd.began)) report();
-      if (isQuiet || isCrowded) raised.delete(tally);
-      renew(tally, now);
+      if (isQuiet || isCrowded) this.#raised.delete(tally);
+      this.#renew(tally, now);
     }
-  };
+  }
 
-  const isOver = ({ began }: Tally, now: number): boolean => now >= began + window || now < began;
+  #isOver({ began }: Tally, now: number): boolean {
+    return now >= began + this.#options.window || now < began;
+  }
 
-  const renew = (tally: Tally, now: number): void => {
+  #renew(tally: Tally, now: number): void {
     Object.assign(tally, { ...emptyTally(now), latest: tally.latest });
-    if ('addresses' in tally) Object.assign(tally, { addresses: 0, generation: (generations += 1) });
-  };
-
-  /** The tally of a key in a window that goes on. */
-  const current = <T extends Tally>(
-    cache: LRUCache<string, T>,
-    key: string,
-    now: number,
-    make: () => T,
-  ): T => {
-    let tally = cache.get(key);
-    if (tally === undefined) cache.set(key, (tally = make()));
-    else if (!raised.has(tally) && isOver(tally, now)) renew(tally, now);
-    return tally;
-  };
-
-  const note = (one: Occurrence): void => {
-    const now = Date.now();
-    const kind = `${one.kind} ${one.code} ${one.action}`;
-    const crowd = current<Crowd>(crowds, kind, now, () => ({
-      ...emptyTally(now),
-      generation: (generations += 1),
-      addresses: 0,
-    }));
-    const group = current<Group>(groups, `${kind} ${one.who}`, now, () => ({
-      ...emptyTally(now),
-      crowd: kind,
-      generation: 0,
-    }));
-    for (const tally of [crowd, group]) {
-      tally.count += one.count;
-      tally.first = Math.min(tally.first, one.first ?? now);
-      tally.last = Math.max(tally.last, one.last ?? now);
-      if (raised.has(tally)) learn(tally, one);
-      else addOperation(tally, one.operation);
+    if ('addresses' in tally) {
+      Object.assign(tally, { addresses: 0, generation: (this.#generation += 1) });
     }
-    if (group.generation !== crowd.generation) {
-      group.generation = crowd.generation;
-      crowd.addresses = Math.min(keys, crowd.addresses + 1);
-    }
-    const least = one.severe ? 1 : threshold;
-    if (raised.has(crowd)) return;
-    if (crowd.addresses >= MANY && crowd.count >= least) raise(crowd, one, () => crowd.addresses);
-    else if (group.count >= least && !raised.has(group)) raise(group, one, () => 0);
-  };
+  }
 
-  return {
-    stats: writer.stats,
-    record(event: AuditEvent, written, durable) {
-      writer.record(event, written, durable);
-      if (event.event !== 'outcome') {
-        const occurrence = occurrenceOf(event);
-        if (occurrence !== undefined) note(occurrence);
-      }
-      if (writer.stats.failures !== failures) {
-        const count = writer.stats.failures - failures;
-        failures = writer.stats.failures;
-        note(whatFailed(count));
-      }
-    },
-    flush: () => writer.flush(),
-    reopen: () => writer.reopen(),
-    close() {
-      clearTimeout(timer);
-      for (const [tally, report] of raised) if (tally.count > tally.told) report();
-      raised.clear();
-      writer.close();
-    },
-  };
+  /** There is no room for it any more. */
+  #forget(tally: Tally): void {
+    if (tally.count > tally.reported) this.#raised.get(tally)?.();
+    this.#raised.delete(tally);
+  }
 }
 
 const rank = (tally: Tally): number => ('addresses' in tally ? 1 : 0);
@@ -233,7 +287,7 @@ const emptyTally = (now: number): Tally => ({
   first: Infinity,
   last: 0,
   count: 0,
-  told: 0,
+  reported: 0,
   operations: [],
   latest: { sources: [], rule: '' },
   hazards: [],
@@ -241,28 +295,26 @@ const emptyTally = (now: number): Tally => ({
 });
 
 function addOperation({ operations }: Tally, operation: string): void {
-  if (operation !== '' && operations.length < SHOWN && !operations.includes(operation))
+  if (operation !== '' && operations.length < MAX_LISTED && !operations.includes(operation))
     operations.push(operation);
 }
 
-/** Only for what is told: details of every address that was ever seen would take too much room. */
-function learn(tally: Tally, { operation, sources, rule, hazards, indicators }: Occurrence): void {
+/** Only for what is reported: details of every address that ever came would take too much room. */
+function addDetails(tally: Tally, { operation, sources, rule, hazards, indicators }: Occurrence): void {
   addOperation(tally, operation);
   tally.latest = { sources, rule };
   for (const hazard of hazards) {
-    if (tally.hazards.length >= SHOWN) break;
-    const kept = ownText(hazard);
+    if (tally.hazards.length >= MAX_LISTED) break;
+    const kept = copyOf(hazard);
     if (!tally.hazards.includes(kept)) tally.hazards.push(kept);
   }
   for (const sighting of indicators) {
-    if (tally.indicators.length >= SHOWN) break;
+    if (tally.indicators.length >= MAX_LISTED) break;
     const { hit } = sighting;
     if (tally.indicators.some((one) => one.hit.indicator === hit.indicator)) continue;
-    tally.indicators.push({ hit, value: ownText(sighting.value), where: ownText(sighting.where) });
+    tally.indicators.push({ hit, value: copyOf(sighting.value), where: copyOf(sighting.where) });
   }
 }
 
-const LONGEST_TEXT = 200;
-
 /** A part of a string keeps the whole of it in memory, here a body of megabytes: this is a copy. */
-const ownText = (value: string): string => Buffer.from(value.slice(0, LONGEST_TEXT)).toString();
+const copyOf = (value: string): string => Buffer.from(value.slice(0, MAX_TEXT_LENGTH)).toString();

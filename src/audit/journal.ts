@@ -1,22 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  fdatasync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { chain, type Head } from './chain.js';
-import { openSigner } from './checkpoint.js';
-import { timestamp } from './clock.js';
-import { formatEvent } from './event.js';
 import { lockFile } from '../store/lock.js';
+import { openSigner, type Signer } from './checkpoint.js';
+import { timestamp } from './clock.js';
+import { formatEvent, type AuditEvent } from './event.js';
+import { GroupCommit } from './group-commit.js';
+import { recover } from './journal-files.js';
 import { makeRoom, type Retention } from './journal-room.js';
-import { recover, segmentName, syncDirectory } from './journal-files.js';
+import { SegmentWriter } from './segment.js';
 import type { AuditWriter, Written } from './writer.js';
 
 export interface JournalOptions {
@@ -31,8 +23,8 @@ export interface JournalOptions {
   /** Private key in PEM; made when it is not there. */
   readonly key: string;
   /** A device that does not answer within this time counts as failed (milliseconds). */
-  readonly patience: number;
-  /** Told when it can no longer be written, and when it can again. */
+  readonly timeout: number;
+  /** Called when it can no longer be written, and when it can again. */
   readonly warn: (message: string) => void;
 }
 
@@ -47,11 +39,11 @@ export interface Journal extends AuditWriter {
 }
 
 /** Records whose write failed are tried again; up to this many bytes of them are kept. */
-const RETRY_LIMIT = 8 * 2 ** 20;
-/** The longest that a record waits for the disk, and between two tries while nothing comes in (milliseconds). */
-const SYNC_BEHIND = 200;
+const MAX_LATE_BYTES = 8 * 2 ** 20;
+/** The longest that a record waits for the disk, and between two tries while nothing comes in. */
+const SYNC_INTERVAL_MS = 200;
 
-/** What the system says of a file system that is gone or read-only: its open files will not work again, whatever is mended. */
+/** Codes of a file system that is gone or read-only: its open files will not work again, whatever is mended. */
 const GONE: ReadonlySet<unknown> = new Set(['EROFS', 'EIO', 'ESTALE', 'ENODEV', 'ENXIO']);
 
 /**
@@ -73,268 +65,214 @@ export function openJournal(options: JournalOptions): Journal {
     (pid) => `the audit journal is in use by process ${pid}; give each guard its own`,
   );
   const found = recover(directory);
-  const id = found.journal ?? randomUUID();
+  const segment = new SegmentWriter(directory, found.journal ?? randomUUID(), found.head);
   const signer = openSigner(options.key);
-  const stats = { lines: 0, failures: 0, healthy: true };
-  const listeners: (() => void)[] = [];
+  segment.begin();
+  const journal = new SegmentedJournal(options, segment, signer, unlock);
+  if (found.torn > 0 || found.damage !== undefined) journal.appendRepair(found.torn, found.damage);
+  return journal;
+}
 
-  let head: Head = found.head;
-  let fd = -1;
-  let length = 0;
-  let opened = 0;
-  /** The file was on a file system that is gone: it goes on in a new one, as soon as that can be made. */
-  let isGone = false;
-  /** It happened while the file was on its way to the disk. */
-  let isSyncLost = false;
+/** A record that is to be written, and whether it has to be on the disk itself. */
+interface Waiting {
+  readonly written: Written;
+  readonly durable: boolean;
+}
 
-  let lines: string[] = [];
-  let waiting: { readonly written: Written; readonly durable: boolean }[] = [];
-  let scheduled = false;
-  /** Formatted lines whose write failed, oldest first. */
-  let retry: string[] = [];
-  let retryBytes = 0;
-  let lost = 0;
-  let checkpointed = { seq: head.seq, at: Date.now() };
+class SegmentedJournal implements Journal {
+  readonly directory: string;
+  readonly stats = { lines: 0, failures: 0, healthy: true };
+  readonly #options: JournalOptions;
+  readonly #segment: SegmentWriter;
+  readonly #signer: Signer;
+  readonly #commit: GroupCommit;
+  readonly #unlock: () => void;
+  readonly #ticker: NodeJS.Timeout;
+  readonly #listeners: (() => void)[] = [];
+  /** Events of this turn of the event loop, and those that wait for them to be written. */
+  #lines: string[] = [];
+  #waiting: Waiting[] = [];
+  #isScheduled = false;
+  /** Events whose write failed, oldest first, and how many there was no room for. */
+  #late: { lines: string[]; bytes: number; lost: number } = { lines: [], bytes: 0, lost: 0 };
+  /** Records up to this one are signed. */
+  #checkpointed: { seq: number; at: number };
 
-  let syncing = false;
-  /** The call to the disk has not come back within the patience: nobody waits for it any more. */
-  let stalled: Error | undefined;
-  let unsynced = false;
-  let awaiting: Written[] = [];
-  /** Closed segments that are still on their way to the disk. */
-  let closing: number[] = [];
+  constructor(options: JournalOptions, segment: SegmentWriter, signer: Signer, unlock: () => void) {
+    this.directory = options.directory;
+    this.#options = options;
+    this.#segment = segment;
+    this.#signer = signer;
+    this.#unlock = unlock;
+    // The segment's own first record is not signed yet.
+    this.#checkpointed = { seq: segment.head.seq - 1, at: Date.now() };
+    this.#commit = new GroupCommit(segment, {
+      timeout: options.timeout,
+      onFailure: (error, records) => this.#failed(error, records),
+    });
+    this.stats.lines = 1;
+    this.#ticker = setInterval(() => this.#tick(), SYNC_INTERVAL_MS);
+    this.#ticker.unref();
+  }
 
-  const own = (kind: string, members: string): string =>
-    `{"v":1,"event":"${kind}","time":"${timestamp()}","id":"${id}.${head.seq + 1}",${members}}\n`;
+  get id(): string {
+    return this.#segment.id;
+  }
 
-  /** Writes lines behind the head; the head moves when all of them are written. @throws Error */
-  const append = (events: readonly string[]): void => {
-    let next = head;
-    let text = '';
-    for (const event of events) {
-      const { line, head: after } = chain(next, event);
-      text += line;
-      next = after;
-    }
-    const bytes = Buffer.from(text);
-    try {
-      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
-    } catch (error) {
-      // A record is there whole or not at all.
-      ftruncateSync(fd, length);
-      throw error;
-    }
-    length += bytes.length;
-    head = next;
-    unsynced = true;
-    stats.lines += events.length;
-  };
+  last(): number {
+    return this.#segment.head.seq;
+  }
 
-  /** @throws Error when the new segment cannot be made; the old one stays in use. */
-  const beginSegment = (): void => {
-    const path = join(directory, segmentName(head.seq + 1));
-    const before = { fd, length };
-    fd = openSync(path, 'ax', 0o600);
-    length = 0;
-    try {
-      append([own('segment', `"journal":"${id}","previous":"${head.hash}"`)]);
-      syncDirectory(directory);
-    } catch (error) {
-      closeSync(fd);
-      rmSync(path, { force: true });
-      ({ fd, length } = before);
-      throw error;
-    }
-    opened = Date.now();
-    if (before.fd < 0) return;
-    fsyncSync(before.fd);
-    if (syncing) closing.push(before.fd);
-    else closeSync(before.fd);
-  };
+  onRecords(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
 
-  const checkpoint = (): void => {
-    const { seq, hash, key, signature } = signer.sign(id, head);
-    append([
-      own(
-        'checkpoint',
-        `"journal":"${id}","upTo":${seq},"head":"${hash}","key":"${key}","signature":"${signature}"`,
-      ),
-    ]);
-    checkpointed = { seq: head.seq, at: Date.now() };
-  };
+  record(event: AuditEvent, written?: Written, durable = false): void {
+    this.#lines.push(formatEvent(event, timestamp()));
+    if (written !== undefined) this.#waiting.push({ written, durable });
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.flush());
+  }
 
-  const isDue = (now: number): boolean =>
-    head.seq > checkpointed.seq &&
-    (head.seq - checkpointed.seq >= options.checkpointRecords ||
-      now - checkpointed.at >= options.checkpointInterval);
-
-  const flush = (): void => {
-    scheduled = false;
-    const batch = lines;
-    const callbacks = waiting;
-    lines = [];
-    waiting = [];
+  flush(): void {
+    this.#isScheduled = false;
+    const lines = this.#lines;
+    const waiting = this.#waiting;
+    this.#lines = [];
+    this.#waiting = [];
     let failure: Error | undefined;
     try {
-      const now = Date.now();
-      if (isGone) {
-        beginSegment();
-        isGone = false;
-      } else if (
-        stalled === undefined &&
-        (length >= options.segmentSize || now - opened >= options.segmentAge)
-      ) {
-        const removed = makeRoom(directory, options.retention, now);
-        if (head.seq > checkpointed.seq) checkpoint();
-        beginSegment();
-        if (removed !== undefined) append([own('journal', removed)]);
-      }
-      if (retry.length > 0 || lost > 0) writeAgain();
-      if (batch.length > 0) append(batch);
-      if (isDue(now)) checkpoint();
-      if (!stats.healthy && stalled === undefined) {
-        options.warn('the audit journal can be written again');
-        stats.healthy = true;
-      }
+      this.#write(lines);
     } catch (error) {
       failure = error as Error;
-      failed(failure, batch.length);
-      keepForLater(batch);
+      this.#failed(failure, lines.length);
+      this.#keepForLater(lines);
     }
-    for (const { written, durable } of callbacks) {
-      if (failure === undefined && durable && stalled === undefined) awaiting.push(written);
-      else written(failure ?? (durable ? stalled : undefined));
+    const commit = this.#commit;
+    for (const { written, durable } of waiting) {
+      if (failure === undefined && durable && commit.stalled === undefined) commit.join(written);
+      else written(failure ?? (durable ? commit.stalled : undefined));
     }
-    if (awaiting.length > 0) sync();
-    if (failure === undefined && batch.length > 0) for (const listener of listeners) listener();
-  };
-
-  const failed = (error: Error, records: number): void => {
-    if (GONE.has((error as NodeJS.ErrnoException).code)) leave();
-    if (stats.healthy) options.warn(`the audit journal cannot be written: ${error.message}`);
-    stats.healthy = false;
-    stats.failures += records;
-  };
-
-  /** Gives the file up. As long as it were open, nobody could mend the file system or mount it anew. */
-  const leave = (): void => {
-    isGone = true;
-    if (fd < 0) return;
-    if (syncing) {
-      closing.push(fd);
-      isSyncLost = true;
-    } else {
-      try {
-        closeSync(fd);
-      } catch {
-        // It is given up all the same.
-      }
-    }
-    fd = -1;
-    unsynced = false;
-  };
-
-  const keepForLater = (batch: readonly string[]): void => {
-    for (const line of batch) {
-      if (retryBytes + line.length > RETRY_LIMIT) lost += 1;
-      else {
-        retry.push(line);
-        retryBytes += line.length;
-      }
-    }
-  };
-
-  /** What could not be written while the disk was full, and how much of it there is no memory of. */
-  const writeAgain = (): void => {
-    append([...retry, own('journal', `"kind":"recovered","late":${retry.length},"lost":${lost}`)]);
-    retry = [];
-    retryBytes = 0;
-    lost = 0;
-  };
-
-  /** One at a time: those that come while it runs share the next one. */
-  const sync = (): void => {
-    if (syncing) return;
-    syncing = true;
-    isSyncLost = false;
-    unsynced = false;
-    let waiters = awaiting;
-    awaiting = [];
-    const tell = (error: Error | undefined): void => {
-      const told = waiters;
-      waiters = [];
-      for (const written of told) written(error);
-    };
-    // A device that hangs must not hang every caller: they are told, and the guard decides what that means.
-    const timer = setTimeout(() => {
-      stalled = new Error(`the audit journal was not on the disk within ${options.patience} ms`);
-      waiters.push(...awaiting);
-      awaiting = [];
-      failed(stalled, waiters.length);
-      tell(stalled);
-    }, options.patience);
-    const file = fd;
-    fdatasync(file, (error) => {
-      clearTimeout(timer);
-      syncing = false;
-      stalled = undefined;
-      // A segment that was closed meanwhile was synchronised then.
-      const failure = file === fd || isSyncLost ? error : null;
-      if (failure !== null) {
-        // What a failed call has not written will never be written by the next one, and it may have been at these as
-        // well: it goes on in a new file.
-        waiters.push(...awaiting);
-        awaiting = [];
-        failed(failure, waiters.length);
-        opened = 0;
-      }
-      tell(failure ?? undefined);
-      for (const one of closing) closeSync(one);
-      closing = [];
-      if (awaiting.length > 0) sync();
-    });
-  };
-
-  beginSegment();
-  if (found.torn > 0 || found.damage !== undefined) {
-    const damage = found.damage === undefined ? '' : `,"damage":${JSON.stringify(found.damage)}`;
-    append([own('journal', `"kind":"repaired","torn":${found.torn}${damage}`)]);
+    commit.start();
+    if (failure === undefined && lines.length > 0) for (const listener of this.#listeners) listener();
   }
-  const ticker = setInterval(() => {
-    if (!stats.healthy || isDue(Date.now())) flush();
-    else if (unsynced && !syncing) sync();
-  }, SYNC_BEHIND);
-  ticker.unref();
 
-  return {
-    directory,
-    id,
-    last: () => head.seq,
-    stats,
-    flush,
-    onRecords: (listener) => void listeners.push(listener),
-    record(event, written, durable = false) {
-      lines.push(formatEvent(event, timestamp()));
-      if (written !== undefined) waiting.push({ written, durable });
-      if (!scheduled) {
-        scheduled = true;
-        setImmediate(flush);
+  reopen(): void {
+    // Segments rotate by themselves.
+  }
+
+  close(): void {
+    clearInterval(this.#ticker);
+    this.flush();
+    try {
+      if (this.#segment.head.seq > this.#checkpointed.seq) this.#appendCheckpoint();
+      // A device that does not answer would hang this call as well.
+      if (this.#commit.stalled === undefined) this.#segment.syncNow();
+    } catch {
+      this.stats.healthy = false;
+    }
+    this.#segment.close();
+    this.#unlock();
+  }
+
+  /** @param torn bytes of a torn last record that were cut off; `damage`: what is wrong beyond that. */
+  appendRepair(torn: number, damage: string | undefined): void {
+    const more = damage === undefined ? '' : `,"damage":${JSON.stringify(damage)}`;
+    this.#append([this.#segment.ownEvent('journal', `"kind":"repaired","torn":${torn}${more}`)]);
+  }
+
+  /** Everything that one turn of the event loop writes. @throws Error */
+  #write(lines: readonly string[]): void {
+    const now = Date.now();
+    if (this.#segment.isAbandoned) this.#beginSegment();
+    else if (this.#isSegmentFull(now)) this.#rotate(now);
+    if (this.#late.lines.length > 0 || this.#late.lost > 0) this.#writeLate();
+    if (lines.length > 0) this.#append(lines);
+    if (this.#isCheckpointDue(now)) this.#appendCheckpoint();
+    if (this.stats.healthy || this.#commit.stalled !== undefined) return;
+    this.#options.warn('the audit journal can be written again');
+    this.stats.healthy = true;
+  }
+
+  #append(events: readonly string[]): void {
+    this.#segment.append(events);
+    this.stats.lines += events.length;
+  }
+
+  #isSegmentFull(now: number): boolean {
+    const { length, openedAt } = this.#segment;
+    const { segmentSize, segmentAge } = this.#options;
+    if (this.#commit.stalled !== undefined) return false;
+    return length >= segmentSize || now - openedAt >= segmentAge;
+  }
+
+  #rotate(now: number): void {
+    const removed = makeRoom(this.directory, this.#options.retention, now);
+    if (this.#segment.head.seq > this.#checkpointed.seq) this.#appendCheckpoint();
+    this.#beginSegment();
+    if (removed !== undefined) this.#append([this.#segment.ownEvent('journal', removed)]);
+  }
+
+  #beginSegment(): void {
+    const before = this.#segment.begin();
+    this.stats.lines += 1;
+    try {
+      this.#segment.retire(before);
+    } catch (error) {
+      // The next call to the disk is for the new file: it must not count for records in the old one.
+      this.stats.failures += this.#commit.failNext(error as Error);
+      throw error;
+    }
+  }
+
+  #appendCheckpoint(): void {
+    const { id, head } = this.#segment;
+    const { seq, hash, key, signature } = this.#signer.sign(id, head);
+    const members = `"journal":"${id}","upTo":${seq},"head":"${hash}","key":"${key}","signature":"${signature}"`;
+    this.#append([this.#segment.ownEvent('checkpoint', members)]);
+    this.#checkpointed = { seq: this.#segment.head.seq, at: Date.now() };
+  }
+
+  #isCheckpointDue(now: number): boolean {
+    const unsigned = this.#segment.head.seq - this.#checkpointed.seq;
+    const { checkpointRecords, checkpointInterval } = this.#options;
+    return (
+      unsigned > 0 && (unsigned >= checkpointRecords || now - this.#checkpointed.at >= checkpointInterval)
+    );
+  }
+
+  #failed(error: Error, records: number): void {
+    if (GONE.has((error as NodeJS.ErrnoException).code)) {
+      this.#segment.abandon();
+      this.stats.failures += this.#commit.failNext(error);
+    }
+    if (this.stats.healthy) this.#options.warn(`the audit journal cannot be written: ${error.message}`);
+    this.stats.healthy = false;
+    this.stats.failures += records;
+  }
+
+  #keepForLater(lines: readonly string[]): void {
+    for (const line of lines) {
+      if (this.#late.bytes + line.length > MAX_LATE_BYTES) this.#late.lost += 1;
+      else {
+        this.#late.lines.push(line);
+        this.#late.bytes += line.length;
       }
-    },
-    reopen() {},
-    close() {
-      clearInterval(ticker);
-      flush();
-      try {
-        if (head.seq > checkpointed.seq) checkpoint();
-        // It would hang as well.
-        if (stalled === undefined) fsyncSync(fd);
-      } catch {
-        stats.healthy = false;
-      }
-      if (syncing) closing.push(fd);
-      else if (fd >= 0) closeSync(fd);
-      unlock();
-    },
-  };
+    }
+  }
+
+  /** What could not be written while the disk was full, and how much of it is lost. */
+  #writeLate(): void {
+    const { lines, lost } = this.#late;
+    const members = `"kind":"recovered","late":${lines.length},"lost":${lost}`;
+    this.#append([...lines, this.#segment.ownEvent('journal', members)]);
+    this.#late = { lines: [], bytes: 0, lost: 0 };
+  }
+
+  /** Tries again after a failure, signs what is due, and brings to the disk what no record waits for. */
+  #tick(): void {
+    if (!this.stats.healthy || this.#isCheckpointDue(Date.now())) this.flush();
+    else if (this.#segment.isDirty && !this.#segment.isSyncing) this.#commit.sync();
+  }
 }

@@ -23,78 +23,88 @@ export interface AuditWriter {
   readonly stats: { lines: number; failures: number; healthy: boolean };
 }
 
-/** How long a full pipe may hold the guard up before the write counts as failed (milliseconds). */
-const PIPE_PATIENCE = 2_000;
+/** How long a full pipe may hold the guard up before the write counts as failed. */
+const PIPE_TIMEOUT_MS = 2_000;
 
 /**
  * @param file path (appended to, created 0600) or `-` for stdout.
  * @throws Error when the file cannot be opened.
  */
 export function openAuditWriter(file: string): AuditWriter {
-  const open = (): number => (file === '-' ? 1 : openSync(file, 'a', 0o600));
-  let fd = open();
-  const stats = { lines: 0, failures: 0, healthy: true };
-  let lines: string[] = [];
-  let waiting: Written[] = [];
-  let scheduled = false;
-  // What an interrupted write left over: it must come first, or two lines would run into each other.
-  let torn: Buffer | undefined;
+  return new LineWriter(file, open(file));
+}
 
-  const flush = (): void => {
-    scheduled = false;
-    if (lines.length === 0 && torn === undefined) return;
-    const batch = lines;
-    const callbacks = waiting;
-    lines = [];
-    waiting = [];
+const STDOUT = 1;
+const open = (file: string): number => (file === '-' ? STDOUT : openSync(file, 'a', 0o600));
+
+class LineWriter implements AuditWriter {
+  readonly stats = { lines: 0, failures: 0, healthy: true };
+  readonly #file: string;
+  #fd: number;
+  /** Lines of this turn of the event loop, and those that wait for them to be written. */
+  #lines: string[] = [];
+  #waiting: Written[] = [];
+  #isScheduled = false;
+  /** What an interrupted write left over: it must come first, or two lines would run into each other. */
+  #rest: Buffer | undefined;
+
+  constructor(file: string, fd: number) {
+    this.#file = file;
+    this.#fd = fd;
+  }
+
+  record(event: AuditEvent, written?: Written): void {
+    this.#lines.push(formatEvent(event, timestamp()));
+    if (written !== undefined) this.#waiting.push(written);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    this.#isScheduled = false;
+    if (this.#lines.length === 0 && this.#rest === undefined) return;
+    const lines = this.#lines;
+    const waiting = this.#waiting;
+    this.#lines = [];
+    this.#waiting = [];
     let failure: Error | undefined;
     try {
-      if (torn !== undefined) {
-        torn = writeAll(fd, torn);
-        if (torn !== undefined) throw new Error('the audit output takes no more data');
-      }
-      torn = writeAll(fd, Buffer.from(batch.length === 1 ? batch[0]! : batch.join('')));
-      if (torn !== undefined) throw new Error('the audit output takes no more data');
-      stats.lines += batch.length;
-      stats.healthy = true;
+      if (this.#rest !== undefined) this.#write(this.#rest);
+      this.#write(Buffer.from(lines.length === 1 ? lines[0]! : lines.join('')));
+      this.stats.lines += lines.length;
+      this.stats.healthy = true;
     } catch (error) {
       failure = error as Error;
-      stats.failures += batch.length;
-      stats.healthy = false;
+      this.stats.failures += lines.length;
+      this.stats.healthy = false;
     }
-    for (const callback of callbacks) callback(failure);
-  };
+    for (const written of waiting) written(failure);
+  }
 
-  return {
-    stats,
-    flush,
-    record(event, written) {
-      lines.push(formatEvent(event, timestamp()));
-      if (written !== undefined) waiting.push(written);
-      if (!scheduled) {
-        scheduled = true;
-        setImmediate(flush);
-      }
-    },
-    reopen() {
-      if (fd === 1) return;
-      flush();
-      const old = fd;
-      fd = open();
-      closeSync(old);
-    },
-    close() {
-      flush();
-      if (fd !== 1) {
-        try {
-          fsyncSync(fd);
-        } catch {
-          // Pipes and devices cannot be synchronised.
-        }
-        closeSync(fd);
-      }
-    },
-  };
+  reopen(): void {
+    if (this.#fd === STDOUT) return;
+    this.flush();
+    const old = this.#fd;
+    this.#fd = open(this.#file);
+    closeSync(old);
+  }
+
+  close(): void {
+    this.flush();
+    if (this.#fd === STDOUT) return;
+    try {
+      fsyncSync(this.#fd);
+    } catch {
+      // Pipes and devices cannot be synchronised.
+    }
+    closeSync(this.#fd);
+  }
+
+  #write(bytes: Buffer): void {
+    this.#rest = writeAll(this.#fd, bytes);
+    if (this.#rest !== undefined) throw new Error('the audit output takes no more data');
+  }
 }
 
 /**
@@ -111,7 +121,7 @@ function writeAll(fd: number, data: Buffer): Buffer | undefined {
       at += writeSync(fd, data, at);
     } catch (error) {
       const now = Date.now();
-      if (deadline === 0) deadline = now + PIPE_PATIENCE;
+      if (deadline === 0) deadline = now + PIPE_TIMEOUT_MS;
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && now < deadline) {
         Atomics.wait(PAUSE, 0, 0, 2);
         continue;

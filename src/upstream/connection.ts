@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { Dialler } from './engine-address.js';
 import { EngineError, type EngineHandler, type EngineRequest } from './engine-call.js';
-import { renderHead, writeBody, writeRequest, type BodyWriter } from './request-writer.js';
-import { responseParser } from './response-parser.js';
+import { BodyWriter, renderHead, writeRequest } from './request-writer.js';
+import { ResponseParser } from './response-parser.js';
 
 /** Bytes read at once. */
 const READ_SIZE = 64 * 1024;
@@ -18,16 +18,6 @@ export interface Job {
   aborted: boolean;
 }
 
-/** One connection to the engine, used for one call at a time. */
-export interface Connection {
-  /** Only when idle. @throws EngineError `ENGINE_REQUEST`. */
-  send(job: Job): void;
-  /** Closes it at once; the job that it carries hears nothing more. */
-  abort(): void;
-  /** Closes it at once; the job that it carries fails. */
-  destroy(error: Error): void;
-}
-
 export interface ConnectionEvents {
   /** It can take another request. */
   idle(connection: Connection): void;
@@ -37,208 +27,254 @@ export interface ConnectionEvents {
   failed(job: Job, error: Error, stale: boolean): void;
 }
 
-/**
- * Opens a connection.
- *
- * @param forUpgrade read by events, so that the socket can be handed over.
- * @param connectTimeout milliseconds, TLS handshake included.
- */
-export function openConnection(
-  dialler: Dialler,
-  forUpgrade: boolean,
-  connectTimeout: number,
-  events: ConnectionEvents,
-): Connection {
-  let job: Job | undefined;
-  let body: BodyWriter | undefined;
-  let closed = false;
-  let used = false;
-  let answered = false;
-  let paused = false;
-  let upgradeHeaders: string[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  let timerLength = 0;
-  let slab: Buffer = Buffer.allocUnsafeSlow(forUpgrade ? 0 : READ_SIZE);
-  let slabKept = false;
+/** One connection to the engine, used for one call at a time. */
+export class Connection {
+  readonly #events: ConnectionEvents;
+  readonly #socket: Socket;
+  readonly #parser: ResponseParser;
+  /** Read by events, so that the socket can be handed over. */
+  readonly #isForUpgrade: boolean;
+  #job: Job | undefined;
+  /** Of the request, while it is being sent. */
+  #body: BodyWriter | undefined;
+  #isClosed = false;
+  /** It has carried a call before. */
+  #wasUsed = false;
+  /** The engine has sent a byte of the answer. */
+  #isAnswered = false;
+  /** The handler takes no more for now. */
+  #isPaused = false;
+  #upgradeHeaders: string[] = [];
+  /** Limits the silence of the engine; 0: it does not. */
+  #timeout = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #readBuffer: ReadBuffer;
 
-  const parser = responseParser({
-    onHeaders(status, headers, length) {
-      if (status === 101) upgradeHeaders = headers;
-      else job?.handler.onHeaders(status, headers, length, resume);
-    },
-    onData(piece) {
-      if (job === undefined) return;
-      let own = piece;
-      if (!forUpgrade) {
-        if (piece.length <= COPY_LIMIT) own = Buffer.from(piece);
-        else slabKept = true;
-      }
-      if (!job.handler.onData(own)) paused = true;
-    },
-  });
+  /** @param connectTimeout milliseconds, TLS handshake included. */
+  constructor(dialler: Dialler, isForUpgrade: boolean, connectTimeout: number, events: ConnectionEvents) {
+    this.#events = events;
+    this.#isForUpgrade = isForUpgrade;
+    this.#readBuffer = new ReadBuffer(isForUpgrade ? 0 : READ_SIZE);
+    this.#parser = new ResponseParser({
+      onHeaders: (status, headers, length) => this.#onHeaders(status, headers, length),
+      onData: (piece) => this.#onBody(piece),
+    });
+    this.#socket = dialler.dial(
+      isForUpgrade
+        ? undefined
+        : {
+            buffer: () => this.#readBuffer.next(),
+            callback: (bytes) => this.#onRead(this.#readBuffer.bytes.subarray(0, bytes)),
+          },
+    );
+    if (isForUpgrade) this.#socket.on('data', this.#onData);
+    this.#socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
+    this.#limitOpening(dialler.ready, connectTimeout);
+  }
 
-  const onRead = (data: Buffer): boolean => {
+  /** Only when idle. @throws EngineError `ENGINE_REQUEST`. */
+  send(job: Job): void {
+    const { request } = job;
+    this.#job = job;
+    job.connection = this;
+    this.#isAnswered = false;
+    const head = renderHead(request);
+    this.#parser.begin(request.method === 'HEAD', this.#isForUpgrade);
+    this.#watch(request.timeout);
+    if (!(request.body instanceof Readable)) return writeRequest(this.#socket, head, request.body);
+    this.#socket.write(head, 'latin1');
+    this.#body = new BodyWriter(this.#socket, request.body, request.length, {
+      progress: () => this.#refresh(),
+      done: () => {
+        this.#body = undefined;
+        this.#refresh();
+      },
+      failed: (error) => this.#fail(error, false),
+    });
+  }
+
+  /** Closes it at once; the job that it carries hears nothing more. */
+  abort(): void {
+    this.#job = undefined;
+    this.#close();
+  }
+
+  /** Closes it at once; the job that it carries fails. */
+  destroy(error: Error): void {
+    this.#fail(error, false);
+  }
+
+  #onHeaders(status: number, headers: string[], length: number): void {
+    if (status === 101) this.#upgradeHeaders = headers;
+    else this.#job?.handler.onHeaders(status, headers, length, this.#resume);
+  }
+
+  #onBody(piece: Buffer): void {
+    if (this.#job === undefined) return;
+    const own = this.#isForUpgrade ? piece : this.#readBuffer.keep(piece);
+    if (!this.#job.handler.onData(own)) this.#isPaused = true;
+  }
+
+  /** @returns whether more is to be read. */
+  #onRead(data: Buffer): boolean {
+    const job = this.#job;
     if (job === undefined) {
       // INVARIANT: bytes that nobody asked for are never taken for the answer to a later request.
-      close();
+      this.#close();
       return false;
     }
-    answered = true;
-    const active = job;
+    this.#isAnswered = true;
     try {
-      const read = parser.feed(data);
-      if (closed || parser.state === 'more') {
-        if (timerLength > 0) timer?.refresh();
-        return !paused;
+      const read = this.#parser.feed(data);
+      if (this.#isClosed || this.#parser.state === 'more') {
+        this.#refresh();
+        return !this.#isPaused;
       }
       const rest = data.subarray(read);
-      if (parser.state === 'upgrade') handOver(active, rest);
-      else complete(active, rest.length === 0);
+      if (this.#parser.state === 'upgrade') this.#handOver(job, rest);
+      else this.#complete(job, rest.length === 0);
     } catch (error) {
-      fail(error as Error, false);
+      this.#fail(error as Error, false);
     }
-    return !paused;
-  };
+    return !this.#isPaused;
+  }
 
-  const onEvent = (data: Buffer): void => {
-    if (!onRead(data) && !closed) socket.pause();
-  };
-
-  const complete = (active: Job, clean: boolean): void => {
-    job = active.connection = undefined;
-    paused = false;
-    used = true;
+  /** @param isClean nothing followed the answer. */
+  #complete(job: Job, isClean: boolean): void {
+    this.#job = job.connection = undefined;
+    this.#isPaused = false;
+    this.#wasUsed = true;
     // Without the rest of its body the request never ends: nothing else can follow it.
-    const keep = parser.keep && clean && body === undefined && !forUpgrade && !closed;
-    body?.detach();
-    body = undefined;
-    if (keep) events.idle(connection);
-    else close();
+    const isWhole = isClean && this.#body === undefined;
+    const keep = this.#parser.keep && isWhole && !this.#isForUpgrade && !this.#isClosed;
+    this.#dropBody();
+    if (keep) this.#events.idle(this);
+    else this.#close();
     try {
-      active.handler.onComplete();
+      job.handler.onComplete();
     } catch (error) {
-      active.handler.onError(error as Error);
+      job.handler.onError(error as Error);
     }
-  };
+  }
 
-  const handOver = (active: Job, rest: Buffer): void => {
-    job = active.connection = undefined;
-    closed = true;
-    clearTimeout(timer);
-    socket.off('data', onEvent).off('end', onEnd).off('error', onError).off('close', onClose);
+  #handOver(job: Job, rest: Buffer): void {
+    const socket = this.#socket;
+    this.#job = job.connection = undefined;
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    socket.off('data', this.#onData).off('end', this.#onEnd);
+    socket.off('error', this.#onError).off('close', this.#onClose);
     socket.pause();
     if (rest.length > 0) socket.unshift(rest);
-    events.gone(connection);
+    this.#events.gone(this);
     try {
-      active.handler.onUpgrade!(101, upgradeHeaders, socket);
+      job.handler.onUpgrade!(101, this.#upgradeHeaders, socket);
     } catch (error) {
       socket.destroy();
-      active.handler.onError(error as Error);
+      job.handler.onError(error as Error);
     }
-  };
+  }
 
-  const fail = (error: Error, stale: boolean): void => {
-    const active = job;
-    job = undefined;
-    close();
-    if (active === undefined) return;
-    active.connection = undefined;
-    events.failed(active, error, stale && used && !answered);
-  };
+  #fail(error: Error, stale: boolean): void {
+    const job = this.#job;
+    this.#job = undefined;
+    this.#close();
+    if (job === undefined) return;
+    job.connection = undefined;
+    this.#events.failed(job, error, stale && this.#wasUsed && !this.#isAnswered);
+  }
 
-  const close = (): void => {
-    body?.detach();
-    body = undefined;
-    clearTimeout(timer);
-    if (closed) return;
-    closed = true;
-    socket.destroy();
-    events.gone(connection);
-  };
+  #close(): void {
+    this.#dropBody();
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket.destroy();
+    this.#events.gone(this);
+  }
 
-  const resume = (): void => {
-    if (!paused || closed) return;
-    paused = false;
-    if (timerLength > 0) timer?.refresh();
-    socket.resume();
-  };
+  #dropBody(): void {
+    this.#body?.detach();
+    this.#body = undefined;
+  }
 
   /** Restarts the limit on the engine's silence; 0 for none. */
-  const watch = (ms: number): void => {
-    if (ms !== 0 && ms === timerLength) {
-      timer?.refresh();
-      return;
-    }
-    clearTimeout(timer);
-    timerLength = ms;
-    timer = ms === 0 ? undefined : setTimeout(onSilence, ms).unref();
-  };
-  const onSilence = (): void => {
-    if (job === undefined) return;
+  #watch(ms: number): void {
+    if (ms !== 0 && ms === this.#timeout) return this.#refresh();
+    clearTimeout(this.#timer);
+    this.#timeout = ms;
+    this.#timer = ms === 0 ? undefined : setTimeout(() => this.#onSilence(), ms).unref();
+  }
+
+  #refresh(): void {
+    if (this.#timeout > 0) this.#timer?.refresh();
+  }
+
+  #onSilence(): void {
+    if (this.#job === undefined) return;
     // It is not the engine that is waited for: the client sends, or reads, slowly.
-    if (paused || (body !== undefined && !body.blocked)) timer?.refresh();
-    else fail(new EngineError('ENGINE_TIMEOUT', `the engine was silent for ${timerLength} ms`), false);
+    if (this.#isPaused || (this.#body !== undefined && !this.#body.blocked)) this.#timer?.refresh();
+    else
+      this.#fail(new EngineError('ENGINE_TIMEOUT', `the engine was silent for ${this.#timeout} ms`), false);
+  }
+
+  #limitOpening(ready: Dialler['ready'], connectTimeout: number): void {
+    const timer = setTimeout(() => {
+      this.#fail(
+        new EngineError('ENGINE_CONNECT_TIMEOUT', `no connection within ${connectTimeout} ms`),
+        false,
+      );
+    }, connectTimeout);
+    this.#socket.once(ready, () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+  }
+
+  // Listeners, which are taken away when the socket is handed over, and the handler's way to go on.
+
+  readonly #onData = (data: Buffer): void => {
+    if (!this.#onRead(data) && !this.#isClosed) this.#socket.pause();
   };
 
-  const onEnd = (): void => {
-    if (job !== undefined && parser.end()) complete(job, true);
-    else onClose();
-  };
-  const onError = (error: Error): void => fail(error, true);
-  const onClose = (): void =>
-    fail(
-      new EngineError('ENGINE_CUT', 'the engine closed the connection before its answer was complete'),
-      true,
-    );
-
-  const connection: Connection = {
-    send(next) {
-      const { request } = next;
-      job = next;
-      next.connection = connection;
-      answered = false;
-      const head = renderHead(request);
-      parser.begin(request.method === 'HEAD', forUpgrade);
-      watch(request.timeout);
-      if (request.body instanceof Readable) {
-        socket.write(head, 'latin1');
-        body = writeBody(socket, request.body, request.length, {
-          progress: () => void (timerLength > 0 && timer?.refresh()),
-          done() {
-            body = undefined;
-            if (timerLength > 0) timer?.refresh();
-          },
-          failed: (error) => fail(error, false),
-        });
-      } else {
-        writeRequest(socket, head, request.body);
-      }
-    },
-    abort() {
-      job = undefined;
-      close();
-    },
-    destroy: (error) => fail(error, false),
+  readonly #onEnd = (): void => {
+    if (this.#job !== undefined && this.#parser.end()) this.#complete(this.#job, true);
+    else this.#onClose();
   };
 
-  const socket: Socket = dialler.dial(
-    forUpgrade
-      ? undefined
-      : {
-          // Node asks after each read. INVARIANT: what a handler still holds a piece of is never read into again.
-          buffer() {
-            if (slabKept) slab = Buffer.allocUnsafeSlow(READ_SIZE);
-            slabKept = false;
-            return slab;
-          },
-          callback: (bytes) => onRead(slab.subarray(0, bytes)),
-        },
-  );
-  if (forUpgrade) socket.on('data', onEvent);
-  socket.on('end', onEnd).on('error', onError).on('close', onClose);
-  const opening = setTimeout(() => {
-    fail(new EngineError('ENGINE_CONNECT_TIMEOUT', `no connection within ${connectTimeout} ms`), false);
-  }, connectTimeout);
-  socket.once(dialler.ready, () => clearTimeout(opening)).once('close', () => clearTimeout(opening));
-  return connection;
+  readonly #onError = (error: Error): void => this.#fail(error, true);
+
+  readonly #onClose = (): void => {
+    const what = 'the engine closed the connection before its answer was complete';
+    this.#fail(new EngineError('ENGINE_CUT', what), true);
+  };
+
+  readonly #resume = (): void => {
+    if (!this.#isPaused || this.#isClosed) return;
+    this.#isPaused = false;
+    this.#refresh();
+    this.#socket.resume();
+  };
+}
+
+/** What a socket reads into. Node asks for it after each read. */
+class ReadBuffer {
+  bytes: Buffer;
+  /** A handler holds a part of it. */
+  #isHeld = false;
+
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+  }
+
+  /** INVARIANT: what a handler still holds a piece of is never read into again. */
+  next(): Buffer {
+    if (this.#isHeld) this.bytes = Buffer.allocUnsafeSlow(this.bytes.length);
+    this.#isHeld = false;
+    return this.bytes;
+  }
+
+  /** A piece of it that may be held: a copy, or a view of a buffer that is not used again. */
+  keep(piece: Buffer): Buffer {
+    if (piece.length <= COPY_LIMIT) return Buffer.from(piece);
+    this.#isHeld = true;
+    return piece;
+  }
 }

@@ -57,14 +57,6 @@ export function writeRequest(socket: Socket, head: string, body = ''): void {
   }
 }
 
-/** A streamed body on its way. */
-export interface BodyWriter {
-  /** Is the daemon the one that is waited for? Else the client is. */
-  readonly blocked: boolean;
-  /** Reads and writes no more. The stream itself stays as it is. */
-  detach(): void;
-}
-
 export interface BodyWriterEvents {
   /** Bytes went out, or the daemon took some. */
   progress(): void;
@@ -80,84 +72,102 @@ export interface BodyWriterEvents {
  * INVARIANT: only the `end` of the stream, with all the bytes that were announced, writes a clean end. A body that
  * was cut, refused or destroyed never looks complete to the daemon, which would act on the part.
  */
-export function writeBody(
-  socket: Socket,
-  body: Readable,
-  length: number | undefined,
-  events: BodyWriterEvents,
-): BodyWriter {
-  let pieces: Buffer[] = [];
-  let size = 0;
-  let sent = 0;
-  let detached = false;
+export class BodyWriter {
+  readonly #socket: Socket;
+  readonly #body: Readable;
+  /** Bytes that were announced; undefined: chunked. */
+  readonly #length: number | undefined;
+  readonly #events: BodyWriterEvents;
+  /** Pieces of this turn of the event loop, and their bytes. */
+  #pieces: Buffer[] = [];
+  #size = 0;
+  /** Bytes of the body so far. */
+  #read = 0;
+  #isDetached = false;
 
-  const flush = (): void => {
-    if (detached || size === 0) return;
-    const batch = pieces;
+  constructor(socket: Socket, body: Readable, length: number | undefined, events: BodyWriterEvents) {
+    this.#socket = socket;
+    this.#body = body;
+    this.#length = length;
+    this.#events = events;
+    // The error listener stays: a body may fail when it is not wanted any more.
+    body.on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#fail);
+    socket.on('drain', this.#onDrain);
+    if (body.destroyed) {
+      process.nextTick(() => this.#fail(body.errored ?? new Error('the request body is gone')));
+    } else body.on('data', this.#onData);
+  }
+
+  /** Is the daemon the one that is waited for? Else the client is. */
+  get blocked(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  /** Reads and writes no more. The stream itself stays as it is. */
+  detach(): void {
+    if (this.#isDetached) return;
+    this.#isDetached = true;
+    this.#body.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose);
+    this.#body.pause();
+    this.#socket.off('drain', this.#onDrain);
+  }
+
+  readonly #flush = (): void => {
+    if (this.#isDetached || this.#size === 0) return;
+    const socket = this.#socket;
+    const isChunked = this.#length === undefined;
     socket.cork();
-    if (length === undefined) socket.write(`${size.toString(16)}\r\n`, 'latin1');
-    for (const piece of batch) socket.write(piece);
-    if (length === undefined) socket.write('\r\n', 'latin1');
+    if (isChunked) socket.write(`${this.#size.toString(16)}\r\n`, 'latin1');
+    for (const piece of this.#pieces) socket.write(piece);
+    if (isChunked) socket.write('\r\n', 'latin1');
     socket.uncork();
-    pieces = [];
-    size = 0;
-    events.progress();
-    if (socket.writableNeedDrain) body.pause();
+    this.#pieces = [];
+    this.#size = 0;
+    this.#events.progress();
+    if (socket.writableNeedDrain) this.#body.pause();
   };
-  const onData = (piece: Buffer): void => {
+
+  readonly #onData = (piece: Buffer): void => {
     if (piece.length === 0) return;
-    sent += piece.length;
-    if (length !== undefined && sent > length) {
+    this.#read += piece.length;
+    if (this.#length !== undefined && this.#read > this.#length) {
       // More than announced would be read as the next request on this connection.
-      fail(new EngineError('ENGINE_REQUEST', 'the request body is longer than announced'));
+      this.#fail(new EngineError('ENGINE_REQUEST', 'the request body is longer than announced'));
       return;
     }
     // A client that sends fast is read from several times in one turn.
-    if (size === 0) setImmediate(flush);
-    size += piece.length;
-    pieces.push(piece);
+    if (this.#size === 0) setImmediate(this.#flush);
+    this.#size += piece.length;
+    this.#pieces.push(piece);
     // A source that always has more never lets the turn end.
-    if (size >= GATHER_LIMIT) flush();
-  };
-  const onDrain = (): void => {
-    events.progress();
-    body.resume();
-  };
-  const onEnd = (): void => {
-    if (length !== undefined && sent !== length) {
-      fail(new EngineError('ENGINE_REQUEST', 'the request body is shorter than announced'));
-      return;
-    }
-    socket.cork();
-    flush();
-    if (length === undefined) socket.write('0\r\n\r\n', 'latin1');
-    socket.uncork();
-    detach();
-    events.done();
-  };
-  const onClose = (): void => fail(new EngineError('ENGINE_REQUEST', 'the request body was cut short'));
-  const fail = (error: Error): void => {
-    if (detached) return;
-    detach();
-    events.failed(error);
-  };
-  const detach = (): void => {
-    if (detached) return;
-    detached = true;
-    body.off('data', onData).off('end', onEnd).off('close', onClose);
-    body.pause();
-    socket.off('drain', onDrain);
+    if (this.#size >= GATHER_LIMIT) this.#flush();
   };
 
-  // The error listener stays: a body may fail when nobody wants it any more.
-  body.on('end', onEnd).on('close', onClose).on('error', fail);
-  socket.on('drain', onDrain);
-  if (body.destroyed) process.nextTick(() => fail(body.errored ?? new Error('the request body is gone')));
-  else body.on('data', onData);
-  return {
-    get blocked() {
-      return socket.writableNeedDrain;
-    },
-    detach,
+  readonly #onDrain = (): void => {
+    this.#events.progress();
+    this.#body.resume();
+  };
+
+  readonly #onEnd = (): void => {
+    if (this.#length !== undefined && this.#read !== this.#length) {
+      this.#fail(new EngineError('ENGINE_REQUEST', 'the request body is shorter than announced'));
+      return;
+    }
+    this.#socket.cork();
+    this.#flush();
+    if (this.#length === undefined) this.#socket.write('0\r\n\r\n', 'latin1');
+    this.#socket.uncork();
+    this.detach();
+    this.#events.done();
+  };
+
+  readonly #onClose = (): void => {
+    this.#fail(new EngineError('ENGINE_REQUEST', 'the request body was cut short'));
+  };
+
+  readonly #fail = (error: Error): void => {
+    if (this.#isDetached) return;
+    this.detach();
+    this.#events.failed(error);
   };
 }

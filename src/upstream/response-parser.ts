@@ -18,25 +18,6 @@ export interface AnswerSink {
 /** `more`: the answer goes on; `done`: it is complete; `upgrade`: a 101 that was asked for. */
 export type AnswerState = 'more' | 'done' | 'upgrade';
 
-/**
- * Reads the answers of one connection, one after the other (RFC 9112). Strict, because two readings of one answer
- * would let a response pose as two; bounded, because the peer decides how much it sends.
- */
-export interface ResponseParser {
-  /** Expects the next answer. `bodiless`: it answers a HEAD request. */
-  begin(bodiless: boolean, upgrade: boolean): void;
-  /**
-   * @returns how many bytes belong to this answer; fewer than given only when it is over.
-   * @throws EngineError `ENGINE_ANSWER` when the answer is malformed.
-   */
-  feed(data: Buffer): number;
-  /** The connection ended. True when that completes the answer, which then has no other end. */
-  end(): boolean;
-  readonly state: AnswerState;
-  /** May the connection take another request after this answer? */
-  readonly keep: boolean;
-}
-
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const TEXT = '[\\t\\x20-\\x7e\\x80-\\xff]*';
 /** A whole head: no NUL or other control byte, no bare CR or LF, no folded line, no blank before a colon. */
@@ -55,199 +36,237 @@ const bad = (what: string): never => {
   throw new EngineError('ENGINE_ANSWER', `the engine's answer is malformed: ${what}`);
 };
 
-export function responseParser(sink: AnswerSink): ResponseParser {
-  let place: Place = 'over';
-  let state: AnswerState = 'done';
-  let keep = true;
-  let bodiless = false;
-  let upgrade = false;
-  let interim = 0;
+/** What a head says of the body after it. */
+interface Framing {
+  /** Bytes of the body; -1 when no header says so. */
+  readonly length: number;
+  readonly isChunked: boolean;
+  readonly keepsAlive: boolean;
+}
+
+/** @throws EngineError when two readings are possible. */
+function readFraming(headers: readonly string[], isOldVersion: boolean): Framing {
+  let length = -1;
+  let isChunked = false;
+  let keepsAlive = !isOldVersion;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1]!;
+    switch (name.length) {
+      case 14:
+        if (name.toLowerCase() !== 'content-length') break;
+        if (length !== -1) bad('it has two lengths');
+        if (!/^[0-9]{1,15}$/.test(value)) bad('its Content-Length is not a number');
+        length = Number(value);
+        break;
+      case 17:
+        if (name.toLowerCase() !== 'transfer-encoding') break;
+        if (isChunked || isOldVersion || value.toLowerCase() !== 'chunked')
+          bad('its Transfer-Encoding is not "chunked"');
+        isChunked = true;
+        break;
+      case 10:
+        if (name.toLowerCase() === 'connection' && CLOSE.test(value)) keepsAlive = false;
+    }
+  }
+  if (isChunked && length !== -1) bad('it has a length and is chunked');
+  return { length, isChunked, keepsAlive };
+}
+
+/** The lines of a head after the first one, as names and values in turn. */
+function splitHeaders(head: string): string[] {
+  const headers: string[] = [];
+  for (let from = head.indexOf('\r\n'); from !== -1;) {
+    from += 2;
+    const next = head.indexOf('\r\n', from);
+    const colon = head.indexOf(':', from);
+    headers.push(head.slice(from, colon), head.slice(colon + 1, next === -1 ? head.length : next).trim());
+    from = next;
+  }
+  return headers;
+}
+
+/**
+ * Reads the answers of one connection, one after the other (RFC 9112). Strict, because two readings of one answer
+ * would let a response pose as two; bounded, because the peer decides how much it sends.
+ */
+export class ResponseParser {
+  /** May the connection take another request after this answer? */
+  keep = true;
+  state: AnswerState = 'done';
+  readonly #sink: AnswerSink;
+  #place: Place = 'over';
+  /** It answers a HEAD request. */
+  #isBodiless = false;
+  /** Switching protocols was asked for. */
+  #wantsUpgrade = false;
+  #interim = 0;
   /** Bytes left of the body or of the chunk. */
-  let left = 0;
+  #left = 0;
   /** The start of a head that did not end in one read. */
-  let held: Buffer | undefined;
-  let heldLength = 0;
+  #held: Buffer | undefined;
+  #heldLength = 0;
   /** The start of a line that did not end in one read. */
-  let line = '';
-  let trailers = 0;
+  #line = '';
+  /** Bytes of trailers so far. */
+  #trailers = 0;
+
+  constructor(sink: AnswerSink) {
+    this.#sink = sink;
+  }
+
+  /** Expects the next answer. `isBodiless`: it answers a HEAD request. */
+  begin(isBodiless: boolean, wantsUpgrade: boolean): void {
+    this.#place = 'head';
+    this.state = 'more';
+    this.keep = true;
+    this.#isBodiless = isBodiless;
+    this.#wantsUpgrade = wantsUpgrade;
+    this.#interim = 0;
+  }
+
+  /**
+   * @returns how many bytes belong to this answer; fewer than given only when it is over.
+   * @throws EngineError `ENGINE_ANSWER` when the answer is malformed.
+   */
+  feed(data: Buffer): number {
+    let at = 0;
+    while (at < data.length && this.#place !== 'over') {
+      switch (this.#place) {
+        case 'head':
+          at = this.#readHead(data, at);
+          break;
+        case 'length':
+        case 'chunk':
+        case 'close':
+          at = this.#readBody(data, at);
+          break;
+        case 'chunk-end':
+          if (this.#line === '' && data[at] === CR && data[at + 1] === LF) {
+            at += 2;
+            this.#place = 'size';
+            break;
+          }
+          at = this.#readLine(data, at);
+          break;
+        case 'size':
+        case 'trailer':
+          at = this.#readLine(data, at);
+      }
+    }
+    return at;
+  }
+
+  /** The connection ended. True when that completes the answer, which then has no other end. */
+  end(): boolean {
+    if (this.#place !== 'close') return false;
+    this.#complete();
+    return true;
+  }
 
   /** @returns the position after the head, or after all of `data` when the head goes on. */
-  const readHead = (data: Buffer, at: number): number => {
-    if (heldLength === 0) {
+  #readHead(data: Buffer, at: number): number {
+    if (this.#heldLength === 0) {
       const end = data.indexOf('\r\n\r\n', at, 'latin1');
       if (end !== -1 && end - at <= HEAD_LIMIT) {
-        parseHead(data.toString('latin1', at, end));
+        this.#parseHead(data.toString('latin1', at, end));
         return end + 4;
       }
     }
-    held ??= Buffer.allocUnsafeSlow(HEAD_LIMIT + 4);
-    const before = heldLength;
+    const held = (this.#held ??= Buffer.allocUnsafeSlow(HEAD_LIMIT + 4));
+    const before = this.#heldLength;
     const filled = before + data.copy(held, before, at);
     const end = held.subarray(0, filled).indexOf('\r\n\r\n', Math.max(0, before - 3), 'latin1');
     if (end === -1) {
       if (filled === held.length) bad('its head is too long');
       // A head with bare line feeds would never end, and a silent one may be waited for without limit.
       refuseBareLineFeed(held.subarray(0, filled), before);
-      heldLength = filled;
+      this.#heldLength = filled;
       return data.length;
     }
     const head = held.toString('latin1', 0, end);
-    held = undefined;
-    heldLength = 0;
-    parseHead(head);
+    this.#held = undefined;
+    this.#heldLength = 0;
+    this.#parseHead(head);
     return at + end + 4 - before;
-  };
+  }
 
-  const parseHead = (head: string): void => {
+  #parseHead(head: string): void {
     if (!HEAD.test(head)) bad('its head cannot be read');
     const status = Number(head.slice(9, 12));
-    const oldVersion = head.charCodeAt(7) === 0x30;
-    const headers: string[] = [];
-    let length = -1;
-    let chunked = false;
-    keep = !oldVersion;
-    for (let from = head.indexOf('\r\n'); from !== -1;) {
-      from += 2;
-      const next = head.indexOf('\r\n', from);
-      const colon = head.indexOf(':', from);
-      const name = head.slice(from, colon);
-      const value = head.slice(colon + 1, next === -1 ? head.length : next).trim();
-      from = next;
-      headers.push(name, value);
-      switch (name.length) {
-        case 14:
-          if (name.toLowerCase() !== 'content-length') break;
-          if (length !== -1) bad('it has two lengths');
-          if (!/^[0-9]{1,15}$/.test(value)) bad('its Content-Length is not a number');
-          length = Number(value);
-          break;
-        case 17:
-          if (name.toLowerCase() !== 'transfer-encoding') break;
-          if (chunked || oldVersion || value.toLowerCase() !== 'chunked')
-            bad('its Transfer-Encoding is not "chunked"');
-          chunked = true;
-          break;
-        case 10:
-          if (name.toLowerCase() === 'connection' && CLOSE.test(value)) keep = false;
-      }
-    }
-    if (chunked && length !== -1) bad('it has a length and is chunked');
-
-    if (status < 200) {
-      if (status === 101) {
-        if (!upgrade) bad('it switches protocols unasked');
-        place = 'over';
-        state = 'upgrade';
-        keep = false;
-        sink.onHeaders(status, headers, 0);
-      } else if (++interim > INTERIM_LIMIT) {
-        bad('too many interim answers');
-      }
-      return;
-    }
-    if (bodiless || status === 204 || status === 304) length = 0;
-    else if (chunked) place = 'size';
-    else if (length > 0) place = 'length';
+    const headers = splitHeaders(head);
+    const framing = readFraming(headers, head.charCodeAt(7) === 0x30);
+    this.keep = framing.keepsAlive;
+    if (status < 200) return this.#startInterim(status, headers);
+    const hasBody = !this.#isBodiless && status !== 204 && status !== 304;
+    const length = hasBody ? framing.length : 0;
+    if (hasBody && framing.isChunked) this.#place = 'size';
+    else if (length > 0) this.#place = 'length';
     else if (length === -1) {
-      place = 'close';
-      keep = false;
+      this.#place = 'close';
+      this.keep = false;
     }
-    left = length;
-    if (length === 0) complete();
-    sink.onHeaders(status, headers, length);
-  };
+    this.#left = length;
+    if (length === 0) this.#complete();
+    this.#sink.onHeaders(status, headers, length);
+  }
 
-  const complete = (): void => {
-    place = 'over';
-    state = 'done';
-  };
+  /** 101 ends the HTTP of this connection; the others come before the answer itself, and are dropped. */
+  #startInterim(status: number, headers: string[]): void {
+    if (status === 101) {
+      if (!this.#wantsUpgrade) bad('it switches protocols unasked');
+      this.#place = 'over';
+      this.state = 'upgrade';
+      this.keep = false;
+      this.#sink.onHeaders(status, headers, 0);
+    } else if (++this.#interim > INTERIM_LIMIT) bad('too many interim answers');
+  }
 
-  const readBody = (data: Buffer, at: number): number => {
-    const stop = place === 'close' ? data.length : Math.min(data.length, at + left);
-    left -= stop - at;
-    sink.onData(at === 0 && stop === data.length ? data : data.subarray(at, stop));
-    if (left === 0 && place === 'length') complete();
-    else if (left === 0 && place === 'chunk') place = 'chunk-end';
+  #readBody(data: Buffer, at: number): number {
+    const stop = this.#place === 'close' ? data.length : Math.min(data.length, at + this.#left);
+    this.#left -= stop - at;
+    this.#sink.onData(at === 0 && stop === data.length ? data : data.subarray(at, stop));
+    if (this.#left === 0 && this.#place === 'length') this.#complete();
+    else if (this.#left === 0 && this.#place === 'chunk') this.#place = 'chunk-end';
     return stop;
-  };
+  }
 
   /** The lines around chunks: CRLF only (RFC 9112 section 7.1). */
-  const readLine = (data: Buffer, at: number): number => {
+  #readLine(data: Buffer, at: number): number {
     const newline = data.indexOf(LF, at);
     const stop = newline === -1 ? data.length : newline + 1;
-    if (line.length + stop - at > LINE_LIMIT) bad('a chunk line is too long');
-    line += data.toString('latin1', at, stop);
+    if (this.#line.length + stop - at > LINE_LIMIT) bad('a chunk line is too long');
+    this.#line += data.toString('latin1', at, stop);
     if (newline === -1) return stop;
-    if (!line.endsWith('\r\n')) bad('a chunk line does not end in CRLF');
-    const text = line.slice(0, -2);
-    line = '';
-    if (place === 'chunk-end') {
-      if (text !== '') bad('a chunk is longer than its size');
-      place = 'size';
-    } else if (place === 'size') {
-      const size = CHUNK_SIZE.exec(text)?.[1];
-      if (size === undefined) return bad('a chunk size is not a hexadecimal number');
-      left = Number.parseInt(size, 16);
-      place = left === 0 ? 'trailer' : 'chunk';
-    } else if (text === '') {
-      trailers = 0;
-      complete();
-    } else {
-      // Dropped: nobody behind the guard was promised any.
-      trailers += text.length;
-      if (trailers > HEAD_LIMIT || !TRAILER.test(text)) bad('a trailer cannot be read');
-    }
+    if (!this.#line.endsWith('\r\n')) bad('a chunk line does not end in CRLF');
+    const text = this.#line.slice(0, -2);
+    this.#line = '';
+    this.#endLine(text);
     return stop;
-  };
+  }
 
-  return {
-    begin(isBodiless, wantsUpgrade) {
-      place = 'head';
-      state = 'more';
-      keep = true;
-      bodiless = isBodiless;
-      upgrade = wantsUpgrade;
-      interim = 0;
-    },
-    feed(data) {
-      let at = 0;
-      while (at < data.length && place !== 'over') {
-        switch (place) {
-          case 'head':
-            at = readHead(data, at);
-            break;
-          case 'length':
-          case 'chunk':
-          case 'close':
-            at = readBody(data, at);
-            break;
-          case 'chunk-end':
-            if (line === '' && data[at] === CR && data[at + 1] === LF) {
-              at += 2;
-              place = 'size';
-              break;
-            }
-            at = readLine(data, at);
-            break;
-          case 'size':
-          case 'trailer':
-            at = readLine(data, at);
-        }
-      }
-      return at;
-    },
-    end() {
-      if (place !== 'close') return false;
-      complete();
-      return true;
-    },
-    get state() {
-      return state;
-    },
-    get keep() {
-      return keep;
-    },
-  };
+  #endLine(text: string): void {
+    if (this.#place === 'chunk-end') {
+      if (text !== '') bad('a chunk is longer than its size');
+      this.#place = 'size';
+    } else if (this.#place === 'size') {
+      const size = CHUNK_SIZE.exec(text)?.[1] ?? bad('a chunk size is not a hexadecimal number');
+      this.#left = Number.parseInt(size, 16);
+      this.#place = this.#left === 0 ? 'trailer' : 'chunk';
+    } else if (text === '') {
+      this.#trailers = 0;
+      this.#complete();
+    } else {
+      // Dropped: no client of the guard was promised any.
+      this.#trailers += text.length;
+      if (this.#trailers > HEAD_LIMIT || !TRAILER.test(text)) bad('a trailer cannot be read');
+    }
+  }
+
+  #complete(): void {
+    this.#place = 'over';
+    this.state = 'done';
+  }
 }
 
 function refuseBareLineFeed(data: Buffer, from: number): void {

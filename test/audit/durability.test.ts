@@ -36,7 +36,7 @@ interface Room {
 }
 
 let rooms = 0;
-function open(t: Test, patience = 5_000): Room {
+function open(t: Test, timeout = 5_000): Room {
   calls = [];
   const directory = join(root, `${(rooms += 1)}`);
   const warnings: string[] = [];
@@ -44,7 +44,7 @@ function open(t: Test, patience = 5_000): Room {
     ...JOURNAL,
     directory,
     key: join(root, `${rooms}.pem`),
-    patience,
+    timeout,
     warn: (message) => void warnings.push(message),
   });
   t.teardown(() => journal.close());
@@ -159,4 +159,59 @@ t.test('a disk that hangs, and fails in the end', async (t) => {
   t.equal(readdirSync(directory).filter((name) => name.endsWith('.jsonl')).length, 2, 'in a new file');
   calls.at(-1)!(null);
   t.equal(told.get('b'), 'written');
+});
+
+t.test('a file system that goes away while records wait for the next call', async (t) => {
+  const { write, told, journal, directory } = open(t);
+  write('a');
+  await turn();
+  write('b');
+  await turn();
+  t.equal(calls.length, 1);
+  const { writeSync } = fs;
+  fs.writeSync = () => {
+    throw oops('EIO');
+  };
+  syncBuiltinESMExports();
+  write('c');
+  await turn();
+  fs.writeSync = writeSync;
+  syncBuiltinESMExports();
+  t.equal(told.get('c'), 'EIO: it failed');
+  t.equal(told.get('b'), 'EIO: it failed', 'the next call is for another file');
+  t.equal(told.has('a'), false);
+  calls[0]!(null);
+  t.equal(told.get('a'), 'written', 'its own call succeeded');
+  write('d');
+  await turn();
+  calls.at(-1)!(null);
+  t.equal(told.get('d'), 'written', 'in a new file');
+  t.equal(readdirSync(directory).filter((name) => name.endsWith('.jsonl')).length, 2);
+  t.ok(await until(() => journal.stats.healthy, 2_000, 10));
+});
+
+t.test('a closed segment that does not get to the disk', async (t) => {
+  const { write, told, journal } = open(t);
+  write('a');
+  await turn();
+  calls[0]!(oops('ENOSPC'));
+  t.equal(told.get('a'), 'ENOSPC: it failed', 'the next record begins a new file');
+  const { fsyncSync } = fs;
+  write('b');
+  let syncs = 0;
+  fs.fsyncSync = (fd) => {
+    // The first one is for the directory of the new file.
+    if ((syncs += 1) === 2) throw oops('ENOSPC');
+    fsyncSync(fd);
+  };
+  syncBuiltinESMExports();
+  await turn();
+  fs.fsyncSync = fsyncSync;
+  syncBuiltinESMExports();
+  t.equal(told.get('b'), 'ENOSPC: it failed');
+  write('c');
+  await turn();
+  calls.at(-1)!(null);
+  t.equal(told.get('c'), 'written');
+  t.equal(journal.stats.healthy, true);
 });

@@ -7,6 +7,6 @@ export const JOURNAL: Omit<JournalOptions, 'directory' | 'key'> = {
   retention: { size: 2 ** 30, age: 86_400_000, needed: () => Infinity, onFull: 'block' },
   checkpointRecords: 1000,
   checkpointInterval: 60_000,
-  patience: 5_000,
+  timeout: 5_000,
   warn: () => {},
 };

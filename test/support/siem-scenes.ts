@@ -157,7 +157,7 @@ async function playJournals(add: Add): Promise<void> {
         },
         checkpointRecords: 3,
         checkpointInterval: 60_000,
-        patience: 5_000,
+        timeout: 5_000,
         warn: () => {},
       });
       for (let n = 0; n < 6; n++) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { EngineError } from '../../src/upstream/engine-call.js';
-import { HEAD_LIMIT, LINE_LIMIT, responseParser } from '../../src/upstream/response-parser.js';
+import { HEAD_LIMIT, LINE_LIMIT, ResponseParser } from '../../src/upstream/response-parser.js';
 
 interface Expect {
   readonly head?: boolean;
@@ -21,7 +21,7 @@ interface Result {
 /** Feeds `wire` in pieces that end at `cuts`, then ends the connection. */
 function parse(wire: string, cuts: readonly number[], expect: Expect = {}): Result {
   const result: Result = { status: 0, headers: [], length: 0, body: '', end: 'cut', keep: false, rest: '' };
-  const parser = responseParser({
+  const parser = new ResponseParser({
     onHeaders(status, headers, length) {
       Object.assign(result, { status, headers, length });
     },
@@ -243,7 +243,7 @@ t.test('any split of any answer gives the same result', async (t) => {
 t.test('linear time, bounded memory', async (t) => {
   const started = performance.now();
   const before = process.memoryUsage().external;
-  const parser = responseParser({ onHeaders() {}, onData() {} });
+  const parser = new ResponseParser({ onHeaders() {}, onData() {} });
   parser.begin(false, false);
   const a = Buffer.from('a');
   parser.feed(Buffer.from(`${ok}A: `));

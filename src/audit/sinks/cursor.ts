@@ -37,31 +37,36 @@ async function saveCursor(path: string, cursor: Cursor): Promise<void> {
 }
 
 /** Writes cursors into a file: one at a time, the newest last. */
-export function keepCursor(
-  path: string,
-  failed: (error: Error) => void,
-): { save: (cursor: Cursor) => Promise<void> } {
-  let newest: Cursor | undefined;
-  let saved: Cursor | undefined;
-  let saving: Promise<void> | undefined;
-  const write = async (): Promise<void> => {
+export class CursorFile {
+  readonly #path: string;
+  readonly #onError: (error: Error) => void;
+  #newest: Cursor | undefined;
+  #saved: Cursor | undefined;
+  #saving: Promise<void> | undefined;
+
+  /** @param onError called when a cursor could not be written. */
+  constructor(path: string, onError: (error: Error) => void) {
+    this.#path = path;
+    this.#onError = onError;
+  }
+
+  /** Resolves when it is written, or cannot be. */
+  save(cursor: Cursor): Promise<void> {
+    this.#newest = cursor;
+    return (this.#saving ??= this.#write());
+  }
+
+  async #write(): Promise<void> {
     try {
-      while (newest !== undefined && saved !== newest) {
-        const cursor = newest;
-        await saveCursor(path, cursor);
-        saved = cursor;
+      while (this.#newest !== undefined && this.#saved !== this.#newest) {
+        const cursor = this.#newest;
+        await saveCursor(this.#path, cursor);
+        this.#saved = cursor;
       }
     } catch (error) {
-      failed(error as Error);
+      this.#onError(error as Error);
     } finally {
-      saving = undefined;
+      this.#saving = undefined;
     }
-  };
-  return {
-    /** Resolves when it is written, or cannot be. */
-    save(cursor) {
-      newest = cursor;
-      return (saving ??= write());
-    },
-  };
+  }
 }

@@ -1,29 +1,38 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { readTls } from './secret.js';
-import { TAKEN, type Outgoing, type SinkConfig, type Transport } from './sink.js';
-
-/** One of the connections that follow each other. */
-interface Link {
-  readonly number: number;
-  socket?: Socket;
-  /** Messages were written to it. */
-  isUsed: boolean;
-  /** Until the last write is through. */
-  busy: Promise<unknown>;
-  /** When it was ended from here (ms); 0: it was not. */
-  askedAt: number;
-}
-
-interface Connection extends Link {
-  readonly ready: Promise<Socket>;
-}
+import { TAKEN, type Outcome, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
 /** Everything up to that connection: has it arrived? */
 interface Mark {
   readonly upTo: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+}
+
+/** A connection that was ended in order, while it is not known yet what became of the receiver. */
+interface Ended {
+  readonly number: number;
+  /** When the receiver ended it too (ms). */
+  readonly at: number;
+}
+
+/** One of the connections that follow each other. */
+class StreamConnection {
+  readonly number: number;
+  /** Resolves when it is open. */
+  ready!: Promise<Socket>;
+  socket: Socket | undefined;
+  /** Messages were written to it. */
+  isUsed = false;
+  /** Until the last write is through. */
+  busy: Promise<unknown> = Promise.resolve();
+  /** When it was ended from here (ms); 0: it was not. */
+  askedAt = 0;
+
+  constructor(number: number) {
+    this.number = number;
+  }
 }
 
 /**
@@ -41,198 +50,225 @@ interface Mark {
  * @param frame a message with what tells it from the next one.
  */
 export function openStream(config: SinkConfig, frame: (message: Outgoing) => string): Transport {
-  const url = new URL(config.url);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const port = Number(url.port);
-  const { settle } = config.confirm;
-  let count = 0;
+  return new StreamTransport(config, frame);
+}
+
+class StreamTransport implements Transport {
+  readonly #config: SinkConfig;
+  readonly #frame: (message: Outgoing) => string;
+  readonly #url: URL;
+  #connections = 0;
   /** The last connection that messages were written to, and the last one whose messages have arrived. */
-  let used = 0;
-  let proven = 0;
+  #used = 0;
+  #proven = 0;
   /** Takes the messages. */
-  let current: Connection | undefined;
+  #current: StreamConnection | undefined;
   /** On its way to its end; one at a time, so that there are never more than two. */
-  let asked: Connection | undefined;
-  /** Ended in order, oldest first, while it is not known yet what became of the receiver. */
-  let ended: { readonly number: number; readonly at: number }[] = [];
-  let marks: Mark[] = [];
-  /** The current one is to be ended once `asked` is through. */
-  let isDue = false;
-  let failure: Error | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const live = new Set<Link>();
-  const waiters = new Set<(error: Error) => void>();
+  #ending: StreamConnection | undefined;
+  /** Oldest first. */
+  #ended: Ended[] = [];
+  #marks: Mark[] = [];
+  /** The current one is to be ended once `#ending` is through. */
+  #isEndDue = false;
+  #failure: Error | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #open = new Set<StreamConnection>();
+  /** What is under way fails with the connections. */
+  readonly #waiters = new Set<(error: Error) => void>();
+
+  constructor(config: SinkConfig, frame: (message: Outgoing) => string) {
+    this.#config = config;
+    this.#frame = frame;
+    this.#url = new URL(config.url);
+  }
+
+  async send(messages: readonly Outgoing[], signal: AbortSignal): Promise<Outcome> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const connection = (this.#current ??= this.#connect());
+    const bytes = Buffer.from(messages.map(this.#frame).join(''));
+    const sent = connection.ready.then((socket) =>
+      this.#during('sending', signal, (done) => {
+        socket.write(bytes, done);
+      }),
+    );
+    connection.isUsed = true;
+    this.#used = connection.number;
+    connection.busy = sent.catch(() => undefined);
+    await sent;
+    return TAKEN;
+  }
+
+  confirm(signal: AbortSignal): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#used <= this.#proven) return Promise.resolve();
+    return new Promise<void>((resolve, reject) => {
+      const aborted = (): void => this.#fail(new Error('stopped'));
+      const leave = (): void => signal.removeEventListener('abort', aborted);
+      signal.addEventListener('abort', aborted);
+      this.#marks.push({
+        upTo: this.#used,
+        resolve: () => (leave(), resolve()),
+        reject: (error) => (leave(), reject(error)),
+      });
+      if (this.#current?.number === this.#used) this.#endCurrent();
+      this.#schedule();
+    });
+  }
+
+  reset(): void {
+    this.#fail(new Error('given up'));
+    this.#failure = undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#fail(new Error('stopped'));
+  }
 
   /** All of them fail together: what one tells of the receiver counts for the others. */
-  const fail = (error: Error): void => {
-    failure ??= error;
-    clearTimeout(timer);
-    timer = undefined;
-    for (const { socket } of live) socket?.destroy();
-    live.clear();
-    for (const reject of waiters) reject(failure);
-    for (const { reject } of marks) reject(failure);
-    marks = [];
-    ended = [];
-    current = asked = undefined;
-    isDue = false;
-  };
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const { socket } of this.#open) socket?.destroy();
+    this.#open.clear();
+    for (const reject of this.#waiters) reject(this.#failure);
+    for (const { reject } of this.#marks) reject(this.#failure);
+    this.#marks = [];
+    this.#ended = [];
+    this.#current = this.#ending = undefined;
+    this.#isEndDue = false;
+  }
 
   /** What `begin` starts, within the time-out and until a connection fails. */
-  const during = (
+  #during(
     what: string,
     signal: AbortSignal | undefined,
     begin: (done: (error?: Error | null) => void) => void,
-  ): Promise<void> =>
-    new Promise<void>((resolve, reject) => {
+  ): Promise<void> {
+    const { timeout } = this.#config;
+    return new Promise<void>((resolve, reject) => {
       const leave = (): void => {
         clearTimeout(late);
         signal?.removeEventListener('abort', aborted);
-        waiters.delete(failed);
+        this.#waiters.delete(failed);
       };
       const failed = (error: Error): void => {
         leave();
         reject(error);
       };
-      const aborted = (): void => fail(new Error('stopped'));
+      const aborted = (): void => this.#fail(new Error('stopped'));
       const late = setTimeout(
-        () => fail(new Error(`${what} took longer than "timeout", ${config.timeout} ms`)),
-        config.timeout,
+        () => this.#fail(new Error(`${what} took longer than "timeout", ${timeout} ms`)),
+        timeout,
       );
-      waiters.add(failed);
+      this.#waiters.add(failed);
       signal?.addEventListener('abort', aborted);
       begin((error) => {
-        if (error != null) return fail(error);
+        if (error != null) return this.#fail(error);
         leave();
         resolve();
       });
     });
+  }
 
-  const dial = async (connection: Link): Promise<Socket> => {
-    const tls = url.protocol === 'tls:' ? await readTls(config.tls) : undefined;
-    if (!live.has(connection)) throw failure ?? new Error('given up');
-    const name = isIP(host) === 0 ? { servername: host } : {};
-    const made = tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, ...tls, ...name });
-    connection.socket = made;
-    const broken = (error: Error): void => {
-      if (live.has(connection)) fail(error);
-    };
-    made.on('error', broken);
-    made.on('end', () => endedByReceiver(connection));
-    made.on('close', () => broken(new Error('the connection was closed by the receiver')));
-    made.resume().setNoDelay(true).setKeepAlive(true, 30_000);
-    await during('connecting', undefined, (done) =>
-      made.once(tls === undefined ? 'connect' : 'secureConnect', () => done()),
-    );
-    return made;
-  };
-
-  const open = (): Connection => {
-    const fresh = { number: (count += 1), isUsed: false, busy: Promise.resolve(), askedAt: 0 };
-    live.add(fresh);
-    const ready = dial(fresh);
-    ready.catch((error: Error) => {
-      if (live.has(fresh)) fail(error);
+  #connect(): StreamConnection {
+    const connection = new StreamConnection((this.#connections += 1));
+    this.#open.add(connection);
+    connection.ready = this.#dial(connection);
+    connection.ready.catch((error: Error) => {
+      if (this.#open.has(connection)) this.#fail(error);
     });
-    return Object.assign(fresh, { ready });
-  };
+    return connection;
+  }
 
-  const endedByReceiver = (connection: Link): void => {
-    if (!live.delete(connection)) return;
+  async #dial(connection: StreamConnection): Promise<Socket> {
+    const host = this.#url.hostname.replace(/^\[|\]$/g, '');
+    const port = Number(this.#url.port);
+    const tls = this.#url.protocol === 'tls:' ? await readTls(this.#config.tls) : undefined;
+    if (!this.#open.has(connection)) throw this.#failure ?? new Error('given up');
+    const name = isIP(host) === 0 ? { servername: host } : {};
+    const socket =
+      tls === undefined ? connectTcp({ host, port }) : connectTls({ host, port, ...tls, ...name });
+    connection.socket = socket;
+    const broken = (error: Error): void => {
+      if (this.#open.has(connection)) this.#fail(error);
+    };
+    socket.on('error', broken);
+    socket.on('end', () => this.#onEnd(connection));
+    socket.on('close', () => broken(new Error('the connection was closed by the receiver')));
+    socket.resume().setNoDelay(true).setKeepAlive(true, 30_000);
+    await this.#during('connecting', undefined, (done) =>
+      socket.once(tls === undefined ? 'connect' : 'secureConnect', () => done()),
+    );
+    return socket;
+  }
+
+  /** The receiver has ended a connection. */
+  #onEnd(connection: StreamConnection): void {
+    if (!this.#open.delete(connection)) return;
     connection.socket?.destroy();
-    if (connection.askedAt > 0) return finished(connection);
+    if (connection.askedAt > 0) return this.#finish(connection);
     // A receiver that ends the connection by itself may not have read what is still on its way.
-    const isIdle = !connection.isUsed && asked === undefined && ended.length === 0 && marks.length === 0;
-    if (!isIdle) fail(new Error('the connection was ended by the receiver'));
-    else if (current === connection) current = undefined;
-  };
+    const isIdle =
+      !connection.isUsed &&
+      this.#ending === undefined &&
+      this.#ended.length === 0 &&
+      this.#marks.length === 0;
+    if (!isIdle) this.#fail(new Error('the connection was ended by the receiver'));
+    else if (this.#current === connection) this.#current = undefined;
+  }
 
-  const finished = ({ number, isUsed, askedAt }: Link): void => {
-    asked = undefined;
-    // Asked one after the other: those that ended first have the lower numbers.
-    const isProven = ({ at }: { at: number }): boolean => at + settle <= askedAt;
-    proven = ended.findLast(isProven)?.number ?? proven;
-    ended = ended.filter((one) => !isProven(one));
-    if (isUsed) ended.push({ number, at: performance.now() });
-    while (marks.length > 0 && marks[0]!.upTo <= proven) marks.shift()!.resolve();
-    if (isDue) askNext();
-    schedule();
-  };
+  /** A connection was ended in order, from both sides: what does it prove of those before? */
+  #finish({ number, isUsed, askedAt }: StreamConnection): void {
+    this.#ending = undefined;
+    const { settle } = this.#config.confirm;
+    // Ended one after the other: those that ended first have the lower numbers.
+    const isProven = ({ at }: Ended): boolean => at + settle <= askedAt;
+    this.#proven = this.#ended.findLast(isProven)?.number ?? this.#proven;
+    this.#ended = this.#ended.filter((one) => !isProven(one));
+    if (isUsed) this.#ended.push({ number, at: performance.now() });
+    while (this.#marks.length > 0 && this.#marks[0]!.upTo <= this.#proven) this.#marks.shift()!.resolve();
+    if (this.#isEndDue) this.#endCurrent();
+    this.#schedule();
+  }
 
   /** Ends the current connection, once its successor is there. */
-  const askNext = (): void => {
-    if (asked !== undefined || current === undefined) {
-      isDue = asked !== undefined;
+  #endCurrent(): void {
+    if (this.#ending !== undefined || this.#current === undefined) {
+      this.#isEndDue = this.#ending !== undefined;
       return;
     }
-    isDue = false;
-    const old = current;
+    this.#isEndDue = false;
+    const connection = this.#current;
     const now = performance.now();
-    const isLast = !old.isUsed && ended.every(({ at }) => at + settle <= now);
-    asked = old;
-    current = isLast ? undefined : open();
-    const end = async (next: Connection | undefined): Promise<void> => {
-      await next?.ready;
-      const socket = await old.ready;
-      await old.busy;
-      if (!live.has(old)) return;
-      old.askedAt = performance.now();
-      await during('waiting for the receiver to end the connection', undefined, (done) => {
-        socket.once('end', () => done()).end();
-      });
-    };
-    // Whatever goes wrong, everybody who waits was told already.
-    end(current).catch(() => undefined);
-  };
+    const { settle } = this.#config.confirm;
+    const isLast = !connection.isUsed && this.#ended.every(({ at }) => at + settle <= now);
+    this.#ending = connection;
+    this.#current = isLast ? undefined : this.#connect();
+    // Whatever goes wrong fails the connections, and what waits for them.
+    this.#end(connection, this.#current).catch(() => undefined);
+  }
 
-  /** Somebody waits, and no message comes that would make a later connection end: it is ended without one. */
-  const schedule = (): void => {
-    const first = ended.find(({ number }) => number === marks[0]?.upTo);
-    if (timer !== undefined || first === undefined) return;
-    const wait = first.at + settle - performance.now();
-    if (wait <= 0) return askNext();
-    timer = setTimeout(() => {
-      timer = undefined;
-      schedule();
+  async #end(connection: StreamConnection, next: StreamConnection | undefined): Promise<void> {
+    await next?.ready;
+    const socket = await connection.ready;
+    await connection.busy;
+    if (!this.#open.has(connection)) return;
+    connection.askedAt = performance.now();
+    await this.#during('waiting for the receiver to end the connection', undefined, (done) => {
+      socket.once('end', () => done()).end();
+    });
+  }
+
+  /** A confirmation is waited for, and no message comes that would make a later connection end: it is ended without one. */
+  #schedule(): void {
+    const first = this.#ended.find(({ number }) => number === this.#marks[0]?.upTo);
+    if (this.#timer !== undefined || first === undefined) return;
+    const wait = first.at + this.#config.confirm.settle - performance.now();
+    if (wait <= 0) return this.#endCurrent();
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#schedule();
     }, Math.ceil(wait));
-  };
-
-  return {
-    async send(messages, signal) {
-      if (failure !== undefined) throw failure;
-      const on = (current ??= open());
-      const bytes = Buffer.from(messages.map(frame).join(''));
-      const sent = on.ready.then((socket) =>
-        during('sending', signal, (done) => {
-          socket.write(bytes, done);
-        }),
-      );
-      on.isUsed = true;
-      used = on.number;
-      on.busy = sent.catch(() => undefined);
-      await sent;
-      return TAKEN;
-    },
-    confirm(signal) {
-      if (failure !== undefined) return Promise.reject(failure);
-      if (used <= proven) return Promise.resolve();
-      return new Promise<void>((resolve, reject) => {
-        const aborted = (): void => fail(new Error('stopped'));
-        const leave = (): void => signal.removeEventListener('abort', aborted);
-        signal.addEventListener('abort', aborted);
-        marks.push({
-          upTo: used,
-          resolve: () => (leave(), resolve()),
-          reject: (error) => (leave(), reject(error)),
-        });
-        if (current?.number === used) askNext();
-        schedule();
-      });
-    },
-    reset() {
-      fail(new Error('given up'));
-      failure = undefined;
-    },
-    close: async () => fail(new Error('stopped')),
-  };
+  }
 }

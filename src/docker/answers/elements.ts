@@ -3,9 +3,8 @@ import { DEEPEST, finishScan, startScan } from '../json-scan.js';
 import type { JsonValue } from '../../base/json-value.js';
 import { Refusal } from '../refusal.js';
 import { renderJson } from '../render-json.js';
-import { editJson } from './edit-json.js';
-import { UNTOUCHED } from './place.js';
-import { AnswerError, chain, NOTHING, type AnswerTransform } from './transform.js';
+import { JsonTokens, type JsonVisitor } from './json-tokens.js';
+import { AnswerError, NOTHING, type AnswerTransform } from './transform.js';
 
 export interface ElementLimits {
   /** Most bytes of one element as it stands. */
@@ -24,12 +23,12 @@ export function filterElements(
   keep: (element: JsonValue) => boolean,
   limits: ElementLimits,
 ): AnswerTransform {
-  return chain(editJson(UNTOUCHED, { documents: 'one' }), pickElements(keep, limits));
+  return new ElementFilter(keep, limits);
 }
 
 /** A whole answer, read, changed and written anew: for small ones whose parts depend on each other. */
 export function rewriteWhole(edit: (value: JsonValue) => JsonValue, limit: number): AnswerTransform {
-  const held = collector(limit, 'the answer');
+  const held = new HeldBytes(limit, 'the answer');
   return {
     feed(piece) {
       held.add(piece);
@@ -42,90 +41,110 @@ export function rewriteWhole(edit: (value: JsonValue) => JsonValue, limit: numbe
   };
 }
 
-/** For what is known to be one valid JSON value: where its elements begin and end can be told without reading them. */
-function pickElements(keep: (element: JsonValue) => boolean, limits: ElementLimits): AnswerTransform {
-  const element = collector(limits.element, 'one element of its list');
-  let depth = 0;
-  let inString = false;
-  let escaped = false;
-  let first = true;
-  let passed = 0;
+/** Holds one element of the array at a time. */
+class ElementFilter implements AnswerTransform, JsonVisitor {
+  readonly #keep: (element: JsonValue) => boolean;
+  readonly #tokens = new JsonTokens(this, 'one');
+  readonly #element: HeldBytes;
+  #isInArray = false;
+  #passed = 0;
+  #piece: Uint8Array = NOTHING;
+  #out: Uint8Array[] = [];
+  /** First byte of the piece that is neither passed on, held nor left out. */
+  #from = 0;
 
-  const finishElement = (out: Uint8Array[]): void => {
-    if (element.length === 0) return;
-    const bytes = element.take();
-    if (isBlank(bytes) || !keep(parse(bytes))) return;
-    if (passed > 0) out.push(COMMA);
-    out.push(bytes);
-    passed += 1;
-  };
+  constructor(keep: (element: JsonValue) => boolean, limits: ElementLimits) {
+    this.#keep = keep;
+    this.#element = new HeldBytes(limits.element, 'one element of its list');
+  }
 
-  return {
-    feed(piece) {
-      const out: Uint8Array[] = [];
-      /** First byte of the element in hand that is not yet held, or -1 outside of the array. */
-      let from = depth > 0 ? 0 : -1;
-      let outside = depth > 0 ? piece.length : 0;
-      for (let at = 0; at < piece.length; at++) {
-        const byte = piece[at]!;
-        if (inString) {
-          if (escaped) escaped = false;
-          else if (byte === 0x5c) escaped = true;
-          else if (byte === 0x22) inString = false;
-          continue;
-        }
-        if (byte === 0x22) inString = true;
-        if (first && !isSpace(byte)) {
-          first = false;
-          if (byte !== 0x5b && byte !== 0x6e) throw new AnswerError('its JSON value is not a list');
-        }
-        if (byte === 0x5b || byte === 0x7b) {
-          depth += 1;
-          if (depth > 1) continue;
-          out.push(piece.subarray(outside, at + 1));
-          from = at + 1;
-        } else if (byte === 0x5d || byte === 0x7d) {
-          depth -= 1;
-          if (depth > 0) continue;
-          element.add(piece.subarray(from, at));
-          finishElement(out);
-          from = -1;
-          outside = at;
-        } else if (byte === 0x2c && depth === 1) {
-          element.add(piece.subarray(from, at));
-          finishElement(out);
-          from = at + 1;
-        }
-      }
-      if (from >= 0) element.add(piece.subarray(from));
-      else out.push(piece.subarray(outside));
-      return concat(out);
-    },
-    end: () => NOTHING,
-  };
+  feed(piece: Uint8Array): Uint8Array {
+    this.#piece = piece;
+    this.#from = 0;
+    this.#tokens.feed(piece);
+    const rest = piece.subarray(this.#from);
+    if (this.#isInArray) this.#element.add(rest);
+    else this.#out.push(rest);
+    const out = concat(this.#out);
+    this.#out = [];
+    this.#piece = NOTHING;
+    return out;
+  }
+
+  end(): Uint8Array {
+    this.#tokens.end();
+    return NOTHING;
+  }
+
+  onValue(byte: number, depth: number): void {
+    if (depth === 0 && byte !== 0x5b && byte !== 0x6e) throw new AnswerError('its JSON value is not a list');
+  }
+
+  onOpen(at: number, _isObject: boolean, depth: number): void {
+    if (depth > 1) return;
+    this.#out.push(this.#piece.subarray(this.#from, at + 1));
+    this.#from = at + 1;
+    this.#isInArray = true;
+  }
+
+  onNextItem(at: number, depth: number): void {
+    if (depth > 1) return;
+    this.#finishElement(at);
+    this.#from = at + 1;
+  }
+
+  onClose(at: number, depth: number): void {
+    if (depth > 1) return;
+    this.#finishElement(at);
+    this.#from = at;
+    this.#isInArray = false;
+  }
+
+  onStringStart(): void {}
+
+  onStringEnd(): void {}
+
+  onDocumentEnd(): void {}
+
+  /** An empty array has one that is blank. */
+  #finishElement(end: number): void {
+    this.#element.add(this.#piece.subarray(this.#from, end));
+    if (this.#element.length === 0) return;
+    const bytes = this.#element.take();
+    if (isBlank(bytes) || !this.#keep(parse(bytes))) return;
+    if (this.#passed > 0) this.#out.push(COMMA);
+    this.#out.push(bytes);
+    this.#passed += 1;
+  }
 }
 
 /** Bytes up to a limit. */
-function collector(limit: number, what: string) {
-  let pieces: Uint8Array[] = [];
-  let length = 0;
-  return {
-    get length(): number {
-      return length;
-    },
-    add(piece: Uint8Array): void {
-      if (piece.length === 0) return;
-      length += piece.length;
-      if (length > limit) throw new AnswerError(`${what} is larger than ${limit} bytes`);
-      pieces.push(piece.slice());
-    },
-    take(): Uint8Array {
-      const bytes = concat(pieces);
-      pieces = [];
-      length = 0;
-      return bytes;
-    },
-  };
+class HeldBytes {
+  length = 0;
+  readonly #limit: number;
+  readonly #what: string;
+  #pieces: Uint8Array[] = [];
+
+  /** @param what they are, for the error. */
+  constructor(limit: number, what: string) {
+    this.#limit = limit;
+    this.#what = what;
+  }
+
+  /** @throws AnswerError beyond the limit. */
+  add(piece: Uint8Array): void {
+    if (piece.length === 0) return;
+    this.length += piece.length;
+    if (this.length > this.#limit) throw new AnswerError(`${this.#what} is larger than ${this.#limit} bytes`);
+    this.#pieces.push(piece.slice());
+  }
+
+  take(): Uint8Array {
+    const bytes = concat(this.#pieces);
+    this.#pieces = [];
+    this.length = 0;
+    return bytes;
+  }
 }
 
 function parse(bytes: Uint8Array): JsonValue {
