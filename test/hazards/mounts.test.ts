@@ -45,7 +45,7 @@ void t.test('each mode of a bind', (t) => {
 void t.test(
   'each way in which options of the local driver make a volume of a host directory or a disk',
   (t) => {
-    const ways: readonly (readonly [options: JsonObject, also: string])[] = [
+    const ways: readonly (readonly [options: Readonly<Record<string, string>>, also: string])[] = [
       [{ o: 'bind', type: 'none', device: '/etc' }, 'bind:/etc'],
       [{ o: 'ro,bind', type: 'ext4', device: '/etc' }, 'bind:/etc'],
       [{ o: 'rbind', type: 'ext4', device: '/etc' }, 'bind:/etc'],
@@ -63,7 +63,7 @@ void t.test(
       [{ type: 'binder', device: '/dev/sda1' }, 'device:/dev/sda1'],
     ];
     for (const [options, also] of ways) {
-      const own = Object.entries(options).map(([key, value]) => `volume-option:${key}=${String(value)}`);
+      const own = Object.entries(options).map(([key, value]) => `volume-option:${key}=${value}`);
       const expected = [...own, also].sort();
       const name = JSON.stringify(options);
       const volume = makeCall('VolumeCreate', { body: { Name: 'v', DriverOpts: options } });
