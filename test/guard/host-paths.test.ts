@@ -59,3 +59,26 @@ for (const [source, status, message] of CASES) {
     });
   }
 }
+
+await t.test('256 paths in one call, no more', async (t) => {
+  for (const [count, status] of [
+    [256, 200],
+    [257, 403],
+    [1000, 403],
+  ] as const) {
+    for (const how of ['Binds', 'Mounts'] as const) {
+      guarded.upstream.forget();
+      guarded.audit();
+      const paths = Array.from({ length: count }, (_, n) => join(directory, `not-there-${n}`));
+      const HostConfig =
+        how === 'Binds'
+          ? { Binds: paths.map((path, n) => `${path}:/x${n}`) }
+          : { Mounts: paths.map((path, n) => ({ Type: 'bind', Source: path, Target: `/x${n}` })) };
+      const got = await talk(guarded.tcp, [create(JSON.stringify({ Image: 'alpine', HostConfig }))]);
+      t.equal(got.answers[0]?.status, status, `${count} ${how}`);
+      t.equal(guarded.upstream.requests.length, status === 200 ? 1 : 0, 'what reached the engine');
+      const decision = guarded.audit().find(({ event }) => event === 'decision');
+      t.equal(decision?.code, status === 200 ? 'allowed' : 'host-paths');
+    }
+  }
+});

@@ -72,6 +72,25 @@ export const CASES: readonly ContextCase[] = [
   ),
   clear('PAX size', tar(pax({ size: String(A.length) }), file('Dockerfile', A, { size: 0 }))),
   clear('large user numbers', tar(pax({ uid: '3000000000', gid: '3000000000' }), df())),
+  clear('the largest user and group numbers', tar(pax({ uid: '4294967294', gid: '4294967294' }), df())),
+  // 0xffffffff is -1 for chown: "leave it as it is".
+  odd(
+    'a user number that means none',
+    'user or group',
+    tar(df(), pax({ uid: '4294967295' }), file('x', '1')),
+  ),
+  odd(
+    'a group number that means none',
+    'user or group',
+    tar(df(), pax({ gid: '4294967295' }), file('x', '1')),
+  ),
+  odd('a user number past 32 bits', 'user or group', tar(df(), pax({ uid: '4294967296' }), file('x', '1'))),
+  odd('a group number past 32 bits', 'user or group', tar(df(), pax({ gid: '4294967296' }), file('x', '1'))),
+  odd(
+    'a user number below 0',
+    'user or group',
+    tar(df(), file('x', '1', { patch: { 108: Buffer.alloc(8, 0xff) } })),
+  ),
   clear('time before 1970', tar(pax({ mtime: '-5.5' }), df())),
   clear('base-256 size', tar(file('Dockerfile', A, { patch: { 124: base256(A.length) } }))),
   clear(
