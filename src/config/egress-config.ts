@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalAllowed } from './egress-names.js';
 import { parseNetwork, type Network } from '../policy/cidr.js';
 import { parseHostPort, type HostPort } from './endpoint.js';
