@@ -65,4 +65,4 @@ function usageError(error: unknown): boolean {
   return String((error as NodeJS.ErrnoException | null)?.code ?? '').startsWith('ERR_PARSE_ARGS');
 }
 
-void main(process.argv.slice(2), process).then((code) => (process.exitCode = code));
+process.exitCode = await main(process.argv.slice(2), process);

@@ -56,11 +56,11 @@ async function run(job: Job): Promise<void> {
   }
 }
 
-if (parentPort !== null) void run(workerData as Job);
+if (parentPort !== null) await run(workerData as Job);
 else {
   // The guard is gone, however that came: nobody waits for this any more.
   process.once('disconnect', () => process.exit(0));
   process.once('message', (job) => void run(job as Job));
   // Where the memory of the host or of the unit is out, this goes first, not the guard (proc(5)).
-  void writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
+  await writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
 }
