@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { AlertEvent } from './alert-event.js';
 import { alertMessage, occurrenceOf, whatFailed, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';
@@ -80,8 +81,8 @@ export function withAlerts(writer: AuditWriter, options: AlertOptions): AuditWri
     if (tally.count > tally.told) raised.get(tally)?.();
     raised.delete(tally);
   };
-  const groups = new LRUCache<string, Group>({ max: keys, dispose: forgotten });
-  const crowds = new LRUCache<string, Crowd>({ max: MOST_CROWDS, dispose: forgotten });
+  const groups = new LRUCache<string, Group>({ ...atMost(keys), dispose: forgotten });
+  const crowds = new LRUCache<string, Crowd>({ ...atMost(MOST_CROWDS), dispose: forgotten });
 
   const tell = (tally: Tally, about: About, addresses: number): void => {
     const { kind, action, code, ...who } = about;
