@@ -85,7 +85,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   },
   '/metrics': async (guard, response) => {
     const { revision, loadedAt } = guard.policy.current();
-    const text = await guard.metrics.render({
+    const { text, contentType } = await guard.metrics.render({
       policyRevision: revision,
       policyLoadedAt: loadedAt.getTime(),
       policyHealthy: guard.policy.lastError() === undefined,
@@ -98,7 +98,7 @@ const PAGES: Readonly<Record<string, Page>> = {
       indicators: guard.feeds.current(),
       version: VERSION,
     });
-    send(response, 200, guard.metrics.contentType, text);
+    send(response, 200, contentType, text);
   },
 };
 

@@ -16,7 +16,6 @@ import type { RequestEngine } from '../docker/engine-answer.js';
 import { VOCABULARY } from '../policy/builtin.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
-import { startTrialEngine } from '../trial-engine/engine.js';
 import { openAdmin } from './admin.js';
 import { nextCallId } from '../guard/exchange.js';
 import { openFeeds } from './feeds.js';
@@ -24,7 +23,7 @@ import { openRateLimits } from '../guard/limits.js';
 import { openListener, type Listener, type ListenerEvents } from '../guard/listen.js';
 import { openMetrics } from '../guard/metrics.js';
 import { openOwnership } from '../ownership/ownership.js';
-import { openOutbound, type OutboundOptions } from './outbound/outbound.js';
+import type { OutboundOptions } from './outbound/outbound.js';
 import { serve } from '../guard/pipeline.js';
 import { openSequences } from '../history/sequences.js';
 import { sourcesFor, type GuardState } from '../guard/state.js';
@@ -91,7 +90,10 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     throw error;
   });
   const { audit, sinks } = await openAudit(config.audit, (message) => log.warn(message));
-  const trial = config.upstream.url === TRIAL_ENGINE ? await startTrialEngine() : undefined;
+  const trial =
+    config.upstream.url === TRIAL_ENGINE
+      ? await (await import('../trial-engine/engine.js')).startTrialEngine()
+      : undefined;
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const request: RequestEngine = (...args) => requestEngine(engine, ...args);
   const ownership =
@@ -101,7 +103,12 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const outbound =
     config.egress === null || trial !== undefined
       ? undefined
-      : openOutbound(outboundOptions(config.egress), engine, audit, (message) => log.warn(message));
+      : (await import('./outbound/outbound.js')).openOutbound(
+          outboundOptions(config.egress),
+          engine,
+          audit,
+          (message) => log.warn(message),
+        );
   const guard: GuardState = {
     config,
     limits: {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { AlertEvent } from './alert-event.js';
 import { alertMessage, occurrenceOf, whatFailed, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';
@@ -132,8 +133,8 @@ class Alerts {
     const dispose = (tally: Tally, _: string, reason: LRUCache.DisposeReason): void => {
       if (reason === 'evict') this.#forget(tally);
     };
-    this.#groups = new LRUCache<string, Group>({ max: options.keys, dispose });
-    this.#crowds = new LRUCache<string, Crowd>({ max: MAX_CROWDS, dispose });
+    this.#groups = new LRUCache<string, Group>({ ...atMost(options.keys), dispose });
+    this.#crowds = new LRUCache<string, Crowd>({ ...atMost(MAX_CROWDS), dispose });
   }
 
   count(one: Occurrence): void {

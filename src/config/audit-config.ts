@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { age, count, duration, size, text } from './shapes.js';
 import { readSinks, sinkSchema, type SinkSettings } from './sinks-config.js';
 

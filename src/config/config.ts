@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { auditSchema, type AuditConfig } from './audit-config.js';
 import type { JsonObject } from '../base/json-value.js';
 import { count, duration, size, text } from './shapes.js';

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalAllowed } from './egress-names.js';
 import type { Network } from '../base/network.js';
 import { parseNetwork } from '../policy/cidr.js';

@@ -1,5 +1,5 @@
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseUrl } from '../intel/canonical-host.js';
 import { readIndicator } from '../intel/canonical.js';
 import type { FeedHeader, FeedsConfig, FeedSource, FeedType } from '../intel/feed-source.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { SequenceSettings } from '../hazards/sequences.js';
 import { count, duration } from './shapes.js';
 

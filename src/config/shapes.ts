@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseDuration, parseSize } from '../base/units.js';
 
 /** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseUrl } from '../intel/canonical-host.js';
 import { isLoopback } from './endpoint.js';
 import { count, duration, size, text } from './shapes.js';

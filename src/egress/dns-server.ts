@@ -2,6 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import { parseAddress } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import { ignoreSocketErrors } from '../base/socket-errors.js';
@@ -36,7 +37,7 @@ const LARGEST_UDP = 4_096;
 /** @throws Error when an address cannot be listened on. */
 export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
   const { host, port } = options.listen;
-  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: MOST_CLIENTS });
+  const buckets = new LRUCache<string, { tokens: number; at: number }>(atMost(MOST_CLIENTS));
   let outstanding = 0;
 
   /** A token bucket: twice the rate at once, then the rate. */

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../base/address.js';
 import type { Attempts } from './attempts.js';
@@ -27,7 +28,7 @@ const MOST_ADDRESSES = 16;
 
 /** @param keep milliseconds after the last time. */
 export function openAnswerHistory(keep: number): AnswerHistory {
-  const answers = new LRUCache<string, Answered>({ max: MOST_ANSWERS, ttl: keep });
+  const answers = new LRUCache<string, Answered>({ ...atMost(MOST_ANSWERS), ttl: keep });
   return {
     add(client, name, addresses) {
       const key = `${client} ${name}`;

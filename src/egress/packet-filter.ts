@@ -1,6 +1,7 @@
 import { parseDuration } from '../base/units.js';
 import { formatIpv4, formatIpv6, parseAddress } from '../base/address.js';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { Elements } from './elements.js';
 import { runNft, type NftResult } from './nft.js';
 import {
@@ -60,9 +61,9 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
   let turn: Promise<unknown> = Promise.resolve();
   let polls = 0;
   const packets = new Map<string, number>();
-  const allowed = new LRUCache<string, { network: number; address: string; until: number }>({
-    max: MOST_ALLOWED,
-  });
+  const allowed = new LRUCache<string, { network: number; address: string; until: number }>(
+    atMost(MOST_ALLOWED),
+  );
 
   /** One command at a time: nft takes the whole table for its own while it works. */
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {

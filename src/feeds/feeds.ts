@@ -4,7 +4,6 @@ import type { FeedsConfig, FeedSource } from '../intel/feed-source.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { attemptRefresh, type AttemptOutcome } from './attempt.js';
 import { fileVersion } from './collect-file.js';
-import { buildIndexFile } from './build.js';
 import {
   makeStateDirectory,
   originOf,
@@ -60,6 +59,8 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
   if (config.sources.length === 0) {
     const left = await stat(indexPath(config.state)).catch(() => undefined);
     if (left !== undefined) {
+      // It brings the readers of all feed formats along, which run in a process of their own otherwise.
+      const { buildIndexFile } = await import('./build.js');
       const outcome = await buildIndexFile({
         kind: 'build',
         input: await buildInput(config, []),

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { Flow } from '../capture/relay-body.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';
@@ -121,7 +122,7 @@ const newAccount = (): Account => ({ levels: new Map(), open: 0 });
 const openLedger = (per: SourceLimits['per']): Ledger => ({
   per,
   whole: newAccount(),
-  clients: per === 'client' ? new LRUCache({ max: MOST_CLIENTS }) : undefined,
+  clients: per === 'client' ? new LRUCache(atMost(MOST_CLIENTS)) : undefined,
 });
 
 function accountOf({ whole, clients }: Ledger, source: CompiledSource, client: Client): Account {

@@ -1,4 +1,4 @@
-import { Registry, Counter, Gauge } from 'prom-client';
+import type { Counter, Gauge, Registry } from 'prom-client';
 import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
 import type { FeedStatus } from '../feeds/status.js';
@@ -18,10 +18,12 @@ export interface Metrics {
   overLimit(source: string, limit: string): void;
   bytes: { in: number; out: number };
   streams: number;
-  /** Prometheus text exposition. */
-  render(live: LiveFigures): Promise<string>;
-  readonly contentType: string;
+  /** Prometheus text exposition, and its media type. */
+  render(live: LiveFigures): Promise<{ readonly text: string; readonly contentType: string }>;
 }
+
+/** Loaded at the first scrape: a guard that nobody scrapes does without. */
+type Client = typeof import('prom-client');
 
 export interface LiveFigures {
   readonly policyRevision: string;
@@ -51,7 +53,6 @@ export function openMetrics(): Metrics {
     connections,
     bytes,
     streams: 0,
-    contentType: new Registry().contentType,
     decision(operation, verdict, code) {
       let byCode = decisions.get(operation);
       if (byCode === undefined) decisions.set(operation, (byCode = new Map<string, number>()));
@@ -65,11 +66,12 @@ export function openMetrics(): Metrics {
     overLimit: (source, limit) => add(overLimits, `${source} ${limit}`),
     reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
     async render(live) {
-      const registry = new Registry();
+      const client = await import('prom-client');
+      const registry = new client.Registry();
       const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
-        new Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
+        new client.Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
       const gauge = (name: string, help: string, value: number, labels: Record<string, string> = {}): void =>
-        new Gauge({
+        new client.Gauge({
           name: `breakwater_${name}`,
           help,
           labelNames: Object.keys(labels),
@@ -125,19 +127,19 @@ export function openMetrics(): Metrics {
         live.policyLoadedAt / 1000,
       );
       gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
-      renderFeeds(registry, live);
-      renderSinks(registry, live);
+      renderFeeds(client, registry, live);
+      renderSinks(client, registry, live);
       gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
       gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());
-      return registry.metrics();
+      return { text: await registry.metrics(), contentType: registry.contentType };
     },
   };
   return metrics;
 }
 
-function renderSinks(registry: Registry, { sinks }: LiveFigures): void {
+function renderSinks(client: Client, registry: Registry, { sinks }: LiveFigures): void {
   const gauge = (name: string, help: string): Gauge =>
-    new Gauge({ name: `breakwater_sink_${name}`, help, labelNames: ['sink'], registers: [registry] });
+    new client.Gauge({ name: `breakwater_sink_${name}`, help, labelNames: ['sink'], registers: [registry] });
   const figures = {
     delivered: gauge('delivered', 'Number of the last record that the receiver has confirmed'),
     behind: gauge('behind', 'Records of the audit journal that the receiver has not confirmed'),
@@ -152,9 +154,9 @@ function renderSinks(registry: Registry, { sinks }: LiveFigures): void {
   }
 }
 
-function renderFeeds(registry: Registry, { feeds, indicators }: LiveFigures): void {
+function renderFeeds(client: Client, registry: Registry, { feeds, indicators }: LiveFigures): void {
   const gauge = (name: string, help: string, labelNames: string[]): Gauge =>
-    new Gauge({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
+    new client.Gauge({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
   const listed = gauge('indicators', 'Indicators in force', ['type']);
   for (const [type, count] of Object.entries(indicators.index.counts)) listed.set({ type }, count);
   gauge('indicators_info', 'Index in force', ['revision']).set({ revision: indicators.revision }, 1);

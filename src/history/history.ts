@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { OperationId } from '../docker/operation.js';
 import type {
   CallHistory,
@@ -83,15 +84,15 @@ export interface History extends CallHistory {
  *   push out the others, see `clientKey`.
  */
 export function openHistory(clients: number, settings: SequenceSettings): History {
-  const known = new LRUCache<string, ClientHistory>({ max: clients });
-  const strangers = new LRUCache<string, ClientHistory>({ max: clients });
-  const images = new LRUCache<string, Made>({ max: OBJECTS });
-  const names = new LRUCache<string, Made>({ max: OBJECTS });
-  const builds = new LRUCache<string, Build>({ max: BUILDS });
-  const pulls = new LRUCache<string, Pulled>({ max: OBJECTS });
-  const pulledImages = new LRUCache<string, Pulled>({ max: OBJECTS });
-  const containers = new LRUCache<string, KnownContainer>({ max: OBJECTS });
-  const containerNames = new LRUCache<string, string>({ max: OBJECTS });
+  const known = new LRUCache<string, ClientHistory>(atMost(clients));
+  const strangers = new LRUCache<string, ClientHistory>(atMost(clients));
+  const images = new LRUCache<string, Made>(atMost(OBJECTS));
+  const names = new LRUCache<string, Made>(atMost(OBJECTS));
+  const builds = new LRUCache<string, Build>(atMost(BUILDS));
+  const pulls = new LRUCache<string, Pulled>(atMost(OBJECTS));
+  const pulledImages = new LRUCache<string, Pulled>(atMost(OBJECTS));
+  const containers = new LRUCache<string, KnownContainer>(atMost(OBJECTS));
+  const containerNames = new LRUCache<string, string>(atMost(OBJECTS));
   /** Calls on their way that make images; as many as the engine's connections. */
   const running = new Map<string, { origin: Origin; build: Build | undefined }>();
 

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import type { NamedObject, Reference } from '../docker/call.js';
 import type { ObjectKind } from '../docker/catalogue/traits.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
@@ -84,7 +85,7 @@ export function openObjectFinder(
   images: ImageOwners,
 ): ObjectFinder {
   /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
-  const known = new LRUCache<string, Found>({ max: CACHED });
+  const known = new LRUCache<string, Found>(atMost(CACHED));
 
   /**
    * INVARIANT: an image without a label and without a name is nobody's to share. It is a step of somebody's build, with

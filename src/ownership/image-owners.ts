@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../base/cache.js';
 import { openKept, readKept, rewriteKept } from '../store/lines.js';
 
 /** Who has pulled which image: a pulled image cannot be given a label. It survives a restart of the guard. */
@@ -19,7 +20,7 @@ const IMAGES = 65_536;
  * @throws Error when the file cannot be opened.
  */
 export function openImageOwners(file: string, warn: (message: string) => void): ImageOwners {
-  const images = new LRUCache<string, readonly string[]>({ max: IMAGES });
+  const images = new LRUCache<string, readonly string[]>(atMost(IMAGES));
   const change = (image: string, owner: string): void => {
     const owners = images.get(image) ?? [];
     if (owner === '') images.delete(image);

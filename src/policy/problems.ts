@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { didYouMean } from '../base/nearest.js';
 

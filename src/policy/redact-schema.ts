@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { MAX_PATTERN } from '../base/glob.js';
 
 const pattern = z.string().min(1).max(MAX_PATTERN);

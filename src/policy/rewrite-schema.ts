@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const NETWORK = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}$/;
 const CAPABILITY = /^(?:ALL|(?:CAP_)?[A-Z][A-Z0-9_]{1,40})$/;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { MAX_PATTERN } from '../base/glob.js';
 import { limitsSchema } from './limits-schema.js';

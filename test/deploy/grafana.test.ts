@@ -85,7 +85,7 @@ await t.test('a text of a client is in no count', async (t) => {
 await t.test('every metric is one of the guard', async (t) => {
   const metrics = openMetrics();
   metrics.decision('SystemPing', 'allow', 'allowed');
-  const text = await metrics.render({
+  const { text } = await metrics.render({
     policyRevision: '',
     policyLoadedAt: 0,
     policyHealthy: true,

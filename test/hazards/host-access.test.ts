@@ -84,7 +84,7 @@ void t.test('each setting that leads out of a container', (t) => {
   ];
   for (const [name, HostConfig] of ways) t.ok(escapes(HostConfig), name);
   const unknown = {
-    operation: 'ContainerCreate',
+    operation: 'ContainerCreate' as const,
     parts: { body: { Image: 'evil/x:1' }, unknown: ['/HostConfig/X'] },
   };
   t.ok(raisedBy([pull, unknown]).includes('pull-and-escape'), 'unknown-field');

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../base/cache.js';
 import type { Call } from '../../docker/call.js';
 import { openKept, readKept, rewriteKept } from '../../store/lines.js';
 import { answerIdsOf } from '../../docker/answer-ids.js';
@@ -36,7 +37,7 @@ const OVERLAP = 128;
  * @throws Error when the file cannot be opened.
  */
 export function openCreators(file: string, warn: (message: string) => void): Creators {
-  const creators = new LRUCache<string, Creator>({ max: CONTAINERS });
+  const creators = new LRUCache<string, Creator>(atMost(CONTAINERS));
   const lines = readKept(file, readCreator);
   for (const { container, ...creator } of lines) creators.set(container, creator);
   if (lines.length > 2 * CONTAINERS) {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../base/cache.js';
 
 /** A container as reports name it. */
 export interface ContainerIdentity {
@@ -35,8 +36,8 @@ const ADDRESSES = 65_536;
 /** Containers that had one address, the newest first. */
 const PER_ADDRESS = 32;
 export function openLeases(): Leases {
-  const byAddress = new LRUCache<string, Lease[]>({ max: ADDRESSES });
-  const byContainer = new LRUCache<string, Lease[]>({ max: ADDRESSES });
+  const byAddress = new LRUCache<string, Lease[]>(atMost(ADDRESSES));
+  const byContainer = new LRUCache<string, Lease[]>(atMost(ADDRESSES));
   return {
     open(address, network, container, at) {
       const leases = byAddress.get(address) ?? [];

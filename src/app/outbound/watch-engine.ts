@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../base/cache.js';
 import type { Abort } from '../../upstream/engine-call.js';
 import type { Engine } from '../../upstream/engine.js';
 import { requestEngine } from '../../upstream/request-engine.js';
@@ -24,7 +25,7 @@ const LONGEST_EVENT = 2 ** 20;
  * network that is asked: the container itself does not answer while it starts.
  */
 export function watchEngine(engine: Engine, leases: Leases, warn: (message: string) => void): EngineWatch {
-  const identities = new LRUCache<string, ContainerIdentity>({ max: 65_536 });
+  const identities = new LRUCache<string, ContainerIdentity>(atMost(65_536));
   let stopped = false;
   let abort: Abort | undefined;
   let begun = (): void => {};
