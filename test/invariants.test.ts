@@ -83,7 +83,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   // history and intel
   ['names that only look like a hash', 'intel/formats.test.ts', 'what a feed states of an entry'],
   ['from prose, only what was defanged', 'intel/formats.test.ts', 'prose: what was defanged'],
-  ['a fingerprint alone finds nothing', 'intel/index.test.ts', 'agrees with the plain meaning'],
+  ['a fingerprint alone finds nothing', 'intel/indicator-index.test.ts', 'INVARIANT: a fingerprint'],
   ['a budget that is used up', 'intel/scan.test.ts', 'more is found than is listed'],
   // ownership
   ['an image without a label', 'ownership/ownership.test.ts', 'what is another one’s looks'],

@@ -158,9 +158,11 @@ t.test('any path has an answer, and what matched is what came', (t) => {
   const segment = fc.oneof(fc.constantFrom(...words), fc.string({ maxLength: 6 }), fc.constantFrom('', '..'));
   const path = fc.array(segment, { maxLength: 7 }).map((segments) => `/${segments.join('/')}`);
   const method = fc.constantFrom('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH');
+  const kinds: Record<string, number> = {};
   fc.assert(
     fc.property(method, path, (method, path) => {
       const match = matchOperation(method, path);
+      kinds[match.kind] = (kinds[match.kind] ?? 0) + 1;
       if (match.kind === 'match') {
         const { operation } = match;
         const filled = operation.path.replace(/\{(\w+)\}/g, (_, name: string) => match.path[name] ?? '?');
@@ -173,6 +175,10 @@ t.test('any path has an answer, and what matched is what came', (t) => {
       return match.allowed.every((other) => matchOperation(other, path).kind === 'match');
     }),
     { numRuns: 5000 },
+  );
+  t.ok(
+    Object.values(kinds).every((count) => count > 8) && Object.keys(kinds).length === 3,
+    JSON.stringify(kinds),
   );
   t.end();
 });
