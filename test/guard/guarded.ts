@@ -24,7 +24,11 @@ export interface AuditLine {
   readonly end: string;
 }
 
-/** A guard in this process, in front of an engine that records. */
+/**
+ * A guard in this process, in front of an engine that records every byte: for what the guard makes of a request, as raw
+ * bytes, with its clock, feed and policy in the test's hands. Other ways to start one: `startGuard` of support/guard.ts, a
+ * process in front of a real engine; `runGuard` of support/guard-process.ts, a process that a test kills and starts again.
+ */
 export interface Guarded {
   readonly tcp: RawTarget & { readonly port: number };
   readonly unix: RawTarget & { readonly path: string };

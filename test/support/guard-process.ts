@@ -17,6 +17,9 @@ export interface GuardProcess {
 }
 
 /**
+ * For tests of what outlives a guard: a journal, its delivery, a full disk. The directory is the test's, so that a second
+ * guard goes on where a killed one stopped; `startGuard` of guard.ts has a new one each time.
+ *
  * `breakwater run` with a config file alone, so that the audit trail is what the file says. Ends with the test.
  *
  * @param directory gets the file, and a policy that allows everything.

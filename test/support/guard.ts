@@ -63,7 +63,13 @@ export const selfCheck = process.env['BREAKWATER_E2E_AGAINST'] === 'relay';
 
 const main = join(dirname(fileURLToPath(import.meta.url)), '../../src/cli/main.js');
 
-/** Starts `breakwater run` on a TCP port and a unix socket; rejects with what it printed if it is not up in 15 s. */
+/**
+ * Starts `breakwater run` on a TCP port and a unix socket, for tests with the `docker` command and a real engine, and for
+ * what only a process shows (memory, sockets, signals, exit codes). Raw bytes are for `startGuarded` of guard/guarded.ts, a
+ * kill and a restart over the same files for `runGuard` of guard-process.ts.
+ *
+ * @throws Error with what it printed if it is not up in 15 s.
+ */
 export async function startGuard(options: GuardOptions): Promise<Guard> {
   if (selfCheck) return startRelay(options.upstream);
   const dir = mkdtempSync(join(tmpdir(), 'bw-guard-'));
