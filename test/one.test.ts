@@ -15,7 +15,11 @@ void t.test('CONTRIBUTING names test files that exist', (t) => {
 void t.test('a file is named in full, as the compiler names it, or in part', (t) => {
   const all = allTestFiles();
   const bind = ['test/guard/bind.test.ts'];
-  for (const word of ['test/guard/bind.test.ts', './test/guard/bind.test.ts', 'dist/test/guard/bind.test.js']) {
+  for (const word of [
+    'test/guard/bind.test.ts',
+    './test/guard/bind.test.ts',
+    'dist/test/guard/bind.test.js',
+  ]) {
     t.same(testFilesOf(word, all), bind, word);
   }
   t.same(testFilesOf('guard/bind', all), bind);
