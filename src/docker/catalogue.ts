@@ -18,11 +18,14 @@ const byId: ReadonlyMap<string, Operation> = new Map(
   OPERATIONS.map((operation) => [operation.id, operation]),
 );
 
-/** The operation with this operationId (exact spelling), or undefined. */
-export function operationById(id: OperationId): Operation;
-export function operationById(id: string): Operation | undefined;
+/** The operation with this operationId (exact spelling), or undefined: for texts from outside. */
 export function operationById(id: string): Operation | undefined {
   return byId.get(id);
+}
+
+/** The operation with this operationId. */
+export function operationOf(id: OperationId): Operation {
+  return byId.get(id)!;
 }
 
 /**

@@ -35,6 +35,7 @@ import {
 import { cleanPath } from './path.js';
 import { portBindings } from './publish.js';
 import { queryText } from './query.js';
+import { bodyText } from './references.js';
 import { oomScore, resourceFacts, RESOURCES, restartPolicy } from './resources.js';
 import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
 
@@ -141,7 +142,7 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
   const config = asObject(body);
   const host = effectiveHostConfig(config);
   const given = queryText(call, 'name');
-  const { image, registry, tag, digest } = imageFacts(asString(config['Image']));
+  const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);
   stateAll(found, {
     image,

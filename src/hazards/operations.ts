@@ -34,7 +34,7 @@ export const retags: Group = ({ does }) => does.retags === true;
 export const pushesImage: Group = ({ does }) => does.pushes === 'image';
 /** One image that the engine has, in the path; a push is about a name instead. */
 export const namesImage: Group = ({ does }) =>
-  does.pushes === undefined &&
+  does.pushes !== 'image' &&
   does.namesAt?.some(({ kind, in: part }) => kind === 'image' && part === 'path') === true;
 export const namesImages: Group = ({ does }) =>
   does.namesAt?.some(({ kind, in: part }) => kind === 'image' && part === 'query') === true;

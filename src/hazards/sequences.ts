@@ -1,6 +1,6 @@
 import { formatDuration } from '../base/units.js';
 import type { Call } from '../docker/call.js';
-import { operationById } from '../docker/catalogue.js';
+import { operationOf } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection } from './inspection.js';
@@ -216,7 +216,7 @@ export function madeBy(
       fresh(history.madeImage(image.id)) ??
       // An archive's answer tells names only, and its images are as old as they say they are.
       fresh(
-        named.find((made) => made !== undefined && operationById(made.operation).does.makesImages === 'load'),
+        named.find((made) => made !== undefined && operationOf(made.operation).does.makesImages === 'load'),
       ) ??
       (Number.isNaN(image.created) ? undefined : fresh(history.madeAt(image.created)))
     );

@@ -28,6 +28,7 @@ import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from '
 import { judgePluginPrivileges } from './plugins.js';
 import { servicePorts } from './publish.js';
 import { queryText } from './query.js';
+import { bodyText } from './references.js';
 import { oomScore, ulimits } from './resources.js';
 import { servicePrivileges, sysctls } from './security.js';
 
@@ -145,14 +146,14 @@ function stateEmptyLists(found: Findings): void {
   state(found, 'capabilities.drop', []);
 }
 
-/** ServiceCreate and ServiceUpdate: what a service would start, in the same words as for a container. */
+/** What a service would start, in the same words as for a container. */
 export function inspectService(body: JsonValue, found: Findings, call: Call): void {
   const spec = asObject(body);
   const task = asObject(spec['TaskTemplate']);
   const container = asObject(task['ContainerSpec']);
   const limits = asObject(asObject(task['Resources'])['Limits']);
   state(found, 'service.name', asString(spec['Name']));
-  stateImage(found, asString(container['Image']));
+  stateImage(found, bodyText(call, call.operation.does.runsImageAt!));
   state(found, 'command', asStrings(container['Args']));
   state(found, 'entrypoint', asStrings(container['Command']));
   state(found, 'user', asString(container['User']));

@@ -2,7 +2,7 @@ import { editJson } from '../docker/answers/edit-json.js';
 import { rewriteWhole } from '../docker/answers/elements.js';
 import { UNTOUCHED, type Place } from '../docker/answers/place.js';
 import type { Call } from '../docker/call.js';
-import { operationById, operationsThat } from '../docker/catalogue.js';
+import { operationOf, operationsThat } from '../docker/catalogue.js';
 import type { Answer } from '../docker/catalogue/traits.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import type { ReportAt } from './compile-rule.js';
@@ -64,7 +64,7 @@ export function compileRedact(
   const report: ReportAt = (path, message) => reportRule(['redact', ...path], message);
   const wanted = readShape(redact, report);
   const classes = CLASSES.filter((one) => wanted[one] !== undefined);
-  const answers = operations.flatMap((id) => operationById(id).does.answer ?? []);
+  const answers = operations.flatMap((id) => operationOf(id).does.answer ?? []);
   if (operations.length > 0 && redact === 'all' && answers.length === 0) {
     const message = `no answer to the operations of this rule holds what is redacted (logs, archives and the output of builds are content, and pass); it is for ${listed(operationsThat(({ does }) => does.answer !== undefined))}.`;
     report([], message);
@@ -76,7 +76,7 @@ export function compileRedact(
     report([one], message);
   }
   const places = placesFor(wanted);
-  return new Map(operations.map((id) => [id, redactionOf(operationById(id), wanted, places)]));
+  return new Map(operations.map((id) => [id, redactionOf(operationOf(id), wanted, places)]));
 }
 
 const listed = (ids: readonly string[]): string =>

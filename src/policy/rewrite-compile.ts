@@ -1,4 +1,4 @@
-import { operationById, operationsThat } from '../docker/catalogue.js';
+import { operationOf, operationsThat } from '../docker/catalogue.js';
 import type { Call } from '../docker/call.js';
 import type { JsonObject } from '../base/json-value.js';
 import type { Traits } from '../docker/catalogue/traits.js';
@@ -103,7 +103,7 @@ export function compileRewrite(
     reportRule(['rewrite', ...path], message);
   };
   const takes = (key: string, on: Takes): boolean => {
-    if (operations.length === 0 || operations.some((id) => on(operationById(id).does))) return true;
+    if (operations.length === 0 || operations.some((id) => on(operationOf(id).does))) return true;
     const valid = operationsThat(({ does }) => on(does)).join(', ');
     report([key], `none of the operations of this rule takes "${key}"; it is for ${valid}.`);
     return false;
@@ -132,7 +132,7 @@ export function compileRewrite(
   const compiled = new Map<OperationId, CompiledRewrite>();
   if (broken) return compiled;
   for (const id of operations) {
-    const operation = operationById(id);
+    const operation = operationOf(id);
     const ours = prepared.filter((key) => key.on(operation.does));
     const steps = [...(fields.steps.get(id) ?? []), ...ours.map((key) => key.step(operation))];
     if (steps.length === 0) continue;
@@ -174,7 +174,7 @@ function checkPermitted(
 ): void {
   const told = new Set<string>();
   for (const [id, rewrite] of compiled) {
-    const call = emptyCall(operationById(id));
+    const call = emptyCall(operationOf(id));
     const before = new Set(inspect(call).hazards.map(formatHazard));
     const after = applyRewrite(call, rewrite, { source: 'x', call: 'x', client: 'x' }).call;
     for (const hazard of inspect(after).hazards) {

@@ -1,5 +1,5 @@
 import type { QueryValue } from '../docker/call.js';
-import { operationById } from '../docker/catalogue.js';
+import { operationOf } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import { decodeJsonText } from '../docker/go-json.js';
 import type { JsonValue } from '../base/json-value.js';
@@ -54,7 +54,7 @@ function findField(schema: Schema, steps: readonly string[], operation: Operatio
 }
 
 function find(text: string, id: OperationId): Found {
-  const operation = operationById(id);
+  const operation = operationOf(id);
   if (text.startsWith('?')) {
     const name = text.slice(1);
     const parameter = Object.hasOwn(operation.query, name) ? operation.query[name] : undefined;

@@ -1,6 +1,6 @@
 import type { ContextReading } from '../../src/docker/build-context.js';
 import type { Call, QueryValue } from '../../src/docker/call.js';
-import { operationById } from '../../src/docker/catalogue.js';
+import { operationById, operationOf } from '../../src/docker/catalogue.js';
 import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
 import type { OperationId } from '../../src/docker/operation.js';
 
@@ -69,7 +69,7 @@ export function makeCall(id: OperationId, parts: Parts = {}): Call {
         : { kind: 'none' as const };
   return {
     id: 'call-1',
-    operation: operationById(id) ?? { ...operationById('SystemPing'), id, does: UNLISTED },
+    operation: operationById(id) ?? { ...operationOf('SystemPing'), id, does: UNLISTED },
     apiVersion: parts.version ?? '1.41',
     path: parts.path ?? {},
     query: Object.fromEntries(

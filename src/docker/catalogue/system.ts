@@ -295,7 +295,7 @@ export const SYSTEM = [
     sets: ['system'],
     headers: ['x-registry-auth'],
     response: 'stream',
-    does: PLUGINS,
+    does: { ...PLUGINS, pushes: 'plugin' },
   }),
   operation({
     id: 'PluginUpgrade',

@@ -118,7 +118,7 @@ export interface Traits {
   readonly makesImages?: 'build' | 'commit' | 'import' | 'load';
   /** Fetched from a registry; for images, where the query has `fromImage`. */
   readonly pulls?: 'image' | 'plugin';
-  readonly pushes?: 'image';
+  readonly pushes?: 'image' | 'plugin';
   /** The daemon asks a registry of the caller's choice about something, and fetches nothing. */
   readonly looksUp?: 'image' | 'images' | 'plugin' | 'login';
   /** Names that an image gets: each `t` of the query is one, or `repo` and `tag` together are. */
