@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Call } from '../../docker/call.js';
-import { openKept, readKept, rewriteKept } from '../../store/lines.js';
+import { openLines, readLines, rewriteLines } from '../../store/lines.js';
 import { answerIdsOf } from '../../docker/answer-ids.js';
 import { scanAnswer, together } from '../../docker/answers/scan.js';
 
@@ -37,16 +37,16 @@ const OVERLAP = 128;
  */
 export function openCreators(file: string, warn: (message: string) => void): Creators {
   const creators = new LRUCache<string, Creator>({ max: CONTAINERS });
-  const lines = readKept(file, readCreator);
+  const lines = readLines(file, readCreator);
   for (const { container, ...creator } of lines) creators.set(container, creator);
   if (lines.length > 2 * CONTAINERS) {
     const now = [...creators.entries()].reverse();
-    rewriteKept(
+    rewriteLines(
       file,
       now.map(([container, creator]) => ({ container, ...creator })),
     );
   }
-  const kept = openKept(file, (why) => warn(`who created which container is not kept: ${why}`));
+  const kept = openLines(file, (why) => warn(`who created which container is not kept: ${why}`));
 
   const learn = (container: string, creator: Creator): void => {
     // INVARIANT: the first one stays. A later build may print the id of somebody else's container.

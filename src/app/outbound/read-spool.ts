@@ -1,6 +1,7 @@
-import { open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeWhole } from '../../store/write-whole.js';
 
 /** Reads what the outbound process writes down. */
 export interface SpoolReader {
@@ -37,8 +38,7 @@ export function readSpool(
   let warned = '';
 
   const keep = async (next: Cursor): Promise<void> => {
-    await writeFile(`${cursorFile}.new`, JSON.stringify(next), { mode: 0o600 });
-    await rename(`${cursorFile}.new`, cursorFile);
+    await writeWhole(cursorFile, JSON.stringify(next));
     cursor = next;
   };
 
