@@ -12,11 +12,11 @@ await t.test('lines are appended, read back and replaced; damaged ones are left 
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
   const file = join(dir, 'lines.jsonl');
   t.same(readLines(file, count), [], 'no file');
-  const lines = openLines(file, t.fail);
+  const lines = openLines(file, (why) => t.fail(why));
   lines.append({ n: 1 });
   lines.close();
   appendFileSync(file, '{"n":2');
-  const again = openLines(file, t.fail);
+  const again = openLines(file, (why) => t.fail(why));
   again.append({ n: 3 });
   again.append({ other: 4 });
   again.close();
@@ -37,6 +37,6 @@ await t.test(
     lines.append({ n: 2 });
     t.match(reasons, [/EBADF/]);
     t.equal(reasons.length, 1);
-    t.throws(() => openLines(join(dir, 'missing', 'lines.jsonl'), t.fail), { code: 'ENOENT' });
+    t.throws(() => openLines(join(dir, 'missing', 'lines.jsonl'), (why) => t.fail(why)), { code: 'ENOENT' });
   },
 );
