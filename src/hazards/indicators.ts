@@ -3,7 +3,7 @@ import { readDockerfile } from '../docker/dockerfile/read.js';
 import { isRecord } from '../docker/json-any.js';
 import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { authHosts } from '../docker/registry-auth.js';
-import type { Variable } from '../docker/shell-words.js';
+import type { Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
 import { raise, type Findings } from './findings.js';
 import { searchDockerfile } from './indicator-dockerfile.js';

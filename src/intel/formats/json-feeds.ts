@@ -1,5 +1,6 @@
 import type { Indicator } from '../indicator.js';
-import { fail, quote, reject, type Fit, type Format, type Run, type Where } from './format.js';
+import { fail, quote, reject, type Run, type Where } from './run.js';
+import type { Fit, Format } from './format.js';
 import { fieldName, missingFrom, readFields, type Fields, type Shape } from './fields.js';
 import { firstRecords, jsonValues } from './json-read.js';
 import { asObject, textOf, type JsonObject } from './json-value.js';

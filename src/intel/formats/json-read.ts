@@ -1,4 +1,4 @@
-import { fail, reject, type Run } from './format.js';
+import { fail, reject, type Run } from './run.js';
 import { asObject, type JsonObject } from './json-value.js';
 import { walkJson, type JsonWay } from './json-walk.js';
 

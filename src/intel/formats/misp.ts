@@ -1,5 +1,6 @@
 import type { Indicator } from '../indicator.js';
-import { quote, reject, type Fit, type Format, type Run } from './format.js';
+import { quote, reject, type Run } from './run.js';
+import type { Fit, Format } from './format.js';
 import { firstRecords, jsonValues } from './json-read.js';
 import { arrayOf, asObject, isTrue, textOf, type JsonObject } from './json-value.js';
 import { walkJson, type JsonWay } from './json-walk.js';

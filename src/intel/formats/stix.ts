@@ -1,5 +1,6 @@
 import type { Indicator } from '../indicator.js';
-import { reject, startRun, type Fit, type Format, type Run, type Where } from './format.js';
+import { reject, startRun, type Run, type Where } from './run.js';
+import type { Fit, Format } from './format.js';
 import { firstRecords, jsonValues } from './json-read.js';
 import { asObject, isTrue, textOf, type JsonObject } from './json-value.js';
 import type { JsonWay } from './json-walk.js';
