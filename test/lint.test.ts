@@ -100,6 +100,16 @@ cases.push(
     expect: 'import(no-cycle)',
   },
   {
+    file: 'src/history/types-a.ts',
+    source: `import type { B } from './types-b.js';\nexport interface A {\n  b: B;\n}\n`,
+    expect: 'import(no-cycle)',
+  },
+  {
+    file: 'src/history/types-b.ts',
+    source: `import type { A } from './types-a.js';\nexport interface B {\n  a: A;\n}\n`,
+    expect: 'import(no-cycle)',
+  },
+  {
     file: 'src/guard/floating.ts',
     source: `const f = async (): Promise<void> => {};\nf();\n`,
     expect: 'typescript(no-floating-promises)',

@@ -1,10 +1,11 @@
-import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EgressConfig } from '../config/egress-config.js';
 import { collectElements, type Elements } from '../egress/elements.js';
 import { openIndexFile } from '../egress/index-file.js';
 import { ownAddresses } from '../egress/networks.js';
 import { isTableThere, openPacketFilter, removeTable } from '../egress/packet-filter.js';
+import { writeWhole } from '../store/write-whole.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import type { IndicatorType } from '../intel/indicator.js';
 
@@ -56,8 +57,7 @@ export function openStatusFile(config: EgressConfig): StatusFile {
       const text = `${JSON.stringify(status)}\n`;
       // Somebody may have taken it away; then it is written again.
       if (text === shown && (await touch(path))) return;
-      await writeFile(`${path}.new`, text, { mode: 0o640 });
-      await rename(`${path}.new`, path);
+      await writeWhole(path, text, 0o640);
       shown = text;
     },
     remove: () => rm(path, { force: true }),

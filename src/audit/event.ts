@@ -1,6 +1,5 @@
 import type { Client } from '../docker/call.js';
-import type { FactValue } from '../hazards/inspection.js';
-import type { SequenceFinding } from '../hazards/sequences.js';
+import type { FactValue, SequenceFinding } from '../hazards/inspection.js';
 import type { Sighting } from '../intel/indicator.js';
 import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';

@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  createReadStream,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from 'node:fs';
+import { createReadStream, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { follows, GENESIS, readRecord, type Head } from './chain.js';
 
@@ -33,16 +23,6 @@ export function listSegments(directory: string): Segment[] {
       return found === null ? [] : [{ path: join(directory, name), first: Number(found[1]) }];
     })
     .sort((a, b) => a.first - b.first);
-}
-
-/** A new or removed name is durable only when its directory is. */
-export function syncDirectory(directory: string): void {
-  const fd = openSync(directory, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** The first record of every segment: it says which journal this is and what the segment follows. */

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
-import { listSegments, segmentSize, syncDirectory } from './journal-files.js';
+import { syncDirectorySync } from '../store/write-whole.js';
+import { listSegments, segmentSize } from './journal-files.js';
 
 /** Code of the error when records that are not delivered have used up the room. */
 export const JOURNAL_FULL = 'JOURNAL_FULL';
@@ -47,6 +48,6 @@ export function makeRoom(directory: string, retention: Retention, now: number): 
     until = next - 1;
   }
   if (until === 0) return undefined;
-  syncDirectory(directory);
+  syncDirectorySync(directory);
   return `"kind":"removed","upTo":${until},"undelivered":${dropped}`;
 }

@@ -1,8 +1,9 @@
 import { closeSync, fdatasync, fsyncSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { syncDirectorySync } from '../store/write-whole.js';
 import { chain, type Head } from './chain.js';
 import { timestamp } from './clock.js';
-import { segmentName, syncDirectory } from './journal-files.js';
+import { segmentName } from './journal-files.js';
 
 /** The newest file of a journal: appends records to it, begins the next one, brings it to the disk. */
 export class SegmentWriter {
@@ -72,7 +73,7 @@ export class SegmentWriter {
     this.length = 0;
     try {
       this.append([this.ownEvent('segment', `"journal":"${this.id}","previous":"${this.head.hash}"`)]);
-      syncDirectory(this.#directory);
+      syncDirectorySync(this.#directory);
     } catch (error) {
       closeSync(this.#fd);
       rmSync(path, { force: true });

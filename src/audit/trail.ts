@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isObject } from '../base/json.js';
 import { readRecord } from './chain.js';
 import { listSegments } from './journal-files.js';
 
@@ -134,9 +135,7 @@ const parseRecord: Parse = (line) => (readRecord(line) === undefined ? undefined
 const parseEvent: Parse = (line) => {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as TrailEvent)
-      : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

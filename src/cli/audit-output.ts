@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { lstatSync, realpathSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { openWhole } from '../store/write-whole.js';
 
 /** Where lines go. */
 export interface Output {
@@ -59,28 +58,24 @@ export async function toFile(path: string, signal: AbortSignal): Promise<Output>
   const target = found?.isSymbolicLink() === true ? realpathSync(path) : path;
   const isOther = lstatSync(target, { throwIfNoEntry: false })?.isFile() === false;
   if (isOther) throw new Error(`${path} is no regular file; leave --out away and redirect the output there`);
-  const temporary = `${target}.${randomUUID().slice(0, 8)}.tmp`;
-  const file = await open(temporary, 'wx', 0o600).catch((error: Error) => {
+  const file = await openWhole(target).catch((error: Error) => {
     throw new Error(`${path} cannot be written: ${error.message}`, { cause: error });
   });
   return {
     async write(text) {
       try {
-        if (!signal.aborted) await file.appendFile(text);
+        if (!signal.aborted) await file.append(text);
       } catch (error) {
-        await file.close();
-        await rm(temporary, { force: true });
+        await file.discard();
         throw new Error(`${path} cannot be written: ${(error as Error).message}`, { cause: error });
       }
       return !signal.aborted;
     },
     async end(whole) {
       try {
-        if (whole) await file.sync();
-        await file.close();
-        if (whole) await rename(temporary, target);
+        if (whole) await file.commit();
       } finally {
-        await rm(temporary, { force: true });
+        await file.discard();
       }
     },
   };

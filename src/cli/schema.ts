@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { configJsonSchema } from '../config/config.js';
-import type { JsonObject } from '../base/json-value.js';
+import type { JsonObject } from '../base/json.js';
 import { VOCABULARY } from '../policy/builtin.js';
 import { policyJsonSchema } from '../policy/schema.js';
 

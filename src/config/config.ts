@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { auditSchema, type AuditConfig } from './audit-config.js';
-import type { JsonObject } from '../base/json-value.js';
+import type { JsonObject } from '../base/json.js';
 import { count, duration, size, text } from './shapes.js';
 import { egressSchema, type EgressConfig } from './egress-config.js';
 import type { FeedsConfig } from '../intel/feed-source.js';

@@ -1,5 +1,5 @@
 import type { ContextReading } from './build-context.js';
-import type { JsonValue, JsonObject } from '../base/json-value.js';
+import type { JsonValue, JsonObject } from '../base/json.js';
 import type { ObjectKind } from './catalogue/traits.js';
 import type { Operation } from './operation.js';
 

@@ -1,5 +1,5 @@
 import { emptyObject, emptyRecord, foldKey } from './json-any.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { isObject, type JsonObject, type JsonValue } from '../base/json.js';
 import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';
 
@@ -101,9 +101,6 @@ function walk(value: JsonValue, given: Schema, count: Count): JsonValue | undefi
 }
 
 const STRING: Schema = { type: 'string' };
-
-const isObject = (value: JsonValue): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function walkObject(parsed: JsonObject, fields: Fields, count: Count): JsonObject | undefined {
   const known = exactNames(fields);

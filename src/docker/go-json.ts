@@ -22,7 +22,7 @@ import {
   startsNumber,
   type Scan,
 } from './json-scan.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json.js';
 import { Refusal } from './refusal.js';
 import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';

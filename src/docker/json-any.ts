@@ -13,7 +13,7 @@ import {
   syntaxError,
   type Scan,
 } from './json-scan.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json.js';
 
 export function emptyObject(): JsonObject {
   // INVARIANT: no prototype, so that the key `__proto__` is data like any other.

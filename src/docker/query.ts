@@ -2,7 +2,7 @@ import type { QueryValue, UnknownField } from './call.js';
 import type { Pair } from './form.js';
 import { decodeJsonText } from './go-json.js';
 import { emptyRecord } from './json-any.js';
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 import type { Parameter } from './catalogue/row.js';
 import type { Operation } from './operation.js';
 import { Refusal } from './refusal.js';

@@ -3,7 +3,7 @@ import { NEWEST_API, OLDEST_API } from './catalogue.js';
 import { parsePairs } from './form.js';
 import { readHeaders, type Framing, type HeaderReading } from './framing.js';
 import { decodeJson, decodeJsonText } from './go-json.js';
-import type { JsonObject } from '../base/json-value.js';
+import type { JsonObject } from '../base/json.js';
 import { matchOperation } from './match.js';
 import { checkJsonParameters } from './media-type.js';
 import type { Operation } from './operation.js';

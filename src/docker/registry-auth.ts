@@ -1,5 +1,5 @@
 import { decodeJson, type JsonLimits } from './go-json.js';
-import type { JsonObject } from '../base/json-value.js';
+import type { JsonObject } from '../base/json.js';
 import { Refusal } from './refusal.js';
 import { renderJson } from './render-json.js';
 import type { Schema } from './schema.js';

@@ -1,4 +1,4 @@
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 
 /**
  * Writes a value as JSON text that every reader reads as the same value: no blanks, each key once, bigints exact.

@@ -1,5 +1,5 @@
 import { filtered, printedBy } from './shell-decode.js';
-import type { SimpleCommand, TextBudget } from './shell-words.js';
+import type { SimpleCommand, TextBudget } from './shell-command.js';
 
 /** The last part of a path: `/usr/bin/wget` is `wget`. */
 export function baseName(word: string): string {

@@ -1,4 +1,4 @@
-import type { SimpleCommand, TextBudget, Variable } from './shell-words.js';
+import type { SimpleCommand, TextBudget, Variable } from './shell-command.js';
 
 /** Where a reading of a shell text stands. */
 export interface Reader {

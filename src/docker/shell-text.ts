@@ -1,6 +1,7 @@
 import { decodeBase32, decodeBase64, decodeHex, decodePercent, toText, unescape } from './shell-decode.js';
 import { printedTexts } from './shell-pipeline.js';
-import { readShell, UNKNOWN, type TextBudget, type Variable } from './shell-words.js';
+import { UNKNOWN, type TextBudget, type Variable } from './shell-command.js';
+import { readShell } from './shell-words.js';
 
 /** A text and all that it may turn into when shells and decoders have had it. */
 export interface Variants {

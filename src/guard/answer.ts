@@ -3,10 +3,9 @@ import { filterElements } from '../docker/answers/elements.js';
 import { everywhere, recursive } from '../docker/answers/place.js';
 import { AnswerError, chain, NOTHING, noBody, type AnswerTransform } from '../docker/answers/transform.js';
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asObject } from '../base/json.js';
 import { checkJsonParameters, parseMediaType } from '../docker/media-type.js';
 import { Refusal } from '../docker/refusal.js';
-import { asObject } from '../hazards/judge.js';
 import type { Redaction } from '../policy/redaction.js';
 
 /** The head of an answer, without what belongs to one connection. */

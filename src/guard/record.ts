@@ -1,8 +1,7 @@
 import type { DecisionEvent } from '../audit/event.js';
 import type { Call, Client } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
-import { formatHazard } from '../hazards/inspection.js';
-import type { SequenceFinding } from '../hazards/sequences.js';
+import { formatHazard, type SequenceFinding } from '../hazards/inspection.js';
 import { bothChanges, ownImages, redactAnswer } from './answer.js';
 import { absentObject, refusalOf } from './denial.js';
 import type { Exchange } from './exchange.js';

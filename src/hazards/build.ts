@@ -1,11 +1,10 @@
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, stateUnreadDockerfile } from './dockerfile.js';
 import { raise, state, type Findings } from './findings.js';
 import { shortImageName } from './image-name.js';
-import { asArray, asObject, asString, keysOf } from './judge.js';
 import { cleanPath } from './path.js';
 import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './query.js';
 

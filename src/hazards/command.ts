@@ -1,13 +1,8 @@
 import { printedBy, unescape } from '../docker/shell-decode.js';
 import { decodeVariants } from '../docker/shell-text.js';
 import { baseName } from '../docker/shell-pipeline.js';
-import {
-  readShell,
-  UNKNOWN,
-  type SimpleCommand,
-  type TextBudget,
-  type Variable,
-} from '../docker/shell-words.js';
+import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
+import { readShell } from '../docker/shell-words.js';
 import { raise, type Findings } from './findings.js';
 
 /** Programs that fetch what their arguments name; without a known address the argument of the hazard is `?`. */

@@ -1,19 +1,22 @@
 import type { Call } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
-import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { append, raise, stateAll, type Findings } from './findings.js';
-import { imageFacts } from './image-name.js';
 import {
+  type JsonObject,
+  type JsonValue,
   asFlag,
   asObject,
   asString,
   asStrings,
+  keysOf,
+} from '../base/json.js';
+import { addedCapabilities, droppedCapabilities } from './capabilities.js';
+import { append, raise, stateAll, type Findings } from './findings.js';
+import { imageFacts } from './image-name.js';
+import {
   eachEntry,
   eachString,
   fields,
   harmless,
   judgeObject,
-  keysOf,
   object,
   text,
   variableNames,

@@ -1,5 +1,6 @@
 import { raise } from './findings.js';
-import { asArray, asObject, asString, asStrings, each, eachString, type Judge } from './judge.js';
+import { asArray, asObject, asString, asStrings } from '../base/json.js';
+import { each, eachString, type Judge } from './judge.js';
 import { cleanPath } from './path.js';
 
 /** HostConfig.Devices. The path may also be a directory, or a CDI name such as `vendor.com/class=name`. */

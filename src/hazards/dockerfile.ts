@@ -1,6 +1,6 @@
 import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/dockerfile/model.js';
 import { baseName } from '../docker/shell-pipeline.js';
-import { UNKNOWN } from '../docker/shell-words.js';
+import { UNKNOWN } from '../docker/shell-command.js';
 import { inspectCommand } from './command.js';
 import { append, raise, state, type Findings } from './findings.js';
 import { imageFacts, shortImageName } from './image-name.js';

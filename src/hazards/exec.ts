@@ -1,18 +1,7 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
 import { raise, state, type Findings } from './findings.js';
-import {
-  asFlag,
-  asObject,
-  asString,
-  asStrings,
-  fields,
-  harmless,
-  judgeObject,
-  variableNames,
-  whenSet,
-  type Judge,
-} from './judge.js';
+import { fields, harmless, judgeObject, variableNames, whenSet, type Judge } from './judge.js';
 import { cleanPath } from './path.js';
 import { queryFlag, queryText } from './query.js';
 import { bodyText } from './references.js';

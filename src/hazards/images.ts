@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asObject, asString, isZero } from '../base/json.js';
 import { raise, state, type Findings } from './findings.js';
 import {
   formatImageName,
@@ -13,7 +13,6 @@ import {
   type ImageFacts,
   type ImageName,
 } from './image-name.js';
-import { asObject, asString, isZero } from './judge.js';
 import { queryText, queryTexts } from './query.js';
 
 function stateFacts(found: Findings, { image, registry, tag, digest }: ImageFacts): void {

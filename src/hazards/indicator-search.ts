@@ -1,5 +1,5 @@
 import { decodeVariants } from '../docker/shell-text.js';
-import type { TextBudget, Variable } from '../docker/shell-words.js';
+import type { TextBudget, Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
 import { scanHost, scanText, type ScanBudget } from '../intel/scan.js';
 import { FETCHERS } from './command.js';

@@ -1,9 +1,9 @@
 import type { Call, QueryValue } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { isRecord } from '../docker/json-any.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { type JsonObject, type JsonValue, asObject, asStrings } from '../base/json.js';
 import { authHosts } from '../docker/registry-auth.js';
-import type { Variable } from '../docker/shell-words.js';
+import type { Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
 import { raise, type Findings } from './findings.js';
 import { searchDockerfile } from './indicator-dockerfile.js';
@@ -18,7 +18,6 @@ import {
   type Search,
 } from './indicator-search.js';
 import type { Seen } from './inspection.js';
-import { asObject, asStrings } from './judge.js';
 
 /** Is nothing listed? Then nothing is looked for. */
 export function isEmptyIndex({ counts }: IndicatorIndex): boolean {

@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { byOperation } from '../docker/catalogue.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asObject, asString } from '../base/json.js';
 import type { OperationId } from '../docker/operation.js';
 import { credentialHosts } from '../docker/registry-auth.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
@@ -23,7 +23,6 @@ import {
 } from './images.js';
 import { inspectIndicators, isEmptyIndex } from './indicators.js';
 import type { Inspection, Seen } from './inspection.js';
-import { asObject, asString } from './judge.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
 import {

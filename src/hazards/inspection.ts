@@ -1,5 +1,5 @@
 import type { Sighting } from '../intel/indicator.js';
-import type { SequenceFinding } from './sequences.js';
+import type { SequenceName } from './catalogue.js';
 
 /**
  * A hazard: something a call would do that an allow does not imply. `kind` is one of the closed list in
@@ -12,6 +12,21 @@ export interface Hazard {
 
 /** What policy may constrain with `where`. The names and types are a closed list in `catalogue.ts`. */
 export type FactValue = string | number | boolean | readonly string[];
+
+/** `deny`: the hazard is raised, and policy decides. `alert`: it is on record only. */
+export type SequenceAction = 'deny' | 'alert';
+
+/** A sequence that a call completes. */
+export interface SequenceFinding {
+  readonly sequence: SequenceName;
+  readonly action: SequenceAction;
+  /** Ids of the calls that led to it, oldest first; not all of very many. */
+  readonly calls: readonly string[];
+  /** When the first of them was; milliseconds since 1970. */
+  readonly since: number;
+  /** In words, for who is denied. */
+  readonly why: string;
+}
 
 /** What the inspectors found out about one call. */
 export interface Inspection {

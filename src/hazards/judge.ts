@@ -1,4 +1,4 @@
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
 import { raise, type Findings } from './findings.js';
 
 /**
@@ -16,13 +16,6 @@ export function fields(...tables: readonly Readonly<Record<string, Judge>>[]): F
 
 /** For fields that can do no harm, or are only stated as facts. */
 export const harmless: Judge = () => {};
-
-/** As Go's zero values: a field holding one is as good as absent. */
-export function isZero(value: JsonValue): boolean {
-  if (value === null || value === false || value === 0 || value === 0n || value === '') return true;
-  if (typeof value !== 'object') return false;
-  return Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0;
-}
 
 /**
  * Judges every field of an object.
@@ -89,43 +82,10 @@ function pointer(at: string, key: string): string {
   return `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
 }
 
-const EMPTY: JsonObject = Object.freeze(Object.create(null) as JsonObject);
-
-export function asObject(value: JsonValue | undefined): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : EMPTY;
-}
-
-export function asArray(value: JsonValue | undefined): readonly JsonValue[] {
-  return Array.isArray(value) ? value : [];
-}
-
-export function asString(value: JsonValue | undefined): string {
-  return typeof value === 'string' ? value : '';
-}
-
-/** A list of strings; a lone string is a list of one, a null element is `""` as in Go. */
-export function asStrings(value: JsonValue | undefined): string[] {
-  if (typeof value === 'string') return [value];
-  return asArray(value).map(asString);
-}
-
-/** An integer as a double: facts are compared by size, not by their last digit. */
-export function asNumber(value: JsonValue | undefined): number {
-  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0;
-}
-
-export function asFlag(value: JsonValue | undefined): boolean {
-  return value !== undefined && !isZero(value);
-}
-
 /** Names of `NAME=value` entries. Values may be secrets and never leave the body. */
 export function variableNames(value: JsonValue | undefined): string[] {
   return asStrings(value).map((entry) => {
     const end = entry.indexOf('=');
     return end === -1 ? entry : entry.slice(0, end);
   });
-}
-
-export function keysOf(value: JsonValue | undefined): string[] {
-  return Object.keys(asObject(value));
 }

@@ -1,5 +1,6 @@
 import { raise, type Findings } from './findings.js';
-import { asObject, asString, type Judge } from './judge.js';
+import { asObject, asString } from '../base/json.js';
+import type { Judge } from './judge.js';
 
 // Drivers that write to files of the daemon only.
 const LOCAL_DRIVERS = new Set(['', 'json-file', 'local']);

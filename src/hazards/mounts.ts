@@ -1,10 +1,6 @@
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
 import { append, raise, type Findings } from './findings.js';
 import {
-  asFlag,
-  asObject,
-  asString,
-  asStrings,
   each,
   eachEntry,
   eachString,

@@ -1,10 +1,7 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asFlag, asObject, asString } from '../base/json.js';
 import { append, raise, state, type Findings } from './findings.js';
 import {
-  asFlag,
-  asObject,
-  asString,
   each,
   eachEntry,
   eachString,

@@ -1,7 +1,6 @@
 import type { Call, NamedObject } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import { state, type Findings } from './findings.js';
-import { asArray, asObject, asString } from './judge.js';
 import { queryJson } from './query.js';
 import { subjectOf } from './subjects.js';
 

@@ -1,7 +1,6 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asArray, asObject, asString, asStrings } from '../base/json.js';
 import { raise, state, type Findings } from './findings.js';
-import { asArray, asObject, asString, asStrings } from './judge.js';
 import { queryText } from './query.js';
 
 /** PluginPrivileges: what the plugin is granted (host network, mounts, devices, capabilities). */

@@ -1,5 +1,6 @@
 import { append, raise, type Findings } from './findings.js';
-import { asArray, asNumber, asObject, asString, each, eachEntry, type Judge } from './judge.js';
+import { asArray, asNumber, asObject, asString } from '../base/json.js';
+import { each, eachEntry, type Judge } from './judge.js';
 
 /**
  * One published port. An empty host address means every interface, an empty port one of the daemon's choice.

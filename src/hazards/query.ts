@@ -1,6 +1,5 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
-import { asStrings } from './judge.js';
+import { type JsonValue, asStrings } from '../base/json.js';
 
 /** A query parameter as text; the first value of a repeatable one; `""` when absent. */
 export function queryText(call: Call, name: string): string {

@@ -1,6 +1,6 @@
 import type { Call, NamePlace, Reference } from '../docker/call.js';
 import type { NameAt, ObjectKind } from '../docker/catalogue/traits.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { type JsonObject, type JsonValue, asArray, asObject, asString, asStrings } from '../base/json.js';
 import {
   formatImageName,
   givenImageName,
@@ -10,7 +10,6 @@ import {
   shortImageName,
 } from './image-name.js';
 import type { Inspection } from './inspection.js';
-import { asArray, asObject, asString, asStrings } from './judge.js';
 import { queryText, queryTexts } from './query.js';
 
 type Facts = Inspection['facts'];

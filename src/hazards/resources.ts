@@ -1,7 +1,7 @@
-import type { JsonObject } from '../base/json-value.js';
+import { type JsonObject, asNumber, asObject, asString } from '../base/json.js';
 import { blockDevices, deviceRequests, deviceRules, devices } from './devices.js';
 import { raise } from './findings.js';
-import { asNumber, asObject, asString, each, harmless, text, whenSet, type Judge } from './judge.js';
+import { each, harmless, text, whenSet, type Judge } from './judge.js';
 import { cleanPath } from './path.js';
 
 export const ulimits: Judge = each((limit, found) =>

@@ -1,15 +1,6 @@
 import { raise, type Findings } from './findings.js';
-import {
-  asString,
-  eachEntry,
-  eachString,
-  fields,
-  harmless,
-  object,
-  text,
-  whenSet,
-  type Judge,
-} from './judge.js';
+import { asString } from '../base/json.js';
+import { eachEntry, eachString, fields, harmless, object, text, whenSet, type Judge } from './judge.js';
 
 // strconv.ParseBool
 const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);

@@ -3,13 +3,10 @@ import type { Call } from '../docker/call.js';
 import { operationOf } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import type { SequenceName } from './catalogue.js';
-import type { Hazard, Inspection } from './inspection.js';
+import type { Hazard, Inspection, SequenceAction, SequenceFinding } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
 import { reachesHost } from './host-access.js';
 import { bodyText } from './references.js';
-
-/** `deny`: the hazard is raised, and policy decides. `alert`: it is on record only. */
-export type SequenceAction = 'deny' | 'alert';
 
 /** False: not looked for. `window` is in milliseconds. */
 export interface SequenceSettings {
@@ -112,18 +109,6 @@ export interface ToldImage {
   readonly names: readonly string[];
   /** Milliseconds since 1970, or NaN. */
   readonly created: number;
-}
-
-/** A sequence that a call completes. */
-export interface SequenceFinding {
-  readonly sequence: SequenceName;
-  readonly action: SequenceAction;
-  /** Ids of the calls that led to it, oldest first; not all of very many. */
-  readonly calls: readonly string[];
-  /** When the first of them was; milliseconds since 1970. */
-  readonly since: number;
-  /** In words, for who is denied. */
-  readonly why: string;
 }
 
 /** What a call is looked at with. */

@@ -1,21 +1,23 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
-import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { raise, state, type Findings } from './findings.js';
-import { stateImage } from './images.js';
 import {
+  type JsonValue,
   asArray,
   asFlag,
   asNumber,
   asObject,
   asString,
   asStrings,
+  keysOf,
+} from '../base/json.js';
+import { addedCapabilities, droppedCapabilities } from './capabilities.js';
+import { raise, state, type Findings } from './findings.js';
+import { stateImage } from './images.js';
+import {
   each,
   eachString,
   fields,
   harmless,
   judgeObject,
-  keysOf,
   object,
   text,
   variableNames,

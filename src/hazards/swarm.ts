@@ -1,9 +1,7 @@
 import type { Call } from '../docker/call.js';
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asObject, asString } from '../base/json.js';
 import { raise, state, type Findings } from './findings.js';
 import {
-  asObject,
-  asString,
   each,
   eachString,
   fields,

@@ -1,6 +1,6 @@
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asObject, asString } from '../base/json.js';
 import { raise, state, type Findings } from './findings.js';
-import { asObject, asString, fields, harmless, judgeObject, whenSet } from './judge.js';
+import { fields, harmless, judgeObject, whenSet } from './judge.js';
 import { volumeDriver, volumeOptions } from './mounts.js';
 
 const VOLUME = fields({

@@ -4,7 +4,7 @@ import { byOperation } from '../docker/catalogue.js';
 import type { OperationId } from '../docker/operation.js';
 import { formatImageName, givenImageName, readImageName, shortImageName } from '../hazards/image-name.js';
 import type { Inspection } from '../hazards/inspection.js';
-import { asObject } from '../hazards/judge.js';
+import { asObject } from '../base/json.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
 import {
   entered,

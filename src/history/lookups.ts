@@ -3,7 +3,7 @@ import { OPERATIONS } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { readImageName } from '../hazards/image-name.js';
-import { asObject, asString } from '../hazards/judge.js';
+import { asObject, asString } from '../base/json.js';
 import { queryText } from '../hazards/query.js';
 import { imageOf, isReference, type SequenceSettings, type Told } from '../hazards/sequences.js';
 
@@ -75,7 +75,7 @@ const ANSWERS: Readonly<Record<Question['about'], (request: RequestEngine, name:
   {
     async image(request, name) {
       const answer = await getJson(request, `/images/${pathOf(name)}/json`);
-      const { Id, RepoTags, RepoDigests, Created } = asObject(answer as never);
+      const { Id, RepoTags, RepoDigests, Created } = asObject(answer);
       if (typeof Id !== 'string') return NOTHING_TOLD;
       const names = [RepoTags, RepoDigests]
         .flatMap((list) => (Array.isArray(list) ? list : []))
@@ -84,9 +84,9 @@ const ANSWERS: Readonly<Record<Question['about'], (request: RequestEngine, name:
     },
     async container(request, name) {
       const answer = await getJson(request, `/containers/${pathOf(name.replace(/^\//, ''))}/json`);
-      const { Id, Image, Created, State } = asObject(answer as never);
+      const { Id, Image, Created, State } = asObject(answer);
       if (typeof Id !== 'string') return NOTHING_TOLD;
-      const { StartedAt } = asObject(State ?? null);
+      const { StartedAt } = asObject(State);
       return {
         container: {
           id: Id,

@@ -1,14 +1,13 @@
 import { clientNetwork } from '../base/address.js';
 import type { Call, Client } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
-import type { Inspection } from '../hazards/inspection.js';
+import type { Inspection, SequenceFinding } from '../hazards/inspection.js';
 import {
   completesSequences,
   probing,
   sequencesOf,
   withSequences,
   type SequenceContext,
-  type SequenceFinding,
   type SequenceSettings,
   type Told,
 } from '../hazards/sequences.js';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { openLines, readLines, rewriteLines } from '../store/lines.js';
 import { atMost } from '../base/cache.js';
-import { openKept, readKept, rewriteKept } from '../store/lines.js';
 
 /** Who has pulled which image: a pulled image cannot be given a label. It survives a restart of the guard. */
 export interface ImageOwners {
@@ -26,15 +26,15 @@ export function openImageOwners(file: string, warn: (message: string) => void): 
     if (owner === '') images.delete(image);
     else if (!owners.includes(owner)) images.set(image, [...owners, owner]);
   };
-  const lines = readKept(file, ({ image, owner }) =>
+  const lines = readLines(file, ({ image, owner }) =>
     typeof image === 'string' && typeof owner === 'string' ? { image, owner } : undefined,
   );
   for (const { image, owner } of lines) change(image, owner);
   const now = [...images.entries()]
     .reverse()
     .flatMap(([image, owners]) => owners.map((owner) => ({ image, owner })));
-  if (lines.length > 2 * now.length + 2) rewriteKept(file, now);
-  const kept = openKept(file, (why) => warn(`who pulled which image is not kept: ${why}`));
+  if (lines.length > 2 * now.length + 2) rewriteLines(file, now);
+  const kept = openLines(file, (why) => warn(`who pulled which image is not kept: ${why}`));
   /** Without an owner: it is gone. */
   const write = (image: string, owner: string): void => {
     change(image, owner);

@@ -1,3 +1,4 @@
+import { isObject } from '../base/json.js';
 import type { FactValue } from '../hazards/inspection.js';
 import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT } from '../base/glob.js';
 import { didYouMean } from '../base/nearest.js';
@@ -73,10 +74,6 @@ function readKeys(raw: unknown, keys: readonly string[], report: Report): Map<st
       report(`/${key}`, `unknown key "${key}".${didYouMean(key, keys)} Valid keys: ${valid}.`);
   }
   return entries.length > 0 && entries.every(([key]) => keys.includes(key)) ? new Map(entries) : undefined;
-}
-
-function isObject(raw: unknown): boolean {
-  return typeof raw === 'object' && raw !== null && !Array.isArray(raw);
 }
 
 /** Both must be true; false wins over "cannot tell". */

@@ -1,7 +1,6 @@
 import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import { type JsonObject, type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import type { OperationId } from '../docker/operation.js';
-import { asArray, asObject, asString } from '../hazards/judge.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
 import { subjectOf } from '../hazards/subjects.js';
@@ -177,7 +176,7 @@ export function volumesToMake(call: Call): NewVolume[] {
   const host = given === undefined || given === null ? body.value : asObject(given);
   return names.map((Name) => {
     const mount = asArray(host['Mounts'])
-      .map(asObject)
+      .map((one) => asObject(one))
       .find((one) => one['Source'] === Name);
     const options = asObject(mount?.['VolumeOptions']);
     const driver = asObject(options['DriverConfig']);

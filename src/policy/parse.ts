@@ -1,5 +1,5 @@
 import { parseStrictJson } from '../docker/go-json.js';
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 import { Refusal } from '../docker/refusal.js';
 import type { Problem } from './problems.js';
 

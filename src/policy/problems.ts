@@ -1,5 +1,5 @@
+import type { JsonObject, JsonValue } from '../base/json.js';
 import type * as z from 'zod';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { didYouMean } from '../base/nearest.js';
 
 /** One thing that is wrong with a file, at a JSON pointer. */

@@ -1,6 +1,6 @@
 import { foldKey } from '../docker/json-any.js';
 import type { Call } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import type { JsonObject, JsonValue } from '../base/json.js';
 import { REDACTED } from './redact-places.js';
 
 /**

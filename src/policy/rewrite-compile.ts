@@ -1,6 +1,6 @@
 import { operationOf, operationsThat } from '../docker/catalogue.js';
 import type { Call } from '../docker/call.js';
-import type { JsonObject } from '../base/json-value.js';
+import type { JsonObject } from '../base/json.js';
 import type { Traits } from '../docker/catalogue/traits.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import { inspect } from '../hazards/inspect.js';

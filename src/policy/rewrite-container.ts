@@ -1,7 +1,14 @@
-import type { JsonObject, JsonValue } from '../base/json-value.js';
+import {
+  type JsonObject,
+  type JsonValue,
+  asArray,
+  asObject,
+  asString,
+  asStrings,
+  isZero,
+} from '../base/json.js';
 import type { Operation } from '../docker/operation.js';
 import { resolveSchema } from '../docker/schemas.js';
-import { asArray, asObject, asString, asStrings, isZero } from '../hazards/judge.js';
 import { queryText } from '../hazards/query.js';
 import { copyObject, fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import type { RewriteShape } from './rewrite-schema.js';

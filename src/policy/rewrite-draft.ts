@@ -1,6 +1,5 @@
 import type { Call, QueryValue } from '../docker/call.js';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
-import { asObject } from '../hazards/judge.js';
+import { type JsonObject, type JsonValue, asObject } from '../base/json.js';
 import { pointerOf } from './problems.js';
 
 /** A field of the JSON body, a query parameter (or an entry of one that holds JSON), or a request header. */

@@ -2,7 +2,7 @@ import type { QueryValue } from '../docker/call.js';
 import { operationOf } from '../docker/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import { decodeJsonText } from '../docker/go-json.js';
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 import type { Parameter } from '../docker/catalogue/row.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderJson } from '../docker/render-json.js';

@@ -6,7 +6,7 @@ import {
   type ImageName,
 } from '../hazards/image-name.js';
 import type { Operation } from '../docker/operation.js';
-import { asString } from '../hazards/judge.js';
+import { asString } from '../base/json.js';
 import { queryText } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
 import { describeValue } from './problems.js';

@@ -1,6 +1,5 @@
-import type { JsonValue } from '../base/json-value.js';
+import { type JsonValue, asArray, asString } from '../base/json.js';
 import type { Operation } from '../docker/operation.js';
-import { asArray, asString } from '../hazards/judge.js';
 import { queryTexts } from '../hazards/query.js';
 import type { ReportAt } from './compile-rule.js';
 import { didYouMean } from '../base/nearest.js';

@@ -1,4 +1,4 @@
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 import type { Change } from './rewrite.js';
 
 /** At most so many changes are told one by one, and so many characters of a value. */

@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { decodeJsonText } from '../docker/go-json.js';
-import type { JsonValue } from '../base/json-value.js';
+import type { JsonValue } from '../base/json.js';
 import { renderJson } from '../docker/render-json.js';
 import { sameJson, startDraft, valueAt, type Step, type Variables } from './rewrite-draft.js';
 

@@ -1,5 +1,5 @@
+import type { JsonObject, JsonValue } from '../base/json.js';
 import * as z from 'zod';
-import type { JsonObject, JsonValue } from '../base/json-value.js';
 import { MAX_PATTERN } from '../base/glob.js';
 import { limitsSchema } from './limits-schema.js';
 import { redactSchema } from './redact-schema.js';

@@ -1,18 +1,19 @@
-import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { writeWholeSync } from './write-whole.js';
 
-/** A small file in which the guard keeps what it has learnt, for its next start: one JSON line for each thing. */
-export interface KeptLines {
+/** A file in which the guard keeps what it has learnt for its next start: JSON lines, each one change. */
+export interface LineFile {
   append(value: object): void;
   close(): void;
 }
 
 /**
- * Lines that were cut or changed are none; the rest counts.
+ * The lines of a file; those that were cut or damaged are left out. None where there is no file.
  *
- * @param read undefined for what is not of the file's kind.
+ * @param read returns undefined for what is not of the file's kind.
  * @throws Error when the file is there and cannot be read.
  */
-export function readKept<T>(
+export function readLines<T>(
   file: string,
   read: (value: Readonly<Record<string, unknown>>) => T | undefined,
 ): T[] {
@@ -33,28 +34,29 @@ export function readKept<T>(
   });
 }
 
-/** Writes the file anew; whole, or not at all. @throws Error */
-export function rewriteKept(file: string, values: readonly object[]): void {
-  writeFileSync(`${file}.new`, values.map(lineOf).join(''), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+/** Puts other lines in place of those of the file; whole, or not at all. @throws Error */
+export function rewriteLines(file: string, values: readonly object[]): void {
+  writeWholeSync(file, values.map(lineOf).join(''));
 }
 
 /**
- * @param failed told once why it cannot be written any more.
+ * Opens a file to append lines to it.
+ *
+ * @param failed called once, with the reason, when it cannot be written any more.
  * @throws Error when the file cannot be opened.
  */
-export function openKept(file: string, failed: (why: string) => void): KeptLines {
+export function openLines(file: string, failed: (why: string) => void): LineFile {
   const fd = openSync(file, 'a', 0o600);
   // A last line that was cut by a crash must not swallow the next one.
   writeSync(fd, '\n');
-  let isTold = false;
+  let hasFailed = false;
   return {
     append(value) {
       try {
         writeSync(fd, lineOf(value));
       } catch (error) {
-        if (!isTold) failed((error as Error).message);
-        isTold = true;
+        if (!hasFailed) failed((error as Error).message);
+        hasFailed = true;
       }
     },
     close: () => closeSync(fd),

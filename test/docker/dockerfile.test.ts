@@ -3,7 +3,8 @@ import t from 'tap';
 import type { DockerfileOptions, DockerfileReading } from '../../src/docker/dockerfile/model.js';
 import { readDockerfile } from '../../src/docker/dockerfile/read.js';
 import { decodeVariants } from '../../src/docker/shell-text.js';
-import { readShell, UNKNOWN } from '../../src/docker/shell-words.js';
+import { UNKNOWN } from '../../src/docker/shell-command.js';
+import { readShell } from '../../src/docker/shell-words.js';
 import { hold } from '../support/fuzz.js';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);

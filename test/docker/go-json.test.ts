@@ -3,7 +3,7 @@ import t from 'tap';
 import { decodeJson, decodeScanned, parseStrictJson } from '../../src/docker/go-json.js';
 import { decodePlain } from '../../src/docker/go-json-plain.js';
 import { foldKey } from '../../src/docker/json-any.js';
-import type { JsonValue } from '../../src/base/json-value.js';
+import type { JsonValue } from '../../src/base/json.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { renderJson } from '../../src/docker/render-json.js';
 import type { Schema } from '../../src/docker/schema.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { readDockerfile } from '../../src/docker/dockerfile/read.js';
 import type { DockerfileReading, Stage } from '../../src/docker/dockerfile/model.js';
-import { UNKNOWN } from '../../src/docker/shell-words.js';
+import { UNKNOWN } from '../../src/docker/shell-command.js';
 import { build, imageId, type BuildOptions, type Built } from '../support/dockerfiles.js';
 import { missing, startEngine } from '../support/engine.js';
 import { formatTable } from '../support/table.js';

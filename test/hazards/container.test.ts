@@ -2,7 +2,7 @@ import t from 'tap';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
 import type { Call } from '../../src/docker/call.js';
-import type { JsonObject } from '../../src/base/json-value.js';
+import type { JsonObject } from '../../src/base/json.js';
 import { create, makeCall } from './make-call.js';
 
 // Names that a container's settings are harmless with, one by one, and names much like them.

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
-import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import type { Schema } from '../../src/docker/schema.js';
 import { resolveSchema } from '../../src/docker/schemas.js';
 import { FACTS } from '../../src/hazards/catalogue.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { FACTS, HAZARDS, type FactKind } from '../../src/hazards/catalogue.js';
 import { hazardsDocument } from '../../src/hazards/document.js';

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Call } from '../../src/docker/call.js';
-import type { JsonObject } from '../../src/base/json-value.js';
+import type { JsonObject } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';

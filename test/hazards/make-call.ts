@@ -1,7 +1,7 @@
 import type { ContextReading } from '../../src/docker/build-context.js';
 import type { Call, QueryValue } from '../../src/docker/call.js';
+import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import { operationById, operationOf } from '../../src/docker/catalogue.js';
-import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
 import type { OperationId } from '../../src/docker/operation.js';
 
 type QueryPart = string | boolean | bigint | string[] | JsonObject | { json: JsonValue };

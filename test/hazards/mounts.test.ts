@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { JsonObject } from '../../src/base/json-value.js';
+import type { JsonObject } from '../../src/base/json.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
 import { create, makeCall } from './make-call.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Call, NamePlace, Reference } from '../../src/docker/call.js';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
-import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { referencesOf, subjectOf } from '../../src/hazards/subjects.js';
 import { makeCall, type Parts } from './make-call.js';

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Call, NamedObject } from '../../src/docker/call.js';
-import type { JsonObject } from '../../src/base/json-value.js';
+import type { JsonObject } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
@@ -133,47 +133,46 @@ const labels = fc.dictionary(
 );
 
 t.test('INVARIANT: what is made bears the owner’s label, whatever the client says', async (t) => {
-  const bodies: readonly (readonly [OperationId, (given: JsonObject) => Parts, (sent: JsonObject) => unknown])[] =
+  const bodies: readonly (readonly [
+    OperationId,
+    (given: JsonObject) => Parts,
+    (sent: JsonObject) => unknown,
+  ])[] = [
+    ['ContainerCreate', (Labels) => ({ body: { Image: 'x', Labels } }), (body) => body['Labels']],
+    ['VolumeCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
+    ['NetworkCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
+    ['SecretCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
+    ['ConfigUpdate', (Labels) => ({ path: { id: 'x' }, body: { Labels } }), (body) => body['Labels']],
+    ['ImageCommit', (Labels) => ({ query: { container: 'x' }, body: { Labels } }), (body) => body['Labels']],
     [
-      ['ContainerCreate', (Labels) => ({ body: { Image: 'x', Labels } }), (body) => body['Labels']],
-      ['VolumeCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
-      ['NetworkCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
-      ['SecretCreate', (Labels) => ({ body: { Name: 'x', Labels } }), (body) => body['Labels']],
-      ['ConfigUpdate', (Labels) => ({ path: { id: 'x' }, body: { Labels } }), (body) => body['Labels']],
-      [
-        'ImageCommit',
-        (Labels) => ({ query: { container: 'x' }, body: { Labels } }),
-        (body) => body['Labels'],
-      ],
-      [
-        'ServiceCreate',
-        (Labels) => ({ body: { Name: 'x', Labels, TaskTemplate: { ContainerSpec: { Labels } } } }),
-        (body) => body['Labels'],
-      ],
-      [
-        'ServiceUpdate',
-        (Labels) => ({
-          path: { id: 'x' },
-          body: { Labels, TaskTemplate: { ContainerSpec: { Image: 'x', Labels } } },
-        }),
-        (body) => ((body['TaskTemplate'] as JsonObject)['ContainerSpec'] as JsonObject)['Labels'],
-      ],
-      [
-        'ServiceCreate',
-        (Labels) => ({
-          body: {
-            TaskTemplate: {
-              ContainerSpec: { Mounts: [{ Type: 'volume', Source: 'v', VolumeOptions: { Labels } }] },
-            },
+      'ServiceCreate',
+      (Labels) => ({ body: { Name: 'x', Labels, TaskTemplate: { ContainerSpec: { Labels } } } }),
+      (body) => body['Labels'],
+    ],
+    [
+      'ServiceUpdate',
+      (Labels) => ({
+        path: { id: 'x' },
+        body: { Labels, TaskTemplate: { ContainerSpec: { Image: 'x', Labels } } },
+      }),
+      (body) => ((body['TaskTemplate'] as JsonObject)['ContainerSpec'] as JsonObject)['Labels'],
+    ],
+    [
+      'ServiceCreate',
+      (Labels) => ({
+        body: {
+          TaskTemplate: {
+            ContainerSpec: { Mounts: [{ Type: 'volume', Source: 'v', VolumeOptions: { Labels } }] },
           },
-        }),
-        (body) =>
-          (
-            ((body['TaskTemplate'] as JsonObject)['ContainerSpec'] as JsonObject)['Mounts'] as JsonObject[]
-          ).map((mount) => (mount['VolumeOptions'] as JsonObject)['Labels'])[0],
-      ],
-      ['ImageBuild', (given) => ({ query: { labels: { json: given } } }), () => undefined],
-    ];
+        },
+      }),
+      (body) =>
+        (((body['TaskTemplate'] as JsonObject)['ContainerSpec'] as JsonObject)['Mounts'] as JsonObject[]).map(
+          (mount) => (mount['VolumeOptions'] as JsonObject)['Labels'],
+        )[0],
+    ],
+    ['ImageBuild', (given) => ({ query: { labels: { json: given } } }), () => undefined],
+  ];
   for (const [id, parts, read] of bodies) {
     fc.assert(
       fc.property(labels, (given) => {

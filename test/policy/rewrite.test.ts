@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { Call, Client } from '../../src/docker/call.js';
-import type { JsonObject, JsonValue } from '../../src/base/json-value.js';
+import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import { readCall, readHead } from '../../src/docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../src/docker/render.js';
 import { inspect } from '../../src/hazards/inspect.js';

@@ -5,7 +5,7 @@ import { runCheck } from '../../src/cli/check.js';
 import { configJsonSchema } from '../../src/config/config.js';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
 import type { Call } from '../../src/docker/call.js';
-import type { JsonValue } from '../../src/base/json-value.js';
+import type { JsonValue } from '../../src/base/json.js';
 import { readCall, readHead } from '../../src/docker/read.js';
 import { renderTarget } from '../../src/docker/render.js';
 import { FACTS, HAZARDS } from '../../src/hazards/catalogue.js';

@@ -3,7 +3,8 @@ import { sequencesSchema } from '../../src/config/sequences-config.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { openSequences } from '../../src/history/sequences.js';
 import { inspect } from '../../src/hazards/inspect.js';
-import type { SequenceFinding, Told } from '../../src/hazards/sequences.js';
+import type { SequenceFinding } from '../../src/hazards/inspection.js';
+import type { Told } from '../../src/hazards/sequences.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
 /** One call of a story, with what the engine answers. */

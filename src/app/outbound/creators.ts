@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../../base/cache.js';
 import type { Call } from '../../docker/call.js';
-import { openKept, readKept, rewriteKept } from '../../store/lines.js';
+import { openLines, readLines, rewriteLines } from '../../store/lines.js';
 import { answerIdsOf } from '../../docker/answer-ids.js';
 import { scanAnswer, together } from '../../docker/answers/scan.js';
 
@@ -37,17 +37,17 @@ const OVERLAP = 128;
  * @throws Error when the file cannot be opened.
  */
 export function openCreators(file: string, warn: (message: string) => void): Creators {
+  const lines = readLines(file, readCreator);
   const creators = new LRUCache<string, Creator>(atMost(CONTAINERS));
-  const lines = readKept(file, readCreator);
   for (const { container, ...creator } of lines) creators.set(container, creator);
   if (lines.length > 2 * CONTAINERS) {
     const now = [...creators.entries()].reverse();
-    rewriteKept(
+    rewriteLines(
       file,
       now.map(([container, creator]) => ({ container, ...creator })),
     );
   }
-  const kept = openKept(file, (why) => warn(`who created which container is not kept: ${why}`));
+  const kept = openLines(file, (why) => warn(`who created which container is not kept: ${why}`));
 
   const learn = (container: string, creator: Creator): void => {
     // INVARIANT: the first one stays. A later build may print the id of somebody else's container.

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditWriter } from '../../audit/writer.js';
 import type { EgressEvent } from '../../audit/egress-event.js';
 import { compileGlob } from '../../base/glob.js';
+import { asString } from '../../base/json.js';
 import type { Engine } from '../../upstream/engine.js';
 import { openCreators, type Creators } from './creators.js';
 import { openLeases, type ContainerIdentity } from './leases.js';
@@ -71,7 +72,7 @@ export function openOutbound(
 
   /** Who it was. A busy engine tells late of a container's network: nobody is only said after a while. */
   const holderOf = async (entry: Entry): Promise<ContainerIdentity | undefined> => {
-    const address = string(entry['source']);
+    const address = asString(entry['source']);
     const last = time(entry['last'] ?? entry['at']);
     const first = time(entry['first'] ?? entry['at']);
     for (;;) {
@@ -87,7 +88,7 @@ export function openOutbound(
   };
 
   const take = async (entry: Entry): Promise<void> => {
-    const container = string(entry['source']) === '' ? undefined : await holderOf(entry);
+    const container = asString(entry['source']) === '' ? undefined : await holderOf(entry);
     const event = reported(entry, container, container && creators.of(container.id));
     await onRecord(event);
     if (container !== undefined) await answer(event, container);
@@ -120,13 +121,12 @@ export function openOutbound(
   };
 }
 
-const string = (value: unknown): string => (typeof value === 'string' ? value : '');
 const number = (value: unknown): number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 
 /** Milliseconds since 1970; now, where there is no time. */
 function time(value: unknown): number {
-  const ms = Date.parse(string(value));
+  const ms = Date.parse(asString(value));
   return Number.isNaN(ms) ? Date.now() : ms;
 }
 
@@ -139,25 +139,25 @@ function reported(
 ): EgressEvent {
   return {
     event: 'egress',
-    id: string(entry['id']),
+    id: asString(entry['id']),
     kind: KINDS.find((kind) => kind === entry['kind']) ?? 'notice',
-    action: string(entry['action']),
-    via: string(entry['via']),
-    address: string(entry['source']),
+    action: asString(entry['action']),
+    via: asString(entry['via']),
+    address: asString(entry['source']),
     container,
     createdBy,
-    destination: string(entry['destination']),
-    name: string(entry['name']),
-    protocol: string(entry['protocol']),
+    destination: asString(entry['destination']),
+    name: asString(entry['name']),
+    protocol: asString(entry['protocol']),
     port: number(entry['port']),
     count: number(entry['count']),
-    first: string(entry['first']),
-    last: string(entry['last']),
-    indicator: string(entry['indicator']),
-    type: string(entry['type']),
-    feed: string(entry['feed']),
+    first: asString(entry['first']),
+    last: asString(entry['last']),
+    indicator: asString(entry['indicator']),
+    type: asString(entry['type']),
+    feed: asString(entry['feed']),
     confidence: number(entry['confidence']),
-    threat: string(entry['threat']),
-    message: string(entry['message']),
+    threat: asString(entry['threat']),
+    message: asString(entry['message']),
   };
 }

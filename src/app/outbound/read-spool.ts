@@ -1,6 +1,8 @@
-import { open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isObject } from '../../base/json.js';
+import { writeWhole } from '../../store/write-whole.js';
 
 /** Reads what the outbound process writes down. */
 export interface SpoolReader {
@@ -37,8 +39,7 @@ export function readSpool(
   let warned = '';
 
   const keep = async (next: Cursor): Promise<void> => {
-    await writeFile(`${cursorFile}.new`, JSON.stringify(next), { mode: 0o600 });
-    await rename(`${cursorFile}.new`, cursorFile);
+    await writeWhole(cursorFile, JSON.stringify(next));
     cursor = next;
   };
 
@@ -129,9 +130,7 @@ async function readLines(
 function parse(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
-import { number, text, type Summary } from './summary.js';
+import { asString } from '../../base/json.js';
+import { number, type Summary } from './summary.js';
 
 /*
  * CEF (ArcSight Common Event Format, version 0) and LEEF 2.0 (QRadar): one line each. Their separators are what an
@@ -86,9 +87,9 @@ function common(summary: Summary): Fields {
     ['dpt', destination.port === 0 ? '' : destination.port],
     ['proto', destination.protocol],
     ['cnt', summary.count],
-    ['start', Date.parse(text(event['first'])) || ''],
-    ['end', Date.parse(text(event['last'])) || ''],
-    ['reason', summary.code || text(event['end'])],
+    ['start', Date.parse(asString(event['first'])) || ''],
+    ['end', Date.parse(asString(event['last'])) || ''],
+    ['reason', summary.code || asString(event['end'])],
     ['msg', summary.message],
   ];
 }
@@ -125,7 +126,7 @@ export function toLeef(summary: Summary, version: string): string {
     ['hazards', summary.hazards.join(' ')],
     ['sequences', summary.sequences.map(({ name }) => name).join(' ')],
     ['rule', summary.rule],
-    ['reason', summary.code || text(summary.event['end'])],
+    ['reason', summary.code || asString(summary.event['end'])],
     ['technique', summary.techniques.map(({ id }) => id).join(' ')],
     ['indicator', summary.indicators.map(({ indicator }) => indicator).join(' ')],
     ['container', summary.container.name || summary.image],
@@ -154,13 +155,13 @@ function outcome({ kind, event, verdict }: Summary): string {
 
 /** What was done: `observe` where a denial is on record and the call was forwarded. */
 const action = ({ verdict, event }: Summary): string =>
-  verdict === 'deny' && event['enforced'] === false ? 'observe' : verdict || text(event['action']);
+  verdict === 'deny' && event['enforced'] === false ? 'observe' : verdict || asString(event['action']);
 
 /** What kind of record it is, for rules that count: `decision.deny.hazard`, `egress.attempt`. */
 function signature({ kind, verdict, code, event }: Summary): string {
-  const detail = text(event['kind']) || text(event['end']);
+  const detail = asString(event['kind']) || asString(event['end']);
   return [
-    kind === 'other' ? text(event['event']) || 'record' : kind,
+    kind === 'other' ? asString(event['event']) || 'record' : kind,
     verdict,
     verdict === 'deny' ? code : detail,
   ]

@@ -1,4 +1,5 @@
-import { address, number, text, type Summary } from './summary.js';
+import { asString } from '../../base/json.js';
+import { address, number, type Summary } from './summary.js';
 
 /** Elastic Common Schema 8.17: one document for each record; what ECS has no field for stands below `breakwater`. */
 const VERSION = '8.17.0';
@@ -28,7 +29,7 @@ export function toEcs(summary: Summary, version: string): object {
       category: CATEGORIES[kind],
       type: typesOf(summary, denied),
       outcome: failed ? 'failure' : 'success',
-      action: summary.operation || text(event['event']),
+      action: summary.operation || asString(event['event']),
       code: summary.code,
       reason: summary.reason,
       severity: summary.severity,
@@ -41,7 +42,7 @@ export function toEcs(summary: Summary, version: string): object {
     observer: { vendor: 'Breakwater', product: 'Breakwater', type: 'proxy', version },
     rule: {
       id: summary.rule,
-      ruleset: text(event['policy']),
+      ruleset: asString(event['policy']),
       name: sequences[0]?.name,
       category: sequences.length === 0 ? '' : 'sequence',
     },
@@ -108,7 +109,7 @@ function typesOf({ kind, event, verdict }: Summary, denied: boolean): string[] {
 
 /** When it was first or last seen; empty for what is no time. */
 function date(value: unknown): string {
-  const ms = Date.parse(text(value));
+  const ms = Date.parse(asString(value));
   return Number.isNaN(ms) ? '' : new Date(ms).toISOString();
 }
 

@@ -1,9 +1,9 @@
+import { asString } from '../../base/json.js';
 import { prune } from './ecs.js';
 import {
   number,
   sequenceTechniques,
   sequenceTitle,
-  text,
   type Summary,
   type SummaryIndicator,
   type SummarySequence,
@@ -41,7 +41,7 @@ function messages(summary: Summary, version: string): object[] {
       return [apiActivity(summary, version), ...findings(summary, version)];
     case 'egress':
       if (summary.event['kind'] === 'notice') return [other(summary, version)];
-      return text(summary.event['kind']) === 'attempt'
+      return asString(summary.event['kind']) === 'attempt'
         ? [networkActivity(summary, version), ...findings(summary, version)]
         : [finding(summary, version, summary.id, summary.indicators[0])];
     case 'alert':
@@ -73,7 +73,7 @@ function base(
       uid,
       sequence: summary.seq || undefined,
       correlation_uid: summary.call,
-      event_code: text(summary.event['event']),
+      event_code: asString(summary.event['event']),
       product: { name: 'Breakwater', vendor_name: 'Breakwater', version },
       profiles,
     },
@@ -106,7 +106,7 @@ function apiActivity(summary: Summary, version: string): object {
           disposition_id: denied ? 2 : summary.verdict === 'deny' ? 17 : 1,
           // A rule has to have a name: a denial for want of one has no rule.
           firewall_rule:
-            summary.rule === '' ? {} : { uid: summary.rule, version: text(summary.event['policy']) },
+            summary.rule === '' ? {} : { uid: summary.rule, version: asString(summary.event['policy']) },
         }),
     actor: {
       user: {
@@ -118,7 +118,7 @@ function apiActivity(summary: Summary, version: string): object {
     },
     api: {
       operation: summary.operation || 'unknown',
-      version: text(summary.event['apiVersion']),
+      version: asString(summary.event['apiVersion']),
       request: { uid: summary.call },
       service: { name: 'Docker Engine API' },
     },
@@ -150,8 +150,8 @@ function networkActivity(summary: Summary, version: string): object {
     action_id: blocked ? 2 : 3,
     disposition_id: blocked ? 2 : 17,
     count: summary.count,
-    start_time: Date.parse(text(summary.event['first'])) || summary.time,
-    end_time: Date.parse(text(summary.event['last'])) || summary.time,
+    start_time: Date.parse(asString(summary.event['first'])) || summary.time,
+    end_time: Date.parse(asString(summary.event['last'])) || summary.time,
     src_endpoint: {
       ip: summary.address,
       name: container.name || 'host',
@@ -206,8 +206,8 @@ function sequenceFinding(summary: Summary, version: string, uid: string, sequenc
 const alert = (summary: Summary, version: string): object => ({
   ...finding(summary, version, summary.id, summary.indicators[0]),
   count: summary.count,
-  start_time: Date.parse(text(summary.event['first'])) || summary.time,
-  end_time: Date.parse(text(summary.event['last'])) || summary.time,
+  start_time: Date.parse(asString(summary.event['first'])) || summary.time,
+  end_time: Date.parse(asString(summary.event['last'])) || summary.time,
   osint: summary.indicators.map(osint),
   evidences: evidencesOf(summary),
 });

@@ -1,3 +1,4 @@
+import { asArray, asObject, asString } from '../../base/json.js';
 import { isIP } from 'node:net';
 import { HAZARD_KINDS } from '../../hazards/catalogue.js';
 import { TECHNIQUES } from './techniques.js';
@@ -80,38 +81,44 @@ export interface Summary {
 
 /** Reads a record; what is missing or of another type is empty. */
 export function summarize(event: TrailEvent): Summary {
-  const client = object(event['client']);
-  const container = object(event['container']);
-  const facts = object(event['facts']);
+  const client = asObject(event['client']);
+  const container = asObject(event['container']);
+  const facts = asObject(event['facts']);
   const hazards = texts(event['hazards']);
   const base: Omit<Summary, 'name' | 'message' | 'severity' | 'techniques'> = {
     event,
-    id: text(event['id']),
+    id: asString(event['id']),
     seq: whole(event['seq'], Number.MAX_SAFE_INTEGER),
     time: time(event['time']),
     kind: KNOWN.find((kind) => kind === event['event']) ?? 'other',
     verdict: event['verdict'] === 'allow' || event['verdict'] === 'deny' ? event['verdict'] : '',
-    call: text(event['call']),
-    operation: text(event['operation']),
-    method: text(event['method']),
+    call: asString(event['call']),
+    operation: asString(event['operation']),
+    method: asString(event['method']),
     sources: texts(event['sources']),
     address: address(client['address']) || address(event['address']),
     port: port(client['port']),
-    listener: text(client['listener']),
+    listener: asString(client['listener']),
     user: texts(client['certificate'])[0] ?? '',
     hazards,
     sequences: sequencesOf(event),
     indicators: indicatorsOf(event),
-    rule: text(event['rule']),
-    code: text(event['code']),
-    reason: text(event['reason']),
-    image: text(facts['image']) || text(container['image']),
-    container: { id: text(container['id']), name: text(container['name']), image: text(container['image']) },
+    rule: asString(event['rule']),
+    code: asString(event['code']),
+    reason: asString(event['reason']),
+    image: asString(facts['image']) || asString(container['image']),
+    container: {
+      id: asString(container['id']),
+      name: asString(container['name']),
+      image: asString(container['image']),
+    },
     destination: {
       address: address(event['destination']),
-      name: text(event['name']) || (address(event['destination']) === '' ? text(event['destination']) : ''),
+      name:
+        asString(event['name']) ||
+        (address(event['destination']) === '' ? asString(event['destination']) : ''),
       port: port(event['port']),
-      protocol: /^[A-Za-z0-9-]{1,31}$/.test(text(event['protocol'])) ? text(event['protocol']) : '',
+      protocol: /^[A-Za-z0-9-]{1,31}$/.test(asString(event['protocol'])) ? asString(event['protocol']) : '',
     },
     count: whole(event['count'], 2 ** 31 - 1) || 1,
   };
@@ -148,7 +155,7 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   },
   outcome(base) {
     const status = number(base.event['status']);
-    const end = text(base.event['end']);
+    const end = asString(base.event['end']);
     const message = `${base.operation || 'request'} ended: ${end}, status ${status}`;
     return { name: `${base.operation || 'request'} ended`, message, severity: status >= 500 ? 4 : 1 };
   },
@@ -156,13 +163,13 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const { destination, container, address, count, event } = base;
     const to = `${destination.name || destination.address} port ${destination.port}`;
     const from = container.name === '' ? address || 'the host' : `container ${container.name}`;
-    const kind = text(event['kind']);
-    const message = text(event['message']);
+    const kind = asString(event['kind']);
+    const message = asString(event['message']);
     if (kind === 'notice') return { name: 'Outbound notice', message, severity: 4 };
     if (kind === 'response') {
       return {
         name: 'Container dealt with',
-        message: `${text(event['action'])} of ${from}: ${message}`,
+        message: `${asString(event['action'])} of ${from}: ${message}`,
         severity: 8,
       };
     }
@@ -178,14 +185,14 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     return { name, message: `${from} tried to reach ${to}, ${count} times`, severity: blocked ? 8 : 9 };
   },
   alert(base) {
-    const [name, severity] = ALERTS.get(text(base.event['kind'])) ?? ['Alert', 7];
-    return { name, message: text(base.event['message']), severity };
+    const [name, severity] = ALERTS.get(asString(base.event['kind'])) ?? ['Alert', 7];
+    return { name, message: asString(base.event['message']), severity };
   },
   other(base) {
-    const event = text(base.event['event']) || 'record';
+    const event = asString(base.event['event']) || 'record';
     const name = `Audit ${event}`;
     if (event !== 'journal') return { name, message: name, severity: 0 };
-    const kind = text(base.event['kind']);
+    const kind = asString(base.event['kind']);
     const { says, severity } = JOURNAL[kind]?.(base.event) ?? { says: '', severity: 5 };
     return { name, message: [name, kind, says].filter((part) => part !== '').join(': '), severity };
   },
@@ -199,7 +206,7 @@ const JOURNAL: Readonly<
   Record<string, (event: TrailEvent) => { readonly says: string; readonly severity: number }>
 > = {
   repaired(event) {
-    const damage = text(event['damage']);
+    const damage = asString(event['damage']);
     const says = `${number(event['torn'])} bytes of a torn record were cut off`;
     return damage === '' ? { says, severity: 5 } : { says: `${says}; ${damage}`, severity: 9 };
   },
@@ -257,32 +264,35 @@ export const sequenceTechniques = (name: string): Technique[] =>
   attackOf(`sequence:${name}`).map(techniqueOf);
 
 function sequencesOf(event: TrailEvent): SummarySequence[] {
-  const list = Array.isArray(event['sequences']) ? (event['sequences'] as unknown[]).map(object) : [];
+  const list = asArray(event['sequences']).map((one) => asObject(one));
   return list
-    .map((one) => ({ name: text(one['sequence']), calls: texts(one['calls']), since: time(one['since']) }))
+    .map((one) => ({
+      name: asString(one['sequence']),
+      calls: texts(one['calls']),
+      since: time(one['since']),
+    }))
     .filter(({ name }) => name !== '');
 }
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
-  const list = Array.isArray(event['indicators']) ? (event['indicators'] as unknown[]).map(object) : [];
+  const list = asArray(event['indicators']).map((one) => asObject(one));
   return [...list, event]
-    .filter((one) => text(one['indicator']) !== '')
+    .filter((one) => asString(one['indicator']) !== '')
     .map((one) => ({
-      indicator: text(one['indicator']),
-      type: text(one['type']),
-      feed: text(one['feed']),
+      indicator: asString(one['indicator']),
+      type: asString(one['type']),
+      feed: asString(one['feed']),
       confidence: number(one['confidence']),
-      threat: text(one['threat']),
-      where: text(one['where']),
-      value: text(one['value']),
+      threat: asString(one['threat']),
+      where: asString(one['where']),
+      value: asString(one['value']),
     }));
 }
 
-const object = (value: unknown): TrailEvent =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as TrailEvent) : {};
-export const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const texts = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string' && one !== '') : [];
+  asArray(value)
+    .map(asString)
+    .filter((one) => one !== '');
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
 
@@ -293,11 +303,11 @@ const port = (value: unknown): number => whole(value, 65_535);
 
 /** An address without its zone; empty for anything else. */
 export function address(value: unknown): string {
-  const bare = text(value).split('%', 1)[0]!;
+  const bare = asString(value).split('%', 1)[0]!;
   return isIP(bare) === 0 ? '' : bare;
 }
 
 function time(value: unknown): number {
-  const ms = Date.parse(text(value));
+  const ms = Date.parse(asString(value));
   return Number.isNaN(ms) ? 0 : ms;
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { writeWhole } from '../../store/write-whole.js';
 
 /** How far a receiver has confirmed: behind the last record that it has. */
 export interface Cursor {
@@ -30,12 +30,6 @@ export function loadCursor(path: string): Cursor | string | undefined {
     : 'it holds no cursor';
 }
 
-/** Old or new, never half: it is written aside and renamed. What a power loss takes of it is sent once more. */
-async function saveCursor(path: string, cursor: Cursor): Promise<void> {
-  await writeFile(`${path}.new`, `${JSON.stringify(cursor)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-}
-
 /** Writes cursors into a file: one at a time, the newest last. */
 export class CursorFile {
   readonly #path: string;
@@ -60,7 +54,7 @@ export class CursorFile {
     try {
       while (this.#newest !== undefined && this.#saved !== this.#newest) {
         const cursor = this.#newest;
-        await saveCursor(this.#path, cursor);
+        await writeWhole(this.#path, `${JSON.stringify(cursor)}\n`);
         this.#saved = cursor;
       }
     } catch (error) {

@@ -1,6 +1,6 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { decodeVariants, textBudget } from '../../docker/shell-text.js';
-import type { TextBudget } from '../../docker/shell-words.js';
+import type { TextBudget } from '../../docker/shell-command.js';
 import type { Hit, IndicatorIndex, Sighting } from '../../intel/indicator.js';
 import { scanText } from '../../intel/scan.js';
 import type { ContextWatch } from './fresh.js';

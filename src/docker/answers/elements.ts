@@ -1,6 +1,6 @@
 import { anyValue } from '../json-any.js';
 import { DEEPEST, finishScan, startScan } from '../json-scan.js';
-import type { JsonValue } from '../../base/json-value.js';
+import type { JsonValue } from '../../base/json.js';
 import { Refusal } from '../refusal.js';
 import { renderJson } from '../render-json.js';
 import { JsonTokens, type JsonVisitor } from './json-tokens.js';

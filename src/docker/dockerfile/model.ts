@@ -1,4 +1,4 @@
-import type { Variable } from '../shell-words.js';
+import type { Variable } from '../shell-command.js';
 import type { Builder } from './parse.js';
 
 export interface DockerfileOptions {

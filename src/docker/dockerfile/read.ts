@@ -1,4 +1,4 @@
-import { UNKNOWN, type Variable } from '../shell-words.js';
+import { UNKNOWN, type Variable } from '../shell-command.js';
 import { asciiLower, type Instruction } from './instruction.js';
 import type { Base, Command, DockerfileOptions, DockerfileReading, Source, Stage, Step } from './model.js';
 import { parseDockerfile } from './parse.js';

@@ -1,4 +1,4 @@
-import { UNKNOWN, type Variable } from '../shell-words.js';
+import { UNKNOWN, type Variable } from '../shell-command.js';
 import { isSpace, spend, Unclear, type Budget } from './unclear.js';
 
 export interface WordOptions {

@@ -1,6 +1,7 @@
 import type { Indicator } from '../indicator.js';
 import { csvRows, splitCsvLine } from './csv.js';
-import { fail, quote, reject, type Format, type Run } from './format.js';
+import { fail, quote, reject, type Run } from './run.js';
+import type { Format } from './format.js';
 import { fieldName, missingFrom, readFields, type Fields, type Shape } from './fields.js';
 import { GENERIC, FEODO, SSLBL_IP, SSLBL_SHA1, THREATFOX, URLHAUS } from './shapes.js';
 import type { Sample } from './sample.js';

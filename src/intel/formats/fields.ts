@@ -1,5 +1,5 @@
 import type { Indicator } from '../indicator.js';
-import { reject, type Run, type Where } from './format.js';
+import { reject, type Run, type Where } from './run.js';
 import { epochSeconds } from './times.js';
 import { confidenceOf, indicatorsOf, portNumber, threatName, type ValueKind } from './values.js';
 

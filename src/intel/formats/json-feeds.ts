@@ -1,8 +1,10 @@
 import type { Indicator } from '../indicator.js';
-import { fail, quote, reject, type Fit, type Format, type Run, type Where } from './format.js';
+import { fail, quote, reject, type Run, type Where } from './run.js';
+import type { Fit, Format } from './format.js';
 import { fieldName, missingFrom, readFields, type Fields, type Shape } from './fields.js';
 import { firstRecords, jsonValues } from './json-read.js';
-import { asObject, textOf, type JsonObject } from './json-value.js';
+import { asObject, isObject, type PlainObject } from '../../base/json.js';
+import { textOf } from './feed-fields.js';
 import { walkJson, type JsonWay } from './json-walk.js';
 import { HEAD, type Sample } from './sample.js';
 import { FEODO, GENERIC, THREATFOX, URLHAUS } from './shapes.js';
@@ -34,17 +36,16 @@ function recordFormat(shape: Shape, ways: readonly JsonWay[]): Format {
 }
 
 function* readRecord(shape: Shape, value: unknown, run: Run, where: Where): Generator<Indicator> {
-  const record = asObject(value);
-  if (record === undefined) {
+  if (!isObject(value)) {
     reject(run, where, 'the entry is no object');
     return;
   }
-  const missing = missingFrom(shape, (name) => Object.hasOwn(record, name));
+  const missing = missingFrom(shape, (name) => Object.hasOwn(value, name));
   if (missing.length > 0) reject(run, where, `the entry does not name ${missing.map(quote).join(', ')}`);
-  else yield* readFields(shape, fieldsOf(record), run, where);
+  else yield* readFields(shape, fieldsOf(value), run, where);
 }
 
-function fieldsOf(record: JsonObject): Fields {
+function fieldsOf(record: PlainObject): Fields {
   return (names) => {
     for (const name of names) {
       const text = textOf(record, name);
@@ -63,7 +64,7 @@ function fitsDrop({ json, head }: Sample): Fit {
 function* readDrop(text: string, run: Run): Generator<Indicator> {
   let count = 0;
   for (const { value, pointer } of jsonValues(text, [[]], run)) {
-    const record = asObject(value) ?? {};
+    const record = asObject(value);
     if (isMetadata(record)) {
       if (Number(record['records']) > count)
         fail(run, pointer, `${String(record['records'])} networks are announced, ${count} came before`);
@@ -80,7 +81,7 @@ function* readDrop(text: string, run: Run): Generator<Indicator> {
   }
 }
 
-function isMetadata(record: JsonObject): boolean {
+function isMetadata(record: PlainObject): boolean {
   return record['type'] === 'metadata' && !Object.hasOwn(record, 'cidr');
 }
 
@@ -118,7 +119,7 @@ function fitsJson({ json, head }: Sample): Fit {
   for (const item of walkJson(head, ways)) {
     if (item.kind !== 'value') return 0;
     if (typeof item.value === 'string') return readValue('any', item.value).length > 0 ? 2 : 0;
-    const fields = new Set(Object.keys(asObject(item.value) ?? {}).map(fieldName));
+    const fields = new Set(Object.keys(asObject(item.value)).map(fieldName));
     return missingFrom(GENERIC, (name) => fields.has(name)).length === 0 ? 2 : 0;
   }
   return 0;
@@ -135,10 +136,10 @@ function* readJson(text: string, run: Run): Generator<Indicator> {
     if (typeof value === 'string') {
       yield* indicatorsOf('any', value, {}, run, pointer);
     } else {
-      const fields = Object.entries(asObject(value) ?? {}).map(
+      const fields = Object.entries(asObject(value)).map(
         ([name, field]) => [fieldName(name), field] as const,
       );
-      yield* readRecord(GENERIC, asObject(value) && Object.fromEntries(fields), run, pointer);
+      yield* readRecord(GENERIC, isObject(value) && Object.fromEntries(fields), run, pointer);
     }
   }
 }

@@ -1,5 +1,5 @@
-import { fail, reject, type Run } from './format.js';
-import { asObject, type JsonObject } from './json-value.js';
+import { fail, reject, type Run } from './run.js';
+import { isObject, type PlainObject } from '../../base/json.js';
 import { walkJson, type JsonWay } from './json-walk.js';
 
 /** The values that ways lead to; what cannot be read is noted. A text without any, and not empty either, is no such feed. */
@@ -26,11 +26,10 @@ export function* jsonValues(
 }
 
 /** The first records that ways lead to in the beginning of a text. */
-export function firstRecords(head: string, ways: readonly JsonWay[], count = 5): JsonObject[] {
-  const records: JsonObject[] = [];
+export function firstRecords(head: string, ways: readonly JsonWay[], count = 5): PlainObject[] {
+  const records: PlainObject[] = [];
   for (const item of walkJson(head, ways)) {
-    const record = item.kind === 'value' ? asObject(item.value) : undefined;
-    if (record === undefined || records.push(record) === count) break;
+    if (item.kind !== 'value' || !isObject(item.value) || records.push(item.value) === count) break;
   }
   return records;
 }

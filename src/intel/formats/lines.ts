@@ -1,4 +1,4 @@
-import { reject, type Run } from './format.js';
+import { reject, type Run } from './run.js';
 
 /** Longest line, in UTF-16 units, that is read; a longer one is no entry of any list. */
 const MAX_LINE = 64 * 1024;

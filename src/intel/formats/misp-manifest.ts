@@ -1,4 +1,5 @@
-import { asObject, textOf } from './json-value.js';
+import { asObject } from '../../base/json.js';
+import { textOf } from './feed-fields.js';
 import { walkJson } from './json-walk.js';
 import { epochSeconds } from './times.js';
 
@@ -18,8 +19,7 @@ export function parseMispManifest(text: string): readonly MispEvent[] | string {
   for (const item of walkJson(text, [['*']])) {
     if (item.kind === 'end') return `the manifest breaks off or is no JSON: ${item.reason}`;
     const [, uuid] = /^\/([\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})$/i.exec(item.pointer) ?? [];
-    const timestamp =
-      item.kind === 'value' ? epochSeconds(textOf(asObject(item.value) ?? {}, 'timestamp')) : 0;
+    const timestamp = item.kind === 'value' ? epochSeconds(textOf(asObject(item.value), 'timestamp')) : 0;
     if (uuid === undefined || timestamp === 0)
       return 'the manifest has an entry without a UUID or a timestamp';
     if (events.push({ uuid: uuid.toLowerCase(), timestamp }) > MAX_EVENTS)

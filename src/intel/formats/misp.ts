@@ -1,7 +1,9 @@
 import type { Indicator } from '../indicator.js';
-import { quote, reject, type Fit, type Format, type Run } from './format.js';
+import { quote, reject, type Run } from './run.js';
+import type { Fit, Format } from './format.js';
 import { firstRecords, jsonValues } from './json-read.js';
-import { arrayOf, asObject, isTrue, textOf, type JsonObject } from './json-value.js';
+import { asObject, isObject, type PlainObject } from '../../base/json.js';
+import { arrayOf, isTrue, textOf } from './feed-fields.js';
 import { walkJson, type JsonWay } from './json-walk.js';
 import type { Sample } from './sample.js';
 import { epochSeconds } from './times.js';
@@ -33,16 +35,15 @@ function fits({ json, head }: Sample): Fit {
 /** Events; any number of documents one after another. */
 function* readEvents(text: string, run: Run): Generator<Indicator> {
   const threats = threatsOf(text);
-  for (const { value, pointer } of jsonValues(text, ATTRIBUTES, run)) {
-    const entry = asObject(value);
+  for (const { value: entry, pointer } of jsonValues(text, ATTRIBUTES, run)) {
     const threat = threats.get(eventOf(pointer)) ?? '';
-    if (entry === undefined) {
+    if (!isObject(entry)) {
       reject(run, pointer, 'the attribute is no object');
     } else if (!/\/Object\/\d+$/.test(pointer)) {
       yield* readAttribute(entry, threat, run, pointer);
     } else if (!isTrue(entry, 'deleted')) {
       for (const [index, attribute] of arrayOf(entry, 'Attribute').entries()) {
-        yield* readAttribute(asObject(attribute) ?? {}, threat, run, `${pointer}/Attribute/${index}`);
+        yield* readAttribute(asObject(attribute), threat, run, `${pointer}/Attribute/${index}`);
       }
     }
   }
@@ -66,7 +67,7 @@ function threatsOf(text: string): Map<string, string> {
     if (typeof item.value === 'string') {
       titles.set(event, titles.has(event) ? '' : threatName(item.value));
     } else {
-      const family = FAMILY.exec(textOf(asObject(item.value) ?? {}, 'name'))?.[1];
+      const family = FAMILY.exec(textOf(asObject(item.value), 'name'))?.[1];
       if (family !== undefined) families.set(event, threatName(family));
     }
   }
@@ -90,7 +91,7 @@ const PARTS: ReadonlyMap<string, ValueKind> = new Map([
 
 /** Only what its author marked as fit for detection counts: the rest is context, at times the victim's own address. */
 function* readAttribute(
-  attribute: JsonObject,
+  attribute: PlainObject,
   threat: string,
   run: Run,
   where: string,

@@ -1,5 +1,6 @@
 import type { Indicator } from '../indicator.js';
-import { fail, note, quote, reject, type Fit, type Format, type Run } from './format.js';
+import { fail, note, quote, reject, type Run } from './run.js';
+import type { Fit, Format } from './format.js';
 import { linesOf, withoutComment } from './lines.js';
 import type { Sample } from './sample.js';
 import { indicator, indicatorsOf, readValue } from './values.js';

@@ -1,5 +1,6 @@
 import { CSV_FORMATS } from './csv-feeds.js';
-import { FORMATS, startRun, type Format, type FormatName, type Run } from './format.js';
+import { startRun, type Run } from './run.js';
+import { FORMATS, type Format, type FormatName } from './format.js';
 import { JSON_FORMATS } from './json-feeds.js';
 import { LIST_FORMATS } from './lists.js';
 import { MISP_FORMAT } from './misp.js';

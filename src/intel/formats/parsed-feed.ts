@@ -1,5 +1,6 @@
 import type { Indicator } from '../indicator.js';
-import type { FormatName, Run } from './format.js';
+import type { Run } from './run.js';
+import type { FormatName } from './format.js';
 
 /**
  * A feed as it was read. `rejected`, `skipped`, `problems` and `failure` are final once `indicators` was iterated to its

@@ -1,7 +1,8 @@
 import { readExceptions } from '../exceptions.js';
 import type { Indicator } from '../indicator.js';
 import { admit } from '../reserved.js';
-import { fail, type Fit, type Format, type Run } from './format.js';
+import { fail, type Run } from './run.js';
+import type { Fit, Format } from './format.js';
 import { isHtml, textOfHtml } from './html.js';
 import { MARK, markFanged } from './refang.js';
 import type { Sample } from './sample.js';

@@ -1,5 +1,5 @@
 import { csvRows, splitCsvLine } from './csv.js';
-import { startRun } from './format.js';
+import { startRun } from './run.js';
 import { linesOf, withoutComment } from './lines.js';
 
 /** How much of a text tells its format, in UTF-16 units. */

@@ -1,4 +1,4 @@
-import { quote } from './format.js';
+import { quote } from './run.js';
 import { portNumber, readValue, type Value } from './values.js';
 
 /**

@@ -1,7 +1,9 @@
 import type { Indicator } from '../indicator.js';
-import { reject, startRun, type Fit, type Format, type Run, type Where } from './format.js';
+import { reject, startRun, type Run, type Where } from './run.js';
+import type { Fit, Format } from './format.js';
 import { firstRecords, jsonValues } from './json-read.js';
-import { asObject, isTrue, textOf, type JsonObject } from './json-value.js';
+import { isObject, type PlainObject } from '../../base/json.js';
+import { isTrue, textOf } from './feed-fields.js';
 import type { JsonWay } from './json-walk.js';
 import { feedOf, type ParsedFeed } from './parsed-feed.js';
 import type { Sample } from './sample.js';
@@ -55,15 +57,13 @@ function readText(text: string, run: Run): Iterable<Indicator> {
 
 function* readObjects(entries: (first: boolean) => Iterable<Entry>, run: Run): Generator<Indicator> {
   const newest = new Map<string, number>();
-  for (const { value } of entries(true)) {
-    const object = asObject(value);
-    if (object === undefined || textOf(object, 'type') !== 'indicator') continue;
+  for (const { value: object } of entries(true)) {
+    if (!isObject(object) || textOf(object, 'type') !== 'indicator') continue;
     const id = textOf(object, 'id');
     newest.set(id, Math.max(newest.get(id) ?? 0, versionOf(object)));
   }
-  for (const { value, pointer } of entries(false)) {
-    const object = asObject(value);
-    if (object === undefined) reject(run, pointer, 'the object is none');
+  for (const { value: object, pointer } of entries(false)) {
+    if (!isObject(object)) reject(run, pointer, 'the object is none');
     else if (textOf(object, 'type') !== 'indicator') continue;
     else if (versionOf(object) < (newest.get(textOf(object, 'id')) ?? 0)) continue;
     else yield* readIndicator(object, run, pointer);
@@ -71,7 +71,7 @@ function* readObjects(entries: (first: boolean) => Iterable<Entry>, run: Run): G
 }
 
 /** Milliseconds since 1970 of the version of an object: producers change one several times a second. */
-function versionOf(object: JsonObject): number {
+function versionOf(object: PlainObject): number {
   const time = Date.parse(textOf(object, 'modified').slice(0, 40));
   return Number.isNaN(time) ? 0 : time;
 }
@@ -79,7 +79,7 @@ function versionOf(object: JsonObject): number {
 /** What a producer calls harmless is no indicator of compromise. */
 const HARMLESS = /(?:^|,)benign(?:,|$)/;
 
-function* readIndicator(object: JsonObject, run: Run, where: Where): Generator<Indicator> {
+function* readIndicator(object: PlainObject, run: Run, where: Where): Generator<Indicator> {
   const language = textOf(object, 'pattern_type');
   const from = epochSeconds(textOf(object, 'valid_from'));
   const until = epochSeconds(textOf(object, 'valid_until'));

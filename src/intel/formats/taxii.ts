@@ -1,4 +1,5 @@
-import { asObject, arrayOf, isTrue, textOf } from './json-value.js';
+import { isObject } from '../../base/json.js';
+import { arrayOf, isTrue, textOf } from './feed-fields.js';
 
 /** One page of a TAXII 2.1 collection (TAXII 2.1, 3.7). */
 export interface TaxiiEnvelope {
@@ -12,14 +13,13 @@ const LONGEST_NEXT = 4096;
 
 /** Reads a page; a text says what is wrong with it. An envelope without objects is `{}`. */
 export function parseTaxiiEnvelope(text: string): TaxiiEnvelope | string {
-  let value: unknown;
+  let page: unknown;
   try {
-    value = JSON.parse(text);
+    page = JSON.parse(text);
   } catch {
     return 'the page is no JSON';
   }
-  const page = asObject(value);
-  if (page === undefined) return 'the page is no JSON object';
+  if (!isObject(page)) return 'the page is no JSON object';
   if (Object.hasOwn(page, 'title') && !Object.hasOwn(page, 'objects'))
     return 'the page is no envelope but an error or a description';
   if (Object.hasOwn(page, 'objects') && !Array.isArray(page['objects']))

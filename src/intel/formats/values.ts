@@ -2,7 +2,7 @@ import { rangeToPrefixes } from '../../base/network.js';
 import { canonicalIndicator } from '../canonical.js';
 import type { Indicator, IndicatorType } from '../indicator.js';
 import { refang } from './refang.js';
-import { quote, reject, type Run, type Where } from './format.js';
+import { quote, reject, type Run, type Where } from './run.js';
 
 /** What a column or list holds: a type, `address` for IPv4 or IPv6 in every spelling of lists, or anything. */
 export type ValueKind = 'address' | 'domain' | 'url' | 'hash' | 'any';

@@ -1,28 +1,20 @@
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-/** Undefined for what is no JSON object. */
-export function asObject(value: unknown): JsonObject | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as JsonObject)
-    : undefined;
-}
+import { asArray, type PlainObject } from '../../base/json.js';
 
 /** A field of a record as text, texts in an array joined by commas; empty for null, objects and what is not there. */
-export function textOf(record: JsonObject, name: string): string {
+export function textOf(record: PlainObject, name: string): string {
   return Object.hasOwn(record, name) ? plainText(record[name]) : '';
 }
 
 /** Whether a field is true, in one of the ways JSON feeds say it. */
-export function isTrue(record: JsonObject, name: string): boolean {
+export function isTrue(record: PlainObject, name: string): boolean {
   if (!Object.hasOwn(record, name)) return false;
   const value = record[name];
   return value === true || value === 1 || value === '1' || value === 'true';
 }
 
 /** A field that is an array, else an empty one. */
-export function arrayOf(record: JsonObject, name: string): readonly unknown[] {
-  const value: unknown = Object.hasOwn(record, name) ? record[name] : undefined;
-  return Array.isArray(value) ? (value as unknown[]) : [];
+export function arrayOf(record: PlainObject, name: string): readonly unknown[] {
+  return Object.hasOwn(record, name) ? asArray(record[name]) : [];
 }
 
 function plainText(value: unknown): string {
