@@ -47,15 +47,12 @@ interface HeaderFields {
  * @param room gives as many zeroed bytes as are asked for, to be filled
  */
 export function renderEntry(entry: RewrittenEntry, name: string, room: (size: number) => Buffer): void {
-  const { kind, link, size, mode, uid, gid, mtime } = entry;
+  const { kind, link, size, mode, uid, gid, mtime, xattrs } = entry;
   const isDirectory = kind === 'directory';
-  const fields: HeaderFields = {
-    name: isDirectory ? `${name}/` : name,
-    type: TYPES[kind],
-    ...{ link, size, mode, uid, gid, mtime },
-  };
-  const pax = moveToPax(fields, isDirectory) + xattrRecords(entry.xattrs);
-  if (pax === '') return writeHeader(room(BLOCK), 0, fields);
+  const path = isDirectory ? `${name}/` : name;
+  const fields: HeaderFields = { name: path, type: TYPES[kind], link, size, mode, uid, gid, mtime };
+  if (xattrs.size === 0 && fits(fields)) return writeHeader(room(BLOCK), 0, fields);
+  const pax = moveToPax(fields, isDirectory) + xattrRecords(xattrs);
   const blocks = Math.ceil(pax.length / BLOCK);
   const out = room((2 + blocks) * BLOCK);
   writeHeader(out, 0, { ...PAX_HEADER, size: pax.length });
@@ -64,9 +61,24 @@ export function renderEntry(entry: RewrittenEntry, name: string, room: (size: nu
 }
 
 const PAX_HEADER: HeaderFields = {
-  ...{ name: 'PaxHeaders/entry', type: 'x', link: '', size: 0 },
-  ...{ mode: 0o644, uid: 0, gid: 0, mtime: 0 },
+  name: 'PaxHeaders/entry',
+  type: 'x',
+  link: '',
+  size: 0,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  mtime: 0,
 };
+
+const fits = ({ name, link, size, uid, gid, mtime }: HeaderFields): boolean =>
+  size <= OCTAL_11 &&
+  uid <= OCTAL_7 &&
+  gid <= OCTAL_7 &&
+  mtime >= 0 &&
+  mtime <= OCTAL_11 &&
+  PLAIN.test(name) &&
+  PLAIN.test(link);
 
 /** Takes out of the fields what they cannot hold. @returns PAX records that say it. */
 function moveToPax(fields: HeaderFields, isDirectory: boolean): string {
