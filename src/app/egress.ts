@@ -3,18 +3,18 @@ import type { EgressConfig } from '../config/egress-config.js';
 import { formatNotice, openAttempts } from '../egress/attempts.js';
 import { collectElements, RESERVED_NETWORKS, type Elements } from '../egress/elements.js';
 import { hitOfAddress } from '../egress/hits.js';
-import { openAnswerHistory, sweepFlows } from '../egress/history.js';
-import { openIndexFile } from '../egress/index-file.js';
+import { openAnswerHistory, sweepFlows, type AnswerHistory } from '../egress/history.js';
+import { openIndexFile, type IndexFile } from '../egress/index-file.js';
 import { ownAddresses } from '../egress/networks.js';
-import { openPacketFilter, type Flow } from '../egress/packet-filter.js';
-import { openSpool } from '../egress/spool.js';
+import { openPacketFilter, type Flow, type PacketFilter } from '../egress/packet-filter.js';
+import { openSpool, type Spool } from '../egress/spool.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../base/address.js';
 import { formatNetwork, isWithin, type Network } from '../base/network.js';
 import { parseNetwork } from '../policy/cidr.js';
 import { startServices } from './egress-services.js';
-import { countElements, openStatusFile, type EgressStatus } from './egress-status.js';
+import { countElements, openStatusFile, type EgressStatus, type StatusFile } from './egress-status.js';
 
 /** The small privileged process that blocks on the wire. */
 export interface EgressProcess {
@@ -23,9 +23,9 @@ export interface EgressProcess {
 }
 
 /** The rules are written anew after so many polls. */
-const ASSERT_EVERY = 5;
-/** An index that nft did not take is tried again after so long (milliseconds). */
-const RETRY = 10_000;
+const ASSERT_INTERVAL = 5;
+/** An index that nft did not take is tried again after so long. */
+const RETRY_INTERVAL_MS = 10_000;
 
 /**
  * Blocks until it is stopped: loads the table, listens, watches index and table, writes attempts down.
@@ -38,177 +38,232 @@ export async function startEgress(
   warn: (message: string) => void,
 ): Promise<EgressProcess> {
   const spool = await openSpool(config.attempts);
-  const attempts = openAttempts();
-  const answers = openAnswerHistory(config.history.keep);
-  const filter = openPacketFilter(config);
-  const file = openIndexFile(config.state);
-  const statusFile = openStatusFile(config);
-  const since = new Date().toISOString();
-  let notices: string[] = [];
-  let index: IndicatorIndex = EMPTY_INDEX;
-  let elements: Elements | undefined;
-  let exempt = '';
-  let loaded = '';
-  let told = 0;
-  let dropped = 0;
-  let restored = 0;
-
-  const notice = (message: string): void => {
-    warn(message);
-    notices.push(formatNotice(message));
-  };
-
-  /** @returns undefined: no other one; a damaged or missing file changes nothing. */
-  const readIndex = async (): Promise<IndicatorIndex | undefined> => {
-    try {
-      return await file.read();
-    } catch (error) {
-      const stays = loaded === '' ? 'none' : 'the last good one';
-      notice(`index not read, ${stays} is in force: ${(error as Error).message}`);
-      return undefined;
-    }
-  };
-
-  const spareNow = (): readonly Network[] => {
-    const upstream = (config.dns?.upstream ?? []).flatMap(({ host }) => parseNetwork(host) ?? []);
-    // Reserved ones are spared anyway; the bridges that come and go with the engine's networks are nothing new then.
-    const own = ownAddresses().filter((one) => !isWithin(one, RESERVED_NETWORKS));
-    return [...config.neverBlock, ...upstream, ...own];
-  };
-
-  /** INVARIANT: what is in force stays in force until the new index is. */
-  const enforce = async (next: IndicatorIndex, spare: readonly Network[]): Promise<void> => {
-    const wanted = collectElements(next, config.mode, spare);
-    await filter.load(wanted);
-    elements = wanted;
-    index = next;
-    exempt = describe(spare);
-  };
-
-  /** Read, but not in force yet. */
-  let pending: IndicatorIndex | undefined;
-  let refusal = '';
-  let retryAt = 0;
-  const reload = async (): Promise<void> => {
-    const read = await readIndex();
-    if (read !== undefined) retryAt = 0;
-    pending = read ?? pending;
-    const spare = spareNow();
-    if (pending === undefined && describe(spare) === exempt) return;
-    if (performance.now() < retryAt) return;
-    const next = pending;
-    const before = index;
-    try {
-      await enforce(next ?? index, spare);
-    } catch (error) {
-      const message = `the new index is not in force, the last one stays: ${(error as Error).message}`;
-      if (message !== refusal) notice(message);
-      refusal = message;
-      retryAt = performance.now() + RETRY;
-      return;
-    }
-    pending = undefined;
-    refusal = '';
-    if (next === undefined) return;
-    const { block, alert } = countElements(elements);
-    notice(`index loaded: ${block} addresses and ranges blocked, ${alert} reported`);
-    if (loaded !== '') {
-      answers.sweep(before, next, attempts);
-      sweepFlows(await filter.history(), before, next, attempts);
-    }
-    loaded = new Date().toISOString();
-  };
-
-  const count = ({ source, destination, protocol, port, packets, last }: Flow): void => {
-    const address = parseAddress(destination);
-    const hit = address === undefined ? undefined : hitOfAddress(address, index);
-    const blocks = config.mode === 'block' && (hit === undefined || hit.action === 'block');
-    const via = hit === undefined ? 'policy' : 'address';
-    const found = { source, destination, name: '', protocol, port, hit };
-    const action = blocks ? 'blocked' : 'observed';
-    attempts.add({ kind: 'attempt', action, via, ...found }, packets, last);
-  };
-
-  const writeDown = async (): Promise<void> => {
-    const more = attempts.takeDropped();
-    if (more > 0)
-      notices.push(formatNotice(`${more} more attempts of this interval are not told one by one`));
-    const lines = attempts.take();
-    told += lines.length;
-    const all = [...notices, ...lines];
-    notices = [];
-    await spool.append(all);
-    const lost = spool.takeDropped();
-    dropped += lost;
-    if (lost > 0) warn(`the spool ${config.attempts.directory} is full: ${lost} lines dropped`);
-  };
-
-  const status = (): EgressStatus => ({
-    ...{ pid: process.pid, mode: config.mode, table: config.table, since, loaded },
-    listed: index.counts,
-    elements: countElements(elements),
-    dns: place(config.dns),
-    gateway: place(config.gateway),
-    networks: config.networks.length,
-    ...{ attempts: told, dropped, restored },
-  });
-
-  let polls = 0;
-  const poll = async (): Promise<void> => {
-    // Counted before the index changes: what was refused by the old one is told with it.
-    const counted = await filter.poll();
-    counted.flows.forEach(count);
-    if (counted.restored) {
-      restored++;
-      notice(`the nftables table ${config.table} was gone; it is back`);
-    } else if (++polls % ASSERT_EVERY === 0) await filter.assert();
-    await reload();
-    await writeDown();
-    await statusFile.write(status());
-  };
-
-  let own = { at: Number.NEGATIVE_INFINITY, list: [] as readonly Network[] };
-  const ownNow = (): readonly Network[] => {
-    if (performance.now() - own.at > config.poll) own = { at: performance.now(), list: ownAddresses() };
-    return own.list;
-  };
-  const first = await readIndex();
-  // Before the table: a redirection to nobody would take DNS away from every container.
-  const parts = { config, filter, attempts, answers, index: () => index, own: ownNow };
-  const stopServices = await startServices(parts).catch(async (error: unknown) => {
-    await spool.close();
-    throw error;
-  });
+  const egress = new Egress(config, spool, warn);
   try {
-    await enforce(first ?? EMPTY_INDEX, spareNow());
-    if (first !== undefined) loaded = new Date().toISOString();
-    await poll();
+    await egress.start();
   } catch (error) {
-    await stopServices();
     await spool.close();
     throw error;
   }
-
-  const stopping = new AbortController();
-  const running = everyNow(config.poll, poll, stopping.signal, warn);
-  return {
-    async stop() {
-      stopping.abort();
-      await running;
-      try {
-        if (config.dns !== null) await filter.endRedirection();
-        (await filter.poll()).flows.forEach(count);
-        await writeDown();
-      } finally {
-        await stopServices();
-        await spool.close();
-        await statusFile.remove();
-      }
-    },
-  };
+  return egress;
 }
 
-/** Runs the work again and again, with a pause; a failure is told once and tried again. */
+class Egress implements EgressProcess {
+  readonly #config: EgressConfig;
+  readonly #warn: (message: string) => void;
+  readonly #spool: Spool;
+  readonly #attempts = openAttempts();
+  readonly #answers: AnswerHistory;
+  readonly #filter: PacketFilter;
+  readonly #file: IndexFile;
+  readonly #statusFile: StatusFile;
+  readonly #since = new Date().toISOString();
+  /** For the spool, at the next writing. */
+  #notices: string[] = [];
+  /** In force: the index, what the table lists of it, and the addresses that are never listed, as a text. */
+  #index: IndicatorIndex = EMPTY_INDEX;
+  #elements: Elements | undefined;
+  #exempt = '';
+  /** When the index in force was loaded; empty: none is. */
+  #loaded = '';
+  /** Read, but not in force yet: why not, and when it is tried again. */
+  #pending: IndicatorIndex | undefined;
+  #refusal = '';
+  #retryAt = 0;
+  #polls = 0;
+  /** Addresses of this host, read once for each poll. */
+  #own = { at: Number.NEGATIVE_INFINITY, list: [] as readonly Network[] };
+  /** Lines written and dropped, and how often the table was put back. */
+  readonly #counts = { attempts: 0, dropped: 0, restored: 0 };
+  readonly #stopping = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #stopServices: () => Promise<void> = () => Promise.resolve();
+
+  constructor(config: EgressConfig, spool: Spool, warn: (message: string) => void) {
+    this.#config = config;
+    this.#spool = spool;
+    this.#warn = warn;
+    this.#answers = openAnswerHistory(config.history.keep);
+    this.#filter = openPacketFilter(config);
+    this.#file = openIndexFile(config.state);
+    this.#statusFile = openStatusFile(config);
+  }
+
+  /** @throws Error when the table cannot be loaded, an address not be listened on, or the spool not be written. */
+  async start(): Promise<void> {
+    const first = await this.#readIndex();
+    // Before the table: a redirection to where nothing listens would take DNS away from every container.
+    this.#stopServices = await startServices({
+      config: this.#config,
+      filter: this.#filter,
+      attempts: this.#attempts,
+      answers: this.#answers,
+      index: () => this.#index,
+      own: () => this.#ownAddresses(),
+    });
+    try {
+      await this.#enforce(first ?? EMPTY_INDEX, this.#neverBlocked());
+      if (first !== undefined) this.#loaded = new Date().toISOString();
+      await this.#poll();
+    } catch (error) {
+      await this.#stopServices();
+      throw error;
+    }
+    this.#running = everyNow(this.#config.poll, () => this.#poll(), this.#stopping.signal, this.#warn);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    try {
+      if (this.#config.dns !== null) await this.#filter.endRedirection();
+      this.#count((await this.#filter.poll()).flows);
+      await this.#writeDown();
+    } finally {
+      await this.#stopServices();
+      await this.#spool.close();
+      await this.#statusFile.remove();
+    }
+  }
+
+  async #poll(): Promise<void> {
+    // Counted before the index changes: what was refused by the old one is told with it.
+    const { flows, restored } = await this.#filter.poll();
+    this.#count(flows);
+    if (restored) {
+      this.#counts.restored += 1;
+      this.#notice(`the nftables table ${this.#config.table} was gone; it is back`);
+    } else {
+      this.#polls += 1;
+      if (this.#polls % ASSERT_INTERVAL === 0) await this.#filter.assert();
+    }
+    await this.#reload();
+    await this.#writeDown();
+    await this.#statusFile.write(this.#status());
+  }
+
+  #count(flows: readonly Flow[]): void {
+    for (const { source, destination, protocol, port, packets, last } of flows) {
+      const address = parseAddress(destination);
+      const hit = address === undefined ? undefined : hitOfAddress(address, this.#index);
+      const blocks = this.#config.mode === 'block' && (hit === undefined || hit.action === 'block');
+      const via = hit === undefined ? 'policy' : 'address';
+      const found = { source, destination, name: '', protocol, port, hit };
+      const action = blocks ? 'blocked' : 'observed';
+      this.#attempts.add({ kind: 'attempt', action, via, ...found }, packets, last);
+    }
+  }
+
+  /** Puts another index, or other addresses that are never blocked, in force. */
+  async #reload(): Promise<void> {
+    const read = await this.#readIndex();
+    if (read !== undefined) this.#retryAt = 0;
+    this.#pending = read ?? this.#pending;
+    const next = this.#pending;
+    const exempt = this.#neverBlocked();
+    if (next === undefined && describe(exempt) === this.#exempt) return;
+    if (performance.now() < this.#retryAt) return;
+    const before = this.#index;
+    try {
+      await this.#enforce(next ?? before, exempt);
+    } catch (error) {
+      return this.#postpone(error as Error);
+    }
+    this.#pending = undefined;
+    this.#refusal = '';
+    if (next !== undefined) await this.#noteLoaded(before, next);
+  }
+
+  /** @returns undefined: no other one; a damaged or missing file changes nothing. */
+  async #readIndex(): Promise<IndicatorIndex | undefined> {
+    try {
+      return await this.#file.read();
+    } catch (error) {
+      const stays = this.#loaded === '' ? 'none' : 'the last good one';
+      this.#notice(`index not read, ${stays} is in force: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  /** INVARIANT: what is in force stays in force until the new index is. */
+  async #enforce(next: IndicatorIndex, exempt: readonly Network[]): Promise<void> {
+    const elements = collectElements(next, this.#config.mode, exempt);
+    await this.#filter.load(elements);
+    this.#elements = elements;
+    this.#index = next;
+    this.#exempt = describe(exempt);
+  }
+
+  #postpone(error: Error): void {
+    const message = `the new index is not in force, the last one stays: ${error.message}`;
+    if (message !== this.#refusal) this.#notice(message);
+    this.#refusal = message;
+    this.#retryAt = performance.now() + RETRY_INTERVAL_MS;
+  }
+
+  /** Says so, and looks for what is listed now in what was answered and sent before. */
+  async #noteLoaded(before: IndicatorIndex, next: IndicatorIndex): Promise<void> {
+    const { block, alert } = countElements(this.#elements);
+    this.#notice(`index loaded: ${block} addresses and ranges blocked, ${alert} reported`);
+    if (this.#loaded !== '') {
+      this.#answers.sweep(before, next, this.#attempts);
+      sweepFlows(await this.#filter.history(), before, next, this.#attempts);
+    }
+    this.#loaded = new Date().toISOString();
+  }
+
+  #neverBlocked(): readonly Network[] {
+    const { dns, neverBlock } = this.#config;
+    const upstream = (dns?.upstream ?? []).flatMap(({ host }) => parseNetwork(host) ?? []);
+    // Reserved ones are spared anyway; the bridges that come and go with the engine's networks are nothing new then.
+    const own = ownAddresses().filter((one) => !isWithin(one, RESERVED_NETWORKS));
+    return [...neverBlock, ...upstream, ...own];
+  }
+
+  #ownAddresses(): readonly Network[] {
+    const now = performance.now();
+    if (now - this.#own.at > this.#config.poll) this.#own = { at: now, list: ownAddresses() };
+    return this.#own.list;
+  }
+
+  #notice(message: string): void {
+    this.#warn(message);
+    this.#notices.push(formatNotice(message));
+  }
+
+  async #writeDown(): Promise<void> {
+    const more = this.#attempts.takeDropped();
+    if (more > 0) {
+      this.#notices.push(formatNotice(`${more} more attempts of this interval are not told one by one`));
+    }
+    const lines = this.#attempts.take();
+    this.#counts.attempts += lines.length;
+    const all = [...this.#notices, ...lines];
+    this.#notices = [];
+    await this.#spool.append(all);
+    const lost = this.#spool.takeDropped();
+    this.#counts.dropped += lost;
+    if (lost > 0) {
+      this.#warn(`the spool ${this.#config.attempts.directory} is full: ${lost} lines dropped`);
+    }
+  }
+
+  #status(): EgressStatus {
+    const { mode, table, dns, gateway, networks } = this.#config;
+    const [since, loaded] = [this.#since, this.#loaded];
+    return {
+      ...{ pid: process.pid, mode, table, since, loaded },
+      listed: this.#index.counts,
+      elements: countElements(this.#elements),
+      dns: place(dns),
+      gateway: place(gateway),
+      networks: networks.length,
+      ...this.#counts,
+    };
+  }
+}
+
+/** Runs the work again and again, with a pause; a failure is said once and tried again. */
 async function everyNow(
   pause: number,
   work: () => Promise<void>,

@@ -39,7 +39,7 @@ export interface PacketFilter {
   load(elements: Elements): Promise<void>;
   /** What was counted since the last time; puts the table back when it is gone. */
   poll(): Promise<{ readonly flows: readonly Flow[]; readonly restored: boolean }>;
-  /** Writes the rules anew: a rule that somebody took out is back. */
+  /** Writes the rules anew: a rule that was taken out is back. */
   assert(): Promise<void>;
   /** All flows that are remembered, for a sweep. */
   history(): Promise<Flow[]>;
@@ -49,30 +49,100 @@ export interface PacketFilter {
   endRedirection(): Promise<void>;
 }
 
-/** How many addresses behind allowed names are kept, for the case that the table has to be made again. */
-const MOST_ALLOWED = 65_535;
+/** Addresses behind allowed names that are kept, for the case that the table has to be made again. */
+const MAX_ALLOWED = 65_535;
+/** Sets without ports are read every so many polls: each reading is a process. */
+const PORTLESS_INTERVAL = 5;
 
 /** Nothing is changed before the first `load`. */
 export function openPacketFilter(options: RulesetOptions): PacketFilter {
-  const { table } = options;
-  let loaded: Elements | undefined;
+  return new NftTable(options);
+}
+
+/** An address that a network with default deny may reach for a while. */
+interface AllowedAddress {
+  readonly network: number;
+  readonly address: string;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
+class NftTable implements PacketFilter {
+  readonly #options: RulesetOptions;
+  /** What is in force. */
+  #loaded: Elements | undefined;
   /** Where the ranges are. */
-  let side: Side = 0;
-  let turn: Promise<unknown> = Promise.resolve();
-  let polls = 0;
-  const packets = new Map<string, number>();
-  const allowed = new LRUCache<string, { network: number; address: string; until: number }>(
-    atMost(MOST_ALLOWED),
-  );
+  #side: Side = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+  #polls = 0;
+  readonly #counters = new FlowCounters();
+  readonly #allowed = new LRUCache<string, AllowedAddress>(atMost(MAX_ALLOWED));
+
+  constructor(options: RulesetOptions) {
+    this.#options = options;
+  }
+
+  load(elements: Elements): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#loaded !== undefined && (await this.#change(this.#loaded, elements))) return;
+      // The first time, or the table was changed by another hand: the whole of it.
+      await this.#replace(elements);
+    });
+  }
+
+  poll(): Promise<{ readonly flows: readonly Flow[]; readonly restored: boolean }> {
+    return this.#inTurn(async () => {
+      const flows = await this.#collect();
+      if (flows !== undefined || this.#loaded === undefined) return { flows: flows ?? [], restored: false };
+      await this.#replace(this.#loaded);
+      return { flows: [], restored: true };
+    });
+  }
+
+  assert(): Promise<void> {
+    return this.#inTurn(async () => {
+      const result = await runNft(['-f', '-'], [skeleton(this.#options)]);
+      if (!result.ok && this.#loaded !== undefined) await this.#replace(this.#loaded);
+    });
+  }
+
+  history(): Promise<Flow[]> {
+    return this.#inTurn(async () => {
+      const sets = await Promise.all(FLOW_SETS.map((set) => this.#read(set)));
+      return sets.flatMap((flows) => flows ?? []);
+    });
+  }
+
+  allow(network: number, addresses: readonly string[], seconds: number): Promise<void> {
+    const until = Date.now() + seconds * 1000;
+    const news = addresses.filter((address) => {
+      const known = this.#allowed.get(`${network} ${address}`);
+      // Refreshed at half time, so that a busy name does not cost a process each time it is asked for.
+      return known === undefined || known.until - Date.now() < seconds * 500;
+    });
+    if (news.length === 0) return Promise.resolve();
+    return this.#inTurn(async () => {
+      await this.#addAllowed(network, news, seconds);
+      for (const address of news) this.#allowed.set(`${network} ${address}`, { network, address, until });
+    });
+  }
+
+  endRedirection(): Promise<void> {
+    return this.#inTurn(async () =>
+      must(await runNft(['-f', '-'], [withoutRedirection(this.#options.table)]), 'the redirection stays'),
+    );
+  }
 
   /** One command at a time: nft takes the whole table for its own while it works. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = turn.then(work);
-    turn = result.catch(() => undefined);
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
     return result;
-  };
+  }
 
-  const replace = async (elements: Elements): Promise<void> => {
+  async #replace(elements: Elements): Promise<void> {
+    const options = this.#options;
+    const { table } = options;
     // The rules with nothing listed first: a rule that this kernel does not know must not take the old table away.
     must(await runNft(['-c', '-f', '-'], wholeTable(options, NOTHING)), 'the rules are refused');
     // INVARIANT: while the table is replaced another one refuses the same: ranges of a new table count a moment late.
@@ -82,38 +152,36 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
       must(await runNft(['-f', '-'], wholeTable(other, elements)), 'the table cannot be replaced');
     must(await runNft(['-f', '-'], wholeTable(options, elements)), 'the table cannot be loaded');
     if (replaces) must(await runNft(['-f', '-'], [removal(other.table)]), 'a table is left over');
-    loaded = elements;
-    side = 0;
-    packets.clear();
+    this.#loaded = elements;
+    this.#side = 0;
+    this.#counters.clear();
     const now = Date.now();
-    for (const { network, address, until } of allowed.values()) {
-      if (until > now) await addAllowed(network, [address], Math.ceil((until - now) / 1000));
+    for (const { network, address, until } of this.#allowed.values()) {
+      if (until > now) await this.#addAllowed(network, [address], Math.ceil((until - now) / 1000));
     }
-  };
+  }
 
   /** @returns false when the table is not what it was meant to be. */
-  const change = async (old: Elements, now: Elements): Promise<boolean> => {
+  async #change(old: Elements, now: Elements): Promise<boolean> {
+    const { table } = this.#options;
+    const side = this.#side;
     const moves = rangesDiffer(old, now);
     if (!(await runNft(['-f', '-'], changes(table, old, now, side))).ok) return false;
     if (moves) {
       if (!(await runNft(['-f', '-'], [emptySide(table, side)])).ok) return false;
-      side = side === 0 ? 1 : 0;
+      this.#side = side === 0 ? 1 : 0;
     }
-    loaded = now;
+    this.#loaded = now;
     return true;
-  };
+  }
 
-  const addAllowed = async (
-    network: number,
-    addresses: readonly string[],
-    seconds: number,
-  ): Promise<void> => {
+  async #addAllowed(network: number, addresses: readonly string[], seconds: number): Promise<void> {
     const lines = addresses.flatMap((text) => {
       const address = parseAddress(text);
       if (address === undefined) return [];
       const { family } = address;
       const element = family === 4 ? formatIpv4(address.value) : formatIpv6(address.value);
-      const set = `inet ${table} ${nameSet(network, family)}`;
+      const set = `inet ${this.#options.table} ${nameSet(network, family)}`;
       // Adding alone would leave the time of an element that is there as it is.
       return [
         `add element ${set} { ${element} }\n`,
@@ -122,80 +190,60 @@ export function openPacketFilter(options: RulesetOptions): PacketFilter {
       ];
     });
     must(await runNft(['-f', '-'], lines), 'an allowed address cannot be added');
-  };
+  }
 
   /** @returns undefined when there is no such set. */
-  const read = async (set: string): Promise<Flow[] | undefined> => {
+  async #read(set: string): Promise<Flow[] | undefined> {
     // What is told is a little older than it was by then, never younger: a container ends right after its attempt.
     const now = Date.now();
-    const result = await runNft(['list', 'set', 'inet', table, set]);
+    const result = await runNft(['list', 'set', 'inet', this.#options.table, set]);
     if (result.ok) return parseFlows(result.stdout, now);
     // Anything else says nothing about the table.
     if (!result.message.includes('No such file or directory')) throw new Error(result.message);
     return undefined;
-  };
+  }
 
-  const collect = async (): Promise<Flow[] | undefined> => {
+  /** @returns undefined when the table is not there. */
+  async #collect(): Promise<Flow[] | undefined> {
     const flows: Flow[] = [];
-    // Sets without ports are looked at less often: each look is a process.
-    const sets = polls++ % 5 === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
+    const sets = this.#polls % PORTLESS_INTERVAL === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
+    this.#polls += 1;
     for (const set of sets) {
-      const counted = await read(set);
+      const counted = await this.#read(set);
       if (counted === undefined) return undefined;
-      const keys = new Set<string>();
-      for (const flow of counted) {
-        const key = `${set} ${flow.source} ${flow.destination} ${flow.protocol} ${flow.port}`;
-        keys.add(key);
-        const before = packets.get(key) ?? 0;
-        packets.set(key, flow.packets);
-        // Fewer than before: the element went away and came again.
-        const more = flow.packets < before ? flow.packets : flow.packets - before;
-        if (more > 0) flows.push({ ...flow, packets: more });
-      }
-      for (const key of packets.keys()) if (key.startsWith(`${set} `) && !keys.has(key)) packets.delete(key);
+      for (const flow of this.#counters.since(set, counted)) flows.push(flow);
     }
     return flows;
-  };
+  }
+}
 
-  return {
-    load: (elements) =>
-      inTurn(async () => {
-        if (loaded !== undefined && (await change(loaded, elements))) return;
-        // The first time, or somebody changed the table: the whole of it.
-        await replace(elements);
-      }),
-    poll: () =>
-      inTurn(async () => {
-        const flows = await collect();
-        if (flows !== undefined || loaded === undefined) return { flows: flows ?? [], restored: false };
-        await replace(loaded);
-        return { flows: [], restored: true };
-      }),
-    assert: () =>
-      inTurn(async () => {
-        const result = await runNft(['-f', '-'], [skeleton(options)]);
-        if (!result.ok && loaded !== undefined) await replace(loaded);
-      }),
-    history: () =>
-      inTurn(async () => (await Promise.all(FLOW_SETS.map(read))).flatMap((flows) => flows ?? [])),
-    allow(network, addresses, seconds) {
-      const until = Date.now() + seconds * 1000;
-      const news = addresses.filter((address) => {
-        const known = allowed.get(`${network} ${address}`);
-        // Refreshed at half time, so that a busy name does not cost a process each time it is asked for.
-        return known === undefined || known.until - Date.now() < seconds * 500;
-      });
-      if (news.length === 0) return Promise.resolve();
-      return inTurn(async () => {
-        await addAllowed(network, news, seconds);
-        for (const address of news) allowed.set(`${network} ${address}`, { network, address, until });
-      });
-    },
-    endRedirection: () =>
-      inTurn(async () =>
-        must(await runNft(['-f', '-'], [withoutRedirection(table)]), 'the redirection stays'),
-      ),
-  };
+/** What the kernel has counted so far, to tell what is new. */
+class FlowCounters {
+  /** By set and flow. */
+  readonly #packets = new Map<string, number>();
+
+  clear(): void {
+    this.#packets.clear();
+  }
+
+  /** @returns the flows of a set with packets since the last time, and how many. */
+  since(set: string, counted: readonly Flow[]): Flow[] {
+    const keys = new Set<string>();
+    const flows: Flow[] = [];
+    for (const flow of counted) {
+      const key = `${set} ${flow.source} ${flow.destination} ${flow.protocol} ${flow.port}`;
+      keys.add(key);
+      const before = this.#packets.get(key) ?? 0;
+      this.#packets.set(key, flow.packets);
+      // Fewer than before: the element went away and came again.
+      const packets = flow.packets < before ? flow.packets : flow.packets - before;
+      if (packets > 0) flows.push({ ...flow, packets });
+    }
+    for (const key of this.#packets.keys()) {
+      if (key.startsWith(`${set} `) && !keys.has(key)) this.#packets.delete(key);
+    }
+    return flows;
+  }
 }
 
 /** Name of the table that stands in while the one is replaced. */

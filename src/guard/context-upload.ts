@@ -1,5 +1,5 @@
 import { CONTEXT_LIMITS, relayContext } from '../capture/context/context.js';
-import type { ContextWatch } from '../capture/context/fresh.js';
+import type { ContextWatch } from '../capture/context/rewrite.js';
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';

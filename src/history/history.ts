@@ -11,21 +11,23 @@ import type {
 } from '../hazards/sequences.js';
 
 /** Images, names of images, pulls and containers that are remembered, of each so many. */
-const OBJECTS = 16_384;
+const MAX_OBJECTS = 16_384;
 /** Times at which images were built. */
-const BUILDS = 4_096;
-/** Builds of one client within this time are one entry: a flood of them must not push out the others' (ms). */
-const SAME_BUILD = 300_000;
+const MAX_BUILDS = 4_096;
+/** Builds of one client within this time are one entry: a flood of them must not push out the others'. */
+const SAME_BUILD_MS = 300_000;
 /** Into so many parts a window is cut; of each the first step is kept, so that a flood of pings is one entry. */
 const PARTS = 16;
 /** A look around may be a window older than the build, and the build a window older than the run. */
 const KEPT_PARTS = 2 * PARTS + 1;
+/** Digits of an id that are remembered. */
 const DIGITS = 12;
 /** Longer names are of no container or image that matters; they are not remembered, or by their beginning. */
-const LONGEST_NAME = 255;
+const MAX_NAME_LENGTH = 255;
 
 const NO_STEPS: readonly Step[] = Object.freeze([]);
 const NO_MAP: ReadonlyMap<string, Step> = new Map();
+const NOT_REFUSED = { total: NO_STEPS, kinds: NO_MAP };
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -84,190 +86,255 @@ export interface History extends CallHistory {
  *   push out the others, see `clientKey`.
  */
 export function openHistory(clients: number, settings: SequenceSettings): History {
-  const known = new LRUCache<string, ClientHistory>(atMost(clients));
-  const strangers = new LRUCache<string, ClientHistory>(atMost(clients));
-  const images = new LRUCache<string, Made>(atMost(OBJECTS));
-  const names = new LRUCache<string, Made>(atMost(OBJECTS));
-  const builds = new LRUCache<string, Build>(atMost(BUILDS));
-  const pulls = new LRUCache<string, Pulled>(atMost(OBJECTS));
-  const pulledImages = new LRUCache<string, Pulled>(atMost(OBJECTS));
-  const containers = new LRUCache<string, KnownContainer>(atMost(OBJECTS));
-  const containerNames = new LRUCache<string, string>(atMost(OBJECTS));
+  return new BoundedHistory(clients, settings);
+}
+
+class BoundedHistory implements History {
+  readonly #settings: SequenceSettings;
+  /** How long a build, and a pull, matters (ms); 0: not at all. */
+  readonly #buildWindow: number;
+  readonly #pullWindow: number;
+  readonly #known: LRUCache<string, ClientHistory>;
+  readonly #strangers: LRUCache<string, ClientHistory>;
+  /** By the first digits of their ids, and by name. */
+  readonly #images = new LRUCache<string, Made>(atMost(MAX_OBJECTS));
+  readonly #names = new LRUCache<string, Made>(atMost(MAX_OBJECTS));
+  readonly #builds = new LRUCache<string, Build>(atMost(MAX_BUILDS));
+  readonly #pulls = new LRUCache<string, Pulled>(atMost(MAX_OBJECTS));
+  readonly #pulledImages = new LRUCache<string, Pulled>(atMost(MAX_OBJECTS));
+  /** By the first digits of their ids; and the ids by name. */
+  readonly #containers = new LRUCache<string, KnownContainer>(atMost(MAX_OBJECTS));
+  readonly #containerIds = new LRUCache<string, string>(atMost(MAX_OBJECTS));
   /** Calls on their way that make images; as many as the engine's connections. */
-  const running = new Map<string, { origin: Origin; build: Build | undefined }>();
+  readonly #running = new Map<string, { origin: Origin; build: Build | undefined }>();
+  /** Origins of containers that are being created, by call. */
+  readonly #creating = new Map<string, Made>();
+  /** When an image was made last, and when one was pulled that was not known (milliseconds since 1970). */
+  #lastMade = -Infinity;
+  #lastPull = -Infinity;
 
-  const { 'build-and-run': built, 'exec-spread': spread, probing, 'pull-and-escape': pulled } = settings;
-  const window = built === false ? 0 : built.window;
-  const pullWindow = pulled === false ? 0 : pulled.window;
+  constructor(clients: number, settings: SequenceSettings) {
+    const { 'build-and-run': built, 'pull-and-escape': pulled } = settings;
+    this.#settings = settings;
+    this.#buildWindow = built === false ? 0 : built.window;
+    this.#pullWindow = pulled === false ? 0 : pulled.window;
+    this.#known = new LRUCache<string, ClientHistory>(atMost(clients));
+    this.#strangers = new LRUCache<string, ClientHistory>(atMost(clients));
+  }
 
-  /** Origins of containers that are being created. */
-  const creating = new Map<string, Made>();
-  let lastMade = -Infinity;
-  let lastPull = -Infinity;
+  // What inspectors ask.
 
-  const all = (client: string): LRUCache<string, ClientHistory> =>
-    client.startsWith('\n') ? strangers : known;
-  const seen = (client: string): ClientHistory | undefined => all(client).peek(client);
-  const of = (client: string): ClientHistory => {
-    const cache = all(client);
-    let history = cache.get(client);
-    if (history === undefined) cache.set(client, (history = { look: [], list: [] }));
-    return history;
-  };
-
-  const discovery: History['discovery'] = (client, what, from, to) => {
-    const history = seen(client);
+  discovery(client: string, what: 'look' | 'list', from: number, to: number): Step | undefined {
+    const history = this.#peek(client);
     const last = what === 'look' ? history?.lastLook : history?.lastList;
     if (last === undefined || last.at < from) return undefined;
     if (last.at <= to) return last;
     return history?.[what].findLast(({ at }) => at >= from && at <= to);
-  };
+  }
 
-  const madeImage: History['madeImage'] = (digits) => {
-    if (digits.length >= DIGITS) return images.peek(digits.slice(0, DIGITS));
-    for (const [id, made] of images.entries()) if (id.startsWith(digits)) return made;
+  madeImage(digits: string): Made | undefined {
+    return byDigits(this.#images, digits);
+  }
+
+  madeName(name: string): Made | undefined {
+    return this.#names.peek(name);
+  }
+
+  madeAt(time: number): Made | undefined {
+    for (const { from, made, running } of this.#builds.values()) {
+      if (time >= from && (running > 0 || time <= made.until)) return made;
+    }
     return undefined;
-  };
+  }
 
-  const container: History['container'] = (reference) => {
+  pulledRepository(name: string): Pulled | undefined {
+    return this.#pulls.peek(name);
+  }
+
+  pulledImage(digits: string): Pulled | undefined {
+    return byDigits(this.#pulledImages, digits);
+  }
+
+  container(reference: string): KnownContainer | undefined {
     const name = reference.replace(/^\//, '');
-    const id = containerNames.peek(name);
-    if (id !== undefined) return containers.peek(id);
-    return /^[0-9a-f]{12,64}$/.test(name) ? containers.peek(name.slice(0, DIGITS)) : undefined;
-  };
+    const id = this.#containerIds.peek(name);
+    if (id !== undefined) return this.#containers.peek(id);
+    return /^[0-9a-f]{12,64}$/.test(name) ? this.#containers.peek(name.slice(0, DIGITS)) : undefined;
+  }
 
-  const nameContainer = (name: string, id: string): void => {
-    if (name !== '' && name.length <= LONGEST_NAME) containerNames.set(copyOf(name), id);
-  };
+  entered(client: string): ReadonlyMap<string, Step> {
+    return this.#peek(client)?.entered ?? NO_MAP;
+  }
 
-  return {
-    discovery,
-    madeImage,
-    container,
-    madeName: (name) => names.peek(name),
-    madeAt(time) {
-      for (const { from, made, running: now } of builds.values()) {
-        if (time >= from && (now > 0 || time <= made.until)) return made;
-      }
-      return undefined;
-    },
-    pulledRepository: (name) => pulls.peek(name),
-    pulledImage(digits) {
-      if (digits.length >= DIGITS) return pulledImages.peek(digits.slice(0, DIGITS));
-      for (const [id, one] of pulledImages.entries()) if (id.startsWith(digits)) return one;
-      return undefined;
-    },
-    entered: (client) => seen(client)?.entered ?? NO_MAP,
-    refused: (client) => seen(client)?.refused ?? { total: NO_STEPS, kinds: NO_MAP },
+  refused(client: string): { readonly total: readonly Step[]; readonly kinds: ReadonlyMap<string, Step> } {
+    return this.#peek(client)?.refused ?? NOT_REFUSED;
+  }
 
-    discovered(client, what, step) {
-      if (window === 0) return;
-      const history = of(client);
-      const steps = history[what];
-      const part = (at: number): number => Math.floor((at * PARTS) / window);
-      const newest = steps.at(-1);
-      if (newest === undefined || part(newest.at) !== part(step.at)) {
-        steps.push(step);
-        if (steps.length > KEPT_PARTS) steps.shift();
-      }
-      if (what === 'look') history.lastLook = step;
-      else history.lastList = step;
-    },
-    makes(client, operation, step) {
-      const look = discovery(client, 'look', step.at - window, step.at);
-      const list = discovery(client, 'list', step.at - window, step.at);
-      const origin: Origin = { step, until: Infinity, operation, client, look, list };
-      running.set(step.call, { origin, build: undefined });
-      return origin;
-    },
-    builds(origin) {
-      const key = `${Math.floor(origin.step.at / SAME_BUILD)} ${origin.client}`;
-      let build = builds.get(key);
-      if (build === undefined)
-        builds.set(key, (build = { from: origin.step.at, made: { ...origin }, running: 0 }));
-      // The first of them stands for all, with whatever its client found out before any of them.
-      build.made.look ??= origin.look;
-      build.made.list ??= origin.list;
-      build.made.until = Infinity;
-      build.running += 1;
-      running.set(origin.step.call, { origin, build });
-    },
-    origin: (call) => running.get(call)?.origin,
-    active: (now) => running.size > 0 || now - lastMade <= 2 * window || now - lastPull <= pullWindow,
-    ended(call, at) {
-      if (creating.size > 0) creating.delete(call);
-      if (running.size === 0) return;
-      const one = running.get(call);
-      if (one === undefined) return;
-      running.delete(call);
-      one.origin.until = at;
-      lastMade = at;
-      if (one.build === undefined) return;
-      one.build.running -= 1;
-      if (one.build.running === 0) one.build.made.until = at;
-    },
-    learnImage(digits, made) {
-      const id = digits.slice(0, DIGITS);
-      keepDiscovery(images.peek(id), made, window);
-      images.set(id, made);
-    },
-    learnName(name, made) {
-      if (name.length > LONGEST_NAME) return;
-      keepDiscovery(names.peek(name), made, window);
-      names.set(copyOf(name), made);
-    },
-    learnPull(repository, step) {
-      const before = pulls.peek(repository);
-      // A second pull of what was new a moment ago does not make it old.
-      if (before !== undefined && step.at - before.step.at <= pullWindow) return;
-      lastPull = step.at;
-      const name = copyOf(repository);
-      pulls.set(name, { repository: name, step });
-    },
-    learnPulledImage: (digits, one) => void pulledImages.set(digits.slice(0, DIGITS), one),
-    creates(step, made) {
-      if (made !== undefined) creating.set(step.call, made);
-    },
-    learnContainer(digits, name, client, step) {
-      const id = digits.slice(0, DIGITS);
-      containers.set(id, { id, step, client, made: creating.get(step.call), started: false });
-      nameContainer(name, id);
-    },
-    renamed(reference, name) {
-      const one = container(reference);
-      if (one !== undefined) nameContainer(name.replace(/^\//, ''), one.id);
-    },
-    starts(reference) {
-      const one = container(reference);
-      if (one !== undefined) containers.set(one.id, { ...one, started: true });
-    },
-    enters(client, into, step) {
-      if (spread === false) return;
-      const history = of(client);
-      latest((history.entered ??= new Map()), into, step, spread.containers);
-    },
-    refuses(client, kind, step) {
-      if (probing === false) return;
-      const history = of(client);
-      const refused = (history.refused ??= { total: [], kinds: new Map() });
-      refused.total.push(step);
-      if (refused.total.length > probing.total) refused.total.shift();
-      latest(refused.kinds, kind, step, probing.distinct);
-    },
-  };
+  // What calls did.
+
+  discovered(client: string, what: 'look' | 'list', step: Step): void {
+    if (this.#buildWindow === 0) return;
+    const history = this.#of(client);
+    const steps = history[what];
+    const part = (at: number): number => Math.floor((at * PARTS) / this.#buildWindow);
+    const newest = steps.at(-1);
+    if (newest === undefined || part(newest.at) !== part(step.at)) {
+      steps.push(step);
+      if (steps.length > KEPT_PARTS) steps.shift();
+    }
+    if (what === 'look') history.lastLook = step;
+    else history.lastList = step;
+  }
+
+  makes(client: string, operation: OperationId, step: Step): Origin {
+    const from = step.at - this.#buildWindow;
+    const look = this.discovery(client, 'look', from, step.at);
+    const list = this.discovery(client, 'list', from, step.at);
+    const origin: Origin = { step, until: Infinity, operation, client, look, list };
+    this.#running.set(step.call, { origin, build: undefined });
+    return origin;
+  }
+
+  builds(origin: Origin): void {
+    const key = `${Math.floor(origin.step.at / SAME_BUILD_MS)} ${origin.client}`;
+    let build = this.#builds.get(key);
+    if (build === undefined) {
+      build = { from: origin.step.at, made: { ...origin }, running: 0 };
+      this.#builds.set(key, build);
+    }
+    // The first of them stands for all, with whatever its client found out before any of them.
+    build.made.look ??= origin.look;
+    build.made.list ??= origin.list;
+    build.made.until = Infinity;
+    build.running += 1;
+    this.#running.set(origin.step.call, { origin, build });
+  }
+
+  origin(call: string): Origin | undefined {
+    return this.#running.get(call)?.origin;
+  }
+
+  active(now: number): boolean {
+    return (
+      this.#running.size > 0 ||
+      now - this.#lastMade <= 2 * this.#buildWindow ||
+      now - this.#lastPull <= this.#pullWindow
+    );
+  }
+
+  ended(call: string, at: number): void {
+    if (this.#creating.size > 0) this.#creating.delete(call);
+    if (this.#running.size === 0) return;
+    const one = this.#running.get(call);
+    if (one === undefined) return;
+    this.#running.delete(call);
+    one.origin.until = at;
+    this.#lastMade = at;
+    if (one.build === undefined) return;
+    one.build.running -= 1;
+    if (one.build.running === 0) one.build.made.until = at;
+  }
+
+  learnImage(digits: string, made: Made): void {
+    const id = digits.slice(0, DIGITS);
+    keepDiscovery(this.#images.peek(id), made, this.#buildWindow);
+    this.#images.set(id, made);
+  }
+
+  learnName(name: string, made: Made): void {
+    if (name.length > MAX_NAME_LENGTH) return;
+    keepDiscovery(this.#names.peek(name), made, this.#buildWindow);
+    this.#names.set(copyOf(name), made);
+  }
+
+  learnPull(repository: string, step: Step): void {
+    const before = this.#pulls.peek(repository);
+    // A second pull of what was new a moment ago does not make it old.
+    if (before !== undefined && step.at - before.step.at <= this.#pullWindow) return;
+    this.#lastPull = step.at;
+    const name = copyOf(repository);
+    this.#pulls.set(name, { repository: name, step });
+  }
+
+  learnPulledImage(digits: string, pulled: Pulled): void {
+    this.#pulledImages.set(digits.slice(0, DIGITS), pulled);
+  }
+
+  creates(step: Step, made: Made | undefined): void {
+    if (made !== undefined) this.#creating.set(step.call, made);
+  }
+
+  learnContainer(digits: string, name: string, client: string, step: Step): void {
+    const id = digits.slice(0, DIGITS);
+    this.#containers.set(id, { id, step, client, made: this.#creating.get(step.call), started: false });
+    this.#nameContainer(name, id);
+  }
+
+  renamed(reference: string, name: string): void {
+    const one = this.container(reference);
+    if (one !== undefined) this.#nameContainer(name.replace(/^\//, ''), one.id);
+  }
+
+  starts(reference: string): void {
+    const one = this.container(reference);
+    if (one !== undefined) this.#containers.set(one.id, { ...one, started: true });
+  }
+
+  enters(client: string, container: string, step: Step): void {
+    const spread = this.#settings['exec-spread'];
+    if (spread === false) return;
+    const history = this.#of(client);
+    keepLatest((history.entered ??= new Map()), container, step, spread.containers);
+  }
+
+  refuses(client: string, kind: string, step: Step): void {
+    const { probing } = this.#settings;
+    if (probing === false) return;
+    const history = this.#of(client);
+    const refused = (history.refused ??= { total: [], kinds: new Map() });
+    refused.total.push(step);
+    if (refused.total.length > probing.total) refused.total.shift();
+    keepLatest(refused.kinds, kind, step, probing.distinct);
+  }
+
+  #cacheOf(client: string): LRUCache<string, ClientHistory> {
+    return client.startsWith('\n') ? this.#strangers : this.#known;
+  }
+
+  #peek(client: string): ClientHistory | undefined {
+    return this.#cacheOf(client).peek(client);
+  }
+
+  #of(client: string): ClientHistory {
+    const cache = this.#cacheOf(client);
+    let history = cache.get(client);
+    if (history === undefined) cache.set(client, (history = { look: [], list: [] }));
+    return history;
+  }
+
+  #nameContainer(name: string, id: string): void {
+    if (name !== '' && name.length <= MAX_NAME_LENGTH) this.#containerIds.set(copyOf(name), id);
+  }
+}
+
+/** @param digits the beginning of an id; shorter than what is remembered of one, the first that begins so. */
+function byDigits<T extends object>(cache: LRUCache<string, T>, digits: string): T | undefined {
+  if (digits.length >= DIGITS) return cache.peek(digits.slice(0, DIGITS));
+  for (const [id, one] of cache.entries()) if (id.startsWith(digits)) return one;
+  return undefined;
 }
 
 /** A text without the request or the answer that it is a part of: V8 would keep all of that with it. */
 const copyOf = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');
 
 /** Keeps the last so many keys, by when each was last seen: if all are recent, so many of them were. */
-function latest(map: Map<string, Step>, key: string, step: Step, most: number): void {
+function keepLatest(map: Map<string, Step>, key: string, step: Step, limit: number): void {
   map.delete(key);
   map.set(copyOf(key), step);
-  if (map.size > most) map.delete(map.keys().next().value!);
+  if (map.size > limit) map.delete(map.keys().next().value!);
 }
 
-/** Somebody else's build of the same must not wash off what its first builder had found out. */
+/** Another client's build of the same must not wash off what its first builder had found out. */
 function keepDiscovery(before: Made | undefined, made: Origin, window: number): void {
   if (before === undefined || before === made || made.step.at - before.step.at > window) return;
   made.look ??= before.look;

@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t from 'tap';
 import { relayContext, type ContextRelay } from '../../src/capture/context/context.js';
-import { CONTEXT_LIMITS, type ContextLimits } from '../../src/capture/context/fresh.js';
+import { CONTEXT_LIMITS, type ContextLimits } from '../../src/capture/context/rewrite.js';
 import type { ContextReading } from '../../src/docker/build-context.js';
 import { CASES, dockerfile } from '../support/context-cases.js';
 import { hold } from '../support/fuzz.js';

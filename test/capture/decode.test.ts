@@ -5,7 +5,7 @@ import t from 'tap';
 import { relayContext } from '../../src/capture/context/context.js';
 import { bzip2Crc, openCrc64, openXxh64 } from '../../src/capture/context/decode/checksums.js';
 import { detectCompression, openDecoder } from '../../src/capture/context/decompress.js';
-import { CONTEXT_LIMITS } from '../../src/capture/context/fresh.js';
+import { CONTEXT_LIMITS } from '../../src/capture/context/rewrite.js';
 import type { Compression } from '../../src/docker/build-context.js';
 import { ARCHIVES, compressed, READ } from '../support/compressed.js';
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { relayContext } from '../../src/capture/context/context.js';
-import { CONTEXT_LIMITS } from '../../src/capture/context/fresh.js';
+import { CONTEXT_LIMITS } from '../../src/capture/context/rewrite.js';
 import { CASES, type ContextCase } from '../support/context-cases.js';
 import { randomContexts } from '../support/random-contexts.js';
 import { missing, send, startEngine } from '../support/engine.js';

@@ -1,7 +1,7 @@
 import { BLOCK } from './header.js';
 
 /** Everything of an entry that dockerd uses. Names are byte strings (latin1). */
-export interface FreshEntry {
+export interface RewrittenEntry {
   readonly kind: 'file' | 'directory' | 'symlink' | 'hardlink';
   /** Cleaned, without a trailing slash. */
   readonly path: string;
@@ -28,53 +28,90 @@ const PLAIN = /^[\x01-\x7f]{0,100}$/;
 
 export const ZEROS: Buffer = Buffer.alloc(1024);
 
+/** The fields of a header block. */
+interface HeaderFields {
+  name: string;
+  type: string;
+  link: string;
+  size: number;
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: number;
+}
+
 /**
  * The blocks before an entry's data: a ustar header, after PAX records for what it cannot hold. User and group names
  * and times of access are left out: dockerd's builder never looks at them.
  *
  * @param room gives as many zeroed bytes as are asked for, to be filled
  */
-export function renderEntry(entry: FreshEntry, name: string, room: (size: number) => Buffer): void {
-  const records: string[] = [];
-  const add = (key: string, value: string): void => void records.push(record(key, value));
-  let { link, size, uid, gid, mtime } = entry;
-  let plain = entry.kind === 'directory' ? `${name}/` : name;
-  if (!PLAIN.test(plain)) {
-    add('path', plain);
-    plain = entry.kind === 'directory' ? 'see-pax-path/' : 'see-pax-path';
-  }
-  if (!PLAIN.test(link)) {
-    add('linkpath', link);
-    link = 'see-pax-linkpath';
-  }
-  if (size > OCTAL_11) {
-    add('size', String(size));
-    size = 0;
-  }
-  if (uid > OCTAL_7) {
-    add('uid', String(uid));
-    uid = 0;
-  }
-  if (gid > OCTAL_7) {
-    add('gid', String(gid));
-    gid = 0;
-  }
-  if (mtime < 0 || mtime > OCTAL_11) {
-    add('mtime', String(mtime));
-    mtime = 0;
-  }
-  for (const [key, value] of entry.xattrs) add(`SCHILY.xattr.${key}`, value);
-  const type = TYPES[entry.kind];
-  if (records.length === 0) {
-    writeHeader(room(BLOCK), 0, plain, type, link, size, entry.mode, uid, gid, mtime);
-    return;
-  }
-  const pax = records.join('');
+export function renderEntry(entry: RewrittenEntry, name: string, room: (size: number) => Buffer): void {
+  const { kind, link, size, mode, uid, gid, mtime, xattrs } = entry;
+  const isDirectory = kind === 'directory';
+  const path = isDirectory ? `${name}/` : name;
+  const fields: HeaderFields = { name: path, type: TYPES[kind], link, size, mode, uid, gid, mtime };
+  if (xattrs.size === 0 && fits(fields)) return writeHeader(room(BLOCK), 0, fields);
+  const pax = moveToPax(fields, isDirectory) + xattrRecords(xattrs);
   const blocks = Math.ceil(pax.length / BLOCK);
   const out = room((2 + blocks) * BLOCK);
-  writeHeader(out, 0, 'PaxHeaders/entry', 'x', '', pax.length, 0o644, 0, 0, 0);
+  writeHeader(out, 0, { ...PAX_HEADER, size: pax.length });
   out.write(pax, BLOCK, 'latin1');
-  writeHeader(out, (1 + blocks) * BLOCK, plain, type, link, size, entry.mode, uid, gid, mtime);
+  writeHeader(out, (1 + blocks) * BLOCK, fields);
+}
+
+const PAX_HEADER: HeaderFields = {
+  name: 'PaxHeaders/entry',
+  type: 'x',
+  link: '',
+  size: 0,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  mtime: 0,
+};
+
+const fits = ({ name, link, size, uid, gid, mtime }: HeaderFields): boolean =>
+  size <= OCTAL_11 &&
+  uid <= OCTAL_7 &&
+  gid <= OCTAL_7 &&
+  mtime >= 0 &&
+  mtime <= OCTAL_11 &&
+  PLAIN.test(name) &&
+  PLAIN.test(link);
+
+/** Takes out of the fields what they cannot hold. @returns PAX records that say it. */
+function moveToPax(fields: HeaderFields, isDirectory: boolean): string {
+  let pax = '';
+  if (!PLAIN.test(fields.name)) {
+    pax += record('path', fields.name);
+    fields.name = isDirectory ? 'see-pax-path/' : 'see-pax-path';
+  }
+  if (!PLAIN.test(fields.link)) {
+    pax += record('linkpath', fields.link);
+    fields.link = 'see-pax-linkpath';
+  }
+  for (const [key, max] of NUMBERS) {
+    const value = fields[key];
+    if (value >= 0 && value <= max) continue;
+    pax += record(key, String(value));
+    fields[key] = 0;
+  }
+  return pax;
+}
+
+/** Numbers that an octal field may not hold. */
+const NUMBERS = [
+  ['size', OCTAL_11],
+  ['uid', OCTAL_7],
+  ['gid', OCTAL_7],
+  ['mtime', OCTAL_11],
+] as const;
+
+function xattrRecords(xattrs: ReadonlyMap<string, string>): string {
+  let pax = '';
+  for (const [key, value] of xattrs) pax += record(`SCHILY.xattr.${key}`, value);
+  return pax;
 }
 
 /** `length key=value\n`, where the length counts its own digits. */
@@ -85,26 +122,15 @@ function record(key: string, value: string): string {
   return `${length} ${key}=${value}\n`;
 }
 
-function writeHeader(
-  out: Buffer,
-  at: number,
-  name: string,
-  type: string,
-  link: string,
-  size: number,
-  mode: number,
-  uid: number,
-  gid: number,
-  mtime: number,
-): void {
-  out.write(name, at, 'latin1');
-  writeOctal(out, at + 100, 7, mode);
-  writeOctal(out, at + 108, 7, uid);
-  writeOctal(out, at + 116, 7, gid);
-  writeOctal(out, at + 124, 11, size);
-  writeOctal(out, at + 136, 11, mtime);
-  out.write(type, at + 156, 'latin1');
-  out.write(link, at + 157, 'latin1');
+function writeHeader(out: Buffer, at: number, fields: HeaderFields): void {
+  out.write(fields.name, at, 'latin1');
+  writeOctal(out, at + 100, 7, fields.mode);
+  writeOctal(out, at + 108, 7, fields.uid);
+  writeOctal(out, at + 116, 7, fields.gid);
+  writeOctal(out, at + 124, 11, fields.size);
+  writeOctal(out, at + 136, 11, fields.mtime);
+  out.write(fields.type, at + 156, 'latin1');
+  out.write(fields.link, at + 157, 'latin1');
   out.write('ustar\x0000', at + 257, 'latin1');
   writeOctal(out, at + 329, 7, 0);
   writeOctal(out, at + 337, 7, 0);

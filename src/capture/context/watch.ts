@@ -3,7 +3,7 @@ import { decodeVariants, textBudget } from '../../docker/shell-text.js';
 import type { TextBudget } from '../../docker/shell-command.js';
 import type { Hit, IndicatorIndex, Sighting } from '../../intel/indicator.js';
 import { scanText } from '../../intel/scan.js';
-import type { ContextWatch } from './fresh.js';
+import type { ContextWatch } from './rewrite.js';
 
 export interface WatchLimits {
   /** Bytes of a text file that are searched, from its start. */
