@@ -77,6 +77,7 @@ function parsedInput(request: IncomingMessage, stream: Duplex, head: Buffer): Up
     discard() {
       body.destroy();
       request.resume();
+      if (stream !== socket) stream.resume();
     },
   };
 }

@@ -21,3 +21,23 @@ export function endGently(socket: Socket): void {
   socket.removeAllListeners('data');
   socket.resume();
 }
+
+/**
+ * Closes connections that both sides have ended and that take nothing of what is left for the client. Node loses the
+ * end of some TLS connections that are reset right behind the client's own end; they would count for ever.
+ *
+ * @param interval milliseconds; a connection is closed after one to two of them
+ */
+export function closeEnded(sockets: ReadonlySet<Socket>, interval: number): NodeJS.Timeout {
+  let waiting = new Map<Socket, number>();
+  const check = (): void => {
+    const before = waiting;
+    waiting = new Map();
+    for (const socket of sockets) {
+      if (!socket.readableEnded || !socket.writableEnded) continue;
+      if (before.get(socket) === socket.writableLength) socket.destroy();
+      else waiting.set(socket, socket.writableLength);
+    }
+  };
+  return setInterval(check, interval).unref();
+}

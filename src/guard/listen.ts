@@ -18,7 +18,7 @@ import { Refusal } from '../docker/refusal.js';
 import { bind, removeSocket } from './bind.js';
 import { nextCallId, type Exchange } from './exchange.js';
 import { identifyConnection } from './identify.js';
-import { endGently } from './linger.js';
+import { closeEnded, endGently } from './linger.js';
 
 export interface Listener {
   readonly name: string;
@@ -227,6 +227,8 @@ export async function openListener(
     events.connections.dropped += 1;
   });
 
+  const closer = closeEnded(sockets, limits.idle);
+  server.once('close', () => clearInterval(closer));
   const bound = await bind(server, config, url, (message) => events.warn(message));
   return {
     name: config.name,

@@ -19,6 +19,7 @@ import { openIndex } from '../../src/intel/indicator-index.js';
 import type { IndicatorType } from '../../src/intel/indicator.js';
 import { parseNetwork } from '../../src/policy/cidr.js';
 import { freePort } from '../support/free-port.js';
+import { LEAVINGS, sendAndLeave } from '../support/leave.js';
 
 const INDEX = openIndex(
   buildIndex(
@@ -363,4 +364,47 @@ t.test('an address that cannot be listened on is told with its key and what to d
     started({ dns: { listen: '198.51.100.1:5300', upstream: ['127.0.0.1'] } }),
     /^egress.dns.listen: cannot listen on 198.51.100.1:5300: this host does not have the address/,
   );
+});
+
+t.test('clients that leave at any point end nothing', async (t) => {
+  const origin = await listening(
+    t,
+    createServer((socket) => socket.on('error', () => undefined).resume()),
+  );
+  const { port } = await gatewayOf(t, { 'good.example': ['127.0.0.1'] }, [origin]);
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: x\r\n';
+  const begun = [
+    '',
+    'GET http://go',
+    `GET http://good.example:${origin}/ HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `GET http://good.example:${origin}/ HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n`,
+    `POST http://good.example:${origin}/ HTTP/1.1\r\nHost: x\r\n${upgrade}Content-Length: 18\r\n\r\nhalf`,
+    `CONNECT good.example:${origin} HTTP/1.1\r\nHost: x\r\n\r\n`,
+    `CONNECT good.example:${origin} HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03\x01\x02\x00`,
+    'CONNECT other.example:1 HTTP/1.1\r\nHost: x\r\n\r\n',
+    `CONNECT c2.example:443 HTTP/1.1\r\nHost: x\r\n\r\n${'x'.repeat(70_000)}`,
+  ];
+  // An error that nobody listens for would end this process.
+  for (const text of begun) {
+    for (const how of LEAVINGS) {
+      const clients = Array.from({ length: 40 }, (_, i) => sendAndLeave({ port }, text, i % 4, how));
+      await Promise.all(clients);
+    }
+  }
+  t.match(await get(port, 'http://c2.example/'), { status: 403 }, 'the gateway answers');
+});
+
+t.test('a client that was turned away and sends on is not kept', async (t) => {
+  const { port } = await gatewayOf(t, {}, []);
+  for (const text of [
+    'CONNECT c2.example:443 HTTP/1.1\r\nHost: x\r\n\r\n',
+    'GET http://c2.example/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+  ]) {
+    const client = connect({ port, host: '127.0.0.1' });
+    client.write(text + 'x'.repeat(200_000));
+    let answer = '';
+    client.on('data', (piece: Buffer) => (answer += piece.toString()));
+    await once(client, 'close');
+    t.match(answer, /^HTTP\/1\.1 (403|501) /);
+  }
 });

@@ -38,7 +38,7 @@ function show({ call, body }: Arrived): string {
   return body.length === 0 ? call : `${call} ${body.toString('latin1')}`;
 }
 
-const guarded = await startGuarded({ policy: POLICY, limits: { headersTimeout: 5_000 } });
+const guarded = await startGuarded({ policy: POLICY, limits: { headersTimeout: 5_000, bodyTimeout: 3_000 } });
 const { upstream } = guarded;
 t.teardown(() => guarded.close());
 

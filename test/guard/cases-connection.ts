@@ -16,6 +16,7 @@ import {
 } from './case.js';
 
 const UPGRADE = ['Connection: Upgrade', 'Upgrade: tcp'];
+const NODE_READS_CHUNKS = Number(process.versions.node.split('.')[0]) >= 26;
 const EXEC_START = '/v1.41/exec/abc/start';
 const exec = (body: string, ...headers: string[]): string => postJson(EXEC_START, body, ...headers);
 const ATTACH = '/v1.41/containers/web/attach?stream=1&stdin=1&stdout=1';
@@ -91,8 +92,8 @@ export const UPGRADE_CASES: readonly Case[] = [
       `+5\r\nhello\r\n0\r\n\r\n${EVIL}`,
     ),
     expect: 'refused',
-    status: 400,
-    code: 'chunk-framing',
+    // Since Node 26 node reads these chunks, and reports no error in them: the body never becomes whole.
+    ...(NODE_READS_CHUNKS ? { status: 408, code: 'body-timeout' } : { status: 400, code: 'chunk-framing' }),
     upstream: [],
     closes: true,
   },
