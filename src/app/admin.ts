@@ -2,7 +2,8 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import { ignoreSocketErrors } from '../base/socket-errors.js';
 import { feedsHealth, withoutData } from './feeds.js';
 import { VERSION } from './version.js';
-import type { GuardState } from '../guard/state.js';
+import type { Sinks } from '../audit/sinks/sinks.js';
+import type { Guard } from '../guard/guard.js';
 
 /** Longest wait for the engine's answer behind `/readyz` (ms). */
 const READY_TIMEOUT = 3_000;
@@ -15,7 +16,7 @@ const READY_TIMEOUT = 3_000;
  * @throws Error when the address cannot be bound.
  */
 export async function openAdmin(
-  guard: GuardState,
+  guard: AdminGuard,
   address: string,
 ): Promise<{ url: string; server: Server }> {
   const url = new URL(address);
@@ -51,7 +52,12 @@ export async function openAdmin(
   return { url: `http://${url.hostname}:${bound.port}`, server };
 }
 
-type Page = (guard: GuardState, response: ServerResponse) => Promise<void>;
+/** A guard, and who sends its audit journal on; undefined without `audit.sinks`. */
+export interface AdminGuard extends Guard {
+  readonly sinks: Sinks | undefined;
+}
+
+type Page = (guard: AdminGuard, response: ServerResponse) => Promise<void>;
 
 const PAGES: Readonly<Record<string, Page>> = {
   '/healthz': async (guard, response) => {
@@ -72,7 +78,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   },
   '/readyz': async (guard, response) => {
     const problems: string[] = [];
-    if (guard.draining) problems.push('the guard is shutting down');
+    if (guard.admission.isClosed) problems.push('the guard is shutting down');
     if (!guard.audit.stats.healthy) problems.push('the audit trail cannot be written');
     await guard.engine
       .ping(READY_TIMEOUT)
@@ -86,6 +92,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   '/metrics': async (guard, response) => {
     const { revision, loadedAt } = guard.policy.current();
     const { text, contentType } = await guard.metrics.render({
+      callsOpen: guard.admission.open,
       policyRevision: revision,
       policyLoadedAt: loadedAt.getTime(),
       policyHealthy: guard.policy.lastError() === undefined,

@@ -11,22 +11,25 @@ import type { AuditConfig } from '../config/audit-config.js';
 import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
-import type { Client } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { VOCABULARY } from '../policy/builtin.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
 import { openAdmin } from './admin.js';
-import { nextCallId } from '../guard/exchange.js';
 import { openFeeds } from './feeds.js';
-import { openRateLimits } from '../guard/limits.js';
+import { Admission } from '../guard/admission.js';
+import { openQuotas } from '../guard/quotas.js';
+import { recordInput } from '../guard/recorder.js';
+import { Turn } from '../guard/turn.js';
 import { openListener, type Listener, type ListenerEvents } from '../guard/listen.js';
 import { openMetrics } from '../guard/metrics.js';
 import { openOwnership } from '../ownership/ownership.js';
 import type { OutboundOptions } from './outbound/outbound.js';
-import { serve } from '../guard/pipeline.js';
+import { handle } from '../guard/pipeline.js';
 import { openSequences } from '../history/sequences.js';
-import { sourcesFor, type GuardState } from '../guard/state.js';
+import type { AdminGuard } from './admin.js';
+import type { Guard } from '../guard/guard.js';
+import { openEntityReader } from '../upstream/entity-reader.js';
 import { VERSION } from './version.js';
 
 /** As an upstream URL: the in-memory engine for trying out. */
@@ -109,7 +112,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
           audit,
           (message) => log.warn(message),
         );
-  const guard: GuardState = {
+  const guard: AdminGuard = {
     config,
     limits: {
       target: config.limits.target,
@@ -127,12 +130,15 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     audit,
     sinks,
     creators: outbound?.creators,
-    sequences: openSequences(config.sequences, request),
+    entities: openEntityReader(request),
+    history: openSequences(config.sequences),
     budget: openBodyBudget(config.limits.buffered),
-    rates: openRateLimits((source, limit) => metrics.overLimit(source, limit), options.clock),
+    quotas: openQuotas((source, limit) => metrics.overLimit(source, limit), options.clock),
+    admission: new Admission(config.upstream.maxConnections),
+    // The decisions of a turn are written together; nobody has to wait for the next one.
+    turn: new Turn(() => audit.flush()),
     metrics,
     log,
-    draining: false,
   };
 
   const listeners: Listener[] = [];
@@ -176,9 +182,9 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       await Promise.all([policy.reload(), feeds.refresh()]);
     },
     async close(deadline = config.limits.drain) {
-      guard.draining = true;
+      const drained = guard.admission.drain(deadline);
       for (const listener of listeners) listener.close();
-      await drained(guard, deadline);
+      await drained;
       admin?.server.close();
       admin?.server.closeAllConnections();
       await stopAll();
@@ -231,57 +237,12 @@ function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
   return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }
 
-function listenerEvents(guard: GuardState): ListenerEvents {
+function listenerEvents(guard: Guard): ListenerEvents {
   return {
     connections: guard.metrics.connections,
     warn: (message) => guard.log.warn(message),
-    serve: (exchange) => serve(guard, exchange),
-    unreadable(code, message, client, target) {
-      guard.metrics.clientError(code);
-      recordUnreadable(guard, code, message, client, target);
-    },
+    handle: (incoming) => handle(guard, incoming),
+    unreadable: (code, message, client, target) => recordInput(guard, code, message, client, target),
     broken: (code) => guard.metrics.clientError(code),
   };
-}
-
-/** Input that never became a request is a denial on record too: probing shows there first. */
-function recordUnreadable(
-  guard: GuardState,
-  code: string,
-  reason: string,
-  client: Client,
-  target: string,
-): void {
-  const call = nextCallId();
-  const { policy, revision } = guard.policy.current();
-  const sequences = guard.sequences.refused(client, sourcesFor(policy, client), call, code);
-  guard.audit.record({
-    event: 'decision',
-    call,
-    client,
-    sources: [],
-    method: '',
-    operation: '',
-    apiVersion: '',
-    params: {},
-    target,
-    facts: {},
-    hazards: [],
-    ...(sequences !== undefined && { sequences }),
-    verdict: 'deny',
-    enforced: true,
-    rule: '',
-    code,
-    reason,
-    rewrites: [],
-    policy: revision,
-  });
-}
-
-/** Resolves when no call is on its way any more, or after `deadline` milliseconds. */
-async function drained(guard: GuardState, deadline: number): Promise<void> {
-  const until = performance.now() + deadline;
-  while (guard.metrics.streams > 0 && performance.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

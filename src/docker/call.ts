@@ -66,12 +66,8 @@ export interface Call {
   /** The `Upgrade` token when the client asked for one, lower-case, else `""`. */
   readonly upgrade: string;
   readonly client: Client;
-  /** Host paths that the call names, and where they lead once links are followed; only those that lead elsewhere. */
-  readonly hostPaths?: Readonly<Record<string, string>>;
   /** Whose objects this caller makes and may be limited to; only where the policy has rules about owners. */
   readonly owner?: Owner;
-  /** The engine's objects that the call names, as they were when it was judged; only where a rule asks for owners. */
-  readonly objects?: readonly NamedObject[];
   /** The answer shows the caller's own objects alone: the guard takes the others out. */
   readonly ownAnswer?: boolean;
 }

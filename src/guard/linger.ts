@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 
 /** How long a client may go on sending what nobody reads any more (milliseconds). */
-export const LINGER = 30_000;
+export const LINGER_TIMEOUT_MS = 30_000;
 
 /**
  * Ends our half of a connection and throws away what still comes, until the client has ended too. Closing at once
@@ -13,7 +13,7 @@ export function endGently(socket: Socket): void {
     socket.destroySoon();
     return;
   }
-  const timer = setTimeout(() => socket.destroy(), LINGER);
+  const timer = setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS);
   socket.once('close', () => clearTimeout(timer));
   socket.once('end', () => socket.destroySoon());
   socket.end();

@@ -13,12 +13,14 @@ import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
 import { takeUpgrade } from '../capture/upgrade-input.js';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
-import type { Operation } from '../docker/operation.js';
 import { Refusal } from '../docker/refusal.js';
 import { bind, removeSocket } from './bind.js';
-import { nextCallId, type Exchange } from './exchange.js';
 import { identifyConnection } from './identify.js';
+import { PlainBody, UpgradedBody } from './incoming-body.js';
+import { nextCallId, type Incoming, type IncomingBody, type Outcome } from './incoming.js';
 import { closeEnded, endGently } from './linger.js';
+import { HijackReply } from './hijack-reply.js';
+import { HttpReply } from './http-reply.js';
 
 export interface Listener {
   readonly name: string;
@@ -32,7 +34,8 @@ export interface Listener {
 
 /** What a listener hands over. */
 export interface ListenerEvents {
-  serve(exchange: Exchange): void;
+  /** Takes a call from its head to its end; never rejects. */
+  handle(incoming: Incoming): Promise<Outcome>;
   /** Something that is not an HTTP request, or came too slowly or too large. `client` is who sent it. */
   unreadable(code: string, message: string, client: Client, target: string): void;
   /** The same of a request that is being read already, and is denied itself for it. */
@@ -80,7 +83,9 @@ export async function openListener(
     events.connections.accepted += 1;
     sockets.add(socket);
     const client = identifyConnection(config.name, socket);
-    const connection: Connection = { client, exchange: undefined, queue: [], broken: false };
+    const connection: Connection = {
+      ...{ client, request: undefined, reply: undefined, isBusy: false, queue: [], broken: false },
+    };
     connections.set(socket, connection);
     socket.once('close', () => {
       events.connections.open -= 1;
@@ -88,76 +93,63 @@ export async function openListener(
     });
     // A client that closed its half has no use for a stream any more; any other answer may still be awaited.
     socket.once('end', () => {
-      const exchange = connection.exchange;
-      if (exchange?.finished !== false || !endsWithInput(exchange.call?.operation)) return;
-      exchange.cut?.('client-gone');
+      const { isBusy, reply } = connection;
+      if (!isBusy || reply?.endsWithInput !== true) return;
+      reply.interrupt('client-gone');
       // Nobody else would close it: a half-closed connection is not idle for the HTTP server.
       socket.destroySoon();
     });
   };
-  const begin = (request: IncomingMessage, response: ServerResponse, more: Partial<Exchange>): void => {
-    const socket = request.socket;
-    const connection = connections.get(socket)!;
+  /** One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams. */
+  const begin = (arrived: Arrived): void => {
+    const { socket } = arrived.request;
+    const connection = connections.get(socket);
     // What was parsed before the connection was cut, or follows an answer that closes it, is not served.
-    if (socket.destroyed || closes(connection.exchange)) return;
-    const exchange: Exchange = {
-      id: nextCallId(),
-      started: performance.now(),
-      request,
-      response,
-      socket,
-      client: connection.client,
-      upgrade: undefined,
-      expectsContinue: false,
-      reading: undefined,
-      call: undefined,
-      share: undefined,
-      changeAnswer: undefined,
-      held: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      release: undefined,
-      cut: undefined,
-      closing: false,
-      unreadable: undefined,
-      finished: false,
-      next: undefined,
-      ...more,
-    };
-    const running = connection.exchange;
-    if (running === undefined || running.finished) {
-      connection.exchange = exchange;
-      events.serve(exchange);
-    } else if (connection.queue.length < PIPELINE_LIMIT) {
-      // One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams.
-      connection.queue.push(exchange);
-      running.next = () => serveNext(connection);
+    if (connection === undefined || socket.destroyed || connection.reply?.closes === true) return;
+    if (!connection.isBusy) {
+      void serve(connection, arrived);
+    } else if (connection.queue.length < MAX_PIPELINED) {
+      connection.queue.push(arrived);
     } else {
-      events.unreadable('pipeline', 'too many pipelined requests', connection.client, request.url ?? '');
+      events.unreadable(
+        'pipeline',
+        'too many pipelined requests',
+        connection.client,
+        arrived.request.url ?? '',
+      );
       socket.destroy();
     }
   };
-  const serveNext = (connection: Connection): void => {
-    const exchange = connection.queue.shift();
-    if (exchange === undefined || exchange.socket.destroyed || closes(connection.exchange)) return;
-    connection.exchange = exchange;
-    if (connection.queue.length > 0) exchange.next = () => serveNext(connection);
-    events.serve(exchange);
+  const serve = async (connection: Connection, first: Arrived): Promise<void> => {
+    connection.isBusy = true;
+    for (let next: Arrived | undefined = first; next !== undefined; next = connection.queue.shift()) {
+      if (next.request.socket.destroyed || connection.reply?.closes === true) break;
+      connection.request = next.request;
+      connection.reply = next.reply;
+      await events.handle(incomingOf(next, connection.client));
+    }
+    connection.isBusy = false;
   };
+  const plain = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void =>
+    begin({
+      request,
+      body: new PlainBody(request, response, expectsContinue),
+      reply: new HttpReply(request, response, expectsContinue),
+    });
 
-  server.on('request', (request, response) => begin(request, response, NOTHING));
+  server.on('request', (request, response) => plain(request, response, false));
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-    begin(request, response, { expectsContinue: true }),
+    plain(request, response, true),
   );
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-    begin(request, response, NOTHING),
+    plain(request, response, false),
   );
   server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     ignoreErrors(stream);
     const { socket } = request;
     const upgrade = takeUpgrade(request, stream, head);
     const connection = connections.get(socket)!;
-    if (connection.exchange?.finished === false) {
+    if (connection.isBusy) {
       // No client does this: the answers of two calls would run into each other.
       events.unreadable(
         'pipeline',
@@ -178,7 +170,12 @@ export async function openListener(
         endGently(socket);
         upgrade.discard();
       });
-      begin(request, response, { upgrade, expectsContinue: request.headers.expect !== undefined });
+      const expectsContinue = request.headers.expect !== undefined;
+      begin({
+        request,
+        body: new UpgradedBody(upgrade, response, expectsContinue),
+        reply: new HijackReply(request, response, expectsContinue, upgrade),
+      });
     };
     // The last bytes of the answer before may still be on their way to the kernel.
     const previous = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
@@ -190,7 +187,7 @@ export async function openListener(
     const { socket } = request;
     const connection = connections.get(socket)!;
     events.unreadable('method', 'CONNECT is not an operation', connection.client, request.url ?? '');
-    if (connection.exchange?.finished === false) {
+    if (connection.isBusy) {
       // Behind a request that is still running: its answer is cut rather than mixed with this one.
       socket.destroy();
       return;
@@ -205,22 +202,22 @@ export async function openListener(
     if (connection !== undefined) connection.broken = true;
     const [status, code, message] = CLIENT_ERRORS[error.code ?? ''] ?? BAD_REQUEST;
     const reason = `${message} (${error.code ?? error.message})`;
-    const exchange = connection?.exchange;
-    const running = exchange?.finished === false;
-    const unjudged = running && exchange.call === undefined && !exchange.response.headersSent;
+    const isBusy = connection?.isBusy === true;
+    const { request, reply } = connection ?? {};
+    const isReading = isBusy && reply?.isDecided === false && !reply.hasBegun;
     // The rest of a request that was refused before it was whole is on record already, and answered.
-    const refused = exchange?.finished === true && !exchange.request.complete;
-    if (error.code !== 'ECONNRESET' && connection !== undefined && !refused) {
-      if (unjudged) {
+    const isRefused = !isBusy && request?.complete === false;
+    if (error.code !== 'ECONNRESET' && connection !== undefined && !isRefused) {
+      if (isReading) {
         events.broken(code);
-        exchange.unreadable ??= new Refusal(status, code, reason);
+        reply.unreadable ??= new Refusal(status, code, reason);
       } else {
         events.unreadable(code, reason, connection.client, '');
       }
     }
-    if (socket.writable && !refused && (!running || unjudged)) socket.end(answer(status, reason));
+    if (socket.writable && !isRefused && (!isBusy || isReading)) socket.end(answer(status, reason));
     // An answer in progress is cut rather than mixed with an error text.
-    if (running) exchange.cut?.('client-gone');
+    if (isBusy) reply?.interrupt('client-gone');
     socket.destroySoon();
   });
   server.on('drop', () => {
@@ -240,40 +237,49 @@ export async function openListener(
     },
     destroy() {
       for (const socket of sockets) {
-        connections.get(socket)?.exchange?.cut?.('shutdown');
+        connections.get(socket)?.reply?.interrupt('shutdown');
         socket.destroy();
       }
     },
   };
 }
 
-const NOTHING = {};
+/** A request as node hands it over. */
+interface Arrived {
+  readonly request: IncomingMessage;
+  readonly body: IncomingBody;
+  readonly reply: HttpReply;
+}
 
 interface Connection {
   readonly client: Client;
-  exchange: Exchange | undefined;
+  /** The request that is served, or was served last, and its answer. */
+  request: IncomingMessage | undefined;
+  reply: HttpReply | undefined;
+  /** A call of this connection is on its way. */
+  isBusy: boolean;
   /** Pipelined requests that wait for their turn. */
-  readonly queue: Exchange[];
+  readonly queue: Arrived[];
   /** The HTTP parser has given it up. */
   broken: boolean;
 }
 
-/**
- * Does dockerd end this operation when the client closes its half? It does for logs, events, stats, wait, builds and
- * pulls. What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
- */
-function endsWithInput(operation: Operation | undefined): boolean {
-  return operation?.response === 'stream' && (!operation.writes || operation.body.kind === 'stream');
-}
-
-/** Did its answer say that the connection closes? Node says so too, when a client was not told to continue. */
-function closes(exchange: Exchange | undefined): boolean {
-  if (exchange === undefined) return false;
-  return exchange.closing || (exchange.response.headersSent && !exchange.response.shouldKeepAlive);
-}
+const incomingOf = ({ request, body, reply }: Arrived, client: Client): Incoming => ({
+  id: nextCallId(),
+  started: performance.now(),
+  client,
+  head: {
+    method: request.method ?? '',
+    target: request.url ?? '',
+    rawHeaders: request.rawHeaders,
+    httpVersion: request.httpVersion,
+  },
+  body,
+  reply,
+});
 
 /** Most pipelined requests that may wait on one connection. */
-const PIPELINE_LIMIT = 64;
+const MAX_PIPELINED = 64;
 
 function hasBadCertificate(socket: TLSSocket): boolean {
   const certificate = socket.getPeerCertificate();

@@ -1,8 +1,9 @@
+import type * as PromClient from 'prom-client';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
 import type { FeedStatus } from '../feeds/status.js';
-import type { End } from './exchange.js';
+import type { End } from './incoming.js';
 
 /**
  * What the guard counts. Plain numbers on the hot path; prom-client renders them only when somebody scrapes.
@@ -17,15 +18,16 @@ export interface Metrics {
   /** A call was over a rate limit. The labels are names of the policy: clients cannot add any. */
   overLimit(source: string, limit: string): void;
   bytes: { in: number; out: number };
-  streams: number;
   /** Prometheus text exposition, and its media type. */
   render(live: LiveFigures): Promise<{ readonly text: string; readonly contentType: string }>;
 }
 
 /** Loaded at the first scrape: a guard that nobody scrapes does without. */
-type Client = typeof import('prom-client');
+type Client = typeof PromClient;
 
 export interface LiveFigures {
+  /** Calls on their way now, streams included. */
+  readonly callsOpen: number;
   readonly policyRevision: string;
   readonly policyLoadedAt: number;
   readonly policyHealthy: boolean;
@@ -52,7 +54,6 @@ export function openMetrics(): Metrics {
   const metrics: Metrics = {
     connections,
     bytes,
-    streams: 0,
     decision(operation, verdict, code) {
       let byCode = decisions.get(operation);
       if (byCode === undefined) decisions.set(operation, (byCode = new Map<string, number>()));
@@ -113,7 +114,7 @@ export function openMetrics(): Metrics {
       counter('audit_lines_total', 'Audit lines written').inc(live.auditLines);
       counter('audit_failures_total', 'Audit lines that could not be written').inc(live.auditFailures);
       gauge('connections_open', 'Connections open now', connections.open);
-      gauge('calls_open', 'Calls on their way now, streams included', metrics.streams);
+      gauge('calls_open', 'Calls on their way now, streams included', live.callsOpen);
       gauge('buffered_body_bytes', 'Request bodies held in memory now', live.bufferedBytes);
       gauge('audit_healthy', '1 when the last audit write worked', Number(live.auditHealthy));
       gauge(

@@ -1,143 +1,109 @@
-import type { Call } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
-import type { Inspection } from '../hazards/inspection.js';
-import { captureBody } from './body.js';
-import type { Exchange } from './exchange.js';
-import { resolveHostPaths } from './host-paths.js';
-import { carriesContext, judgeBuild } from './judge-build.js';
-import { consider, denyOver, unseen, type Grounds, type Judgement } from './judgement.js';
-import { callerOf, deny, record } from './record.js';
-import { refuse, STOPPING } from './refuse.js';
-import { send } from './send.js';
-import type { Question } from '../history/lookups.js';
-import { sourcesFor, type GuardState } from './state.js';
+import { judge, type Judgement } from '../policy/judge.js';
+import { refusalOf } from '../policy/refusal.js';
+import { STOPPING } from './admission.js';
+import { admit } from './admit.js';
+import { build, carriesContext } from './build.js';
+import { capture } from './capture.js';
+import type { Guard } from './guard.js';
+import { CallCut, type Incoming, type Outcome, type Progress } from './incoming.js';
+import { lookUp } from './look-up.js';
+import { withinQuota } from './quotas.js';
+import { recordDecision, recordOutcome, recordUnread } from './recorder.js';
+import { relay } from './relay/relay.js';
+import { ownedBy, takeSnapshot } from './snapshot.js';
 
 /*
- * The way a request travels:
+ * The way of a call. This file alone knows the order of the steps, and each step stands here once:
  *
- *   listen → identify → capture → read → inspect → decide → rewrite → audit → forward | refuse → audit(outcome)
+ *   read head → snapshot → admit → capture → read → look up → judge → record → relay | refuse → record the outcome
  *
- * Every request takes it, upgraded ones too; there is no path around it. A throw in any step is a denial.
+ * Every call takes it, whatever carried it; there is no path around it. A throw in any step is a denial.
  */
 
-/** listen and identify have happened (listen.ts); this takes the request from its head to the judgement. */
-export function serve(guard: GuardState, exchange: Exchange): void {
-  guard.metrics.streams += 1;
-  if (guard.draining) {
-    refuse(guard, exchange, STOPPING);
-    return;
-  }
+/** Takes a call from its head to its end. Never rejects. */
+export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome> {
+  const progress: Progress = { head: undefined, bytesIn: 0, held: [] };
+  progress.held.push(guard.admission.enter());
+  let outcome: Outcome;
   try {
-    const { method = '', url = '', rawHeaders, httpVersion } = exchange.request;
-    const reading = readHead({ method, target: url, rawHeaders, httpVersion }, guard.limits);
-    exchange.reading = reading;
-    if (reading.body === 'buffer' && reading.framing.kind !== 'none') {
-      captureBody(guard, exchange, judge, deny);
-    } else {
-      judge(guard, exchange, undefined);
-    }
+    outcome = guard.admission.isClosed
+      ? refuse(incoming, progress, STOPPING)
+      : await carry(guard, incoming, progress);
   } catch (error) {
-    deny(guard, exchange, error);
+    outcome = await deny(guard, incoming, progress, error);
   }
+  for (const release of progress.held) release();
+  recordOutcome(guard, incoming, progress.head?.operation.id ?? '', outcome);
+  return outcome;
 }
 
-/** read; then the judgement, at once or, for a build, when its context was read. */
-function judge(guard: GuardState, exchange: Exchange, body: Buffer | undefined): void {
-  const reading = exchange.reading!;
-  const client = callerOf(exchange);
-  const call = readCall(reading, body, exchange.id, client, guard.limits);
-  // One snapshot for the whole call: a reload in between must not mix two policies, or two states of the feeds.
-  const { policy, revision } = guard.policy.current();
-  const { sequences } = guard;
-  const grounds: Grounds = { policy, revision, index: guard.feeds.current().index, sequences };
-  // Counted before it is judged: whoever tries what is denied, again and again, is not free.
-  exchange.share = guard.rates.shareOf(policy, client);
-  const over = exchange.share?.admit();
-  if (over !== undefined) {
-    record(guard, exchange, denyOver(unseen(call, grounds), over), ignore);
-    return;
-  }
-  exchange.share?.flow?.(body?.length ?? 0, ignore);
-  if (policy.owners.length > 0) void judgeOwned(guard, exchange, call, grounds);
-  else judgeCall(guard, exchange, call, grounds);
-}
+/** All steps that a call takes while nothing goes wrong with it. */
+async function carry(guard: Guard, incoming: Incoming, progress: Progress): Promise<Outcome> {
+  const { id, client } = incoming;
+  const { held } = progress;
+  const head = (progress.head = readHead(incoming.head, guard.limits));
+  const snapshot = takeSnapshot(guard, client, head);
+  const { quota } = snapshot;
+  if (quota !== undefined) held.push(() => quota.close());
+  const denied = admit(id, head, snapshot, guard.limits);
+  if (denied !== undefined)
+    return refuse(incoming, progress, (await settle(guard, incoming, denied)) ?? DENIED);
 
-/** Where the policy has rules about owners, the engine is asked whose the objects are before the call is looked at. */
-async function judgeOwned(
-  guard: GuardState,
-  exchange: Exchange,
-  call: Call,
-  grounds: Grounds,
-): Promise<void> {
-  try {
-    if (guard.ownership === undefined) throw NO_OWNERSHIP;
-    const sources = sourcesFor(grounds.policy, call.client);
-    const owned = await guard.ownership.prepare(call, grounds.policy, sources);
-    if (exchange.finished) owned.release();
-    else {
-      exchange.release = owned.release;
-      judgeCall(guard, exchange, owned.call, grounds);
-    }
-  } catch (error) {
-    deny(guard, exchange, error);
-  }
-}
-
-const ignore = (): void => {};
-
-const NO_OWNERSHIP = new Refusal(
-  503,
-  'ownership',
-  'the policy has rules about owners, but the configuration names no directory "ownership.state" to keep them in',
-);
-
-function judgeCall(guard: GuardState, exchange: Exchange, call: Call, grounds: Grounds): void {
+  const body = await capture(guard, incoming, head, snapshot, progress);
+  const call = ownedBy(readCall(head, body, id, snapshot.client, guard.limits), snapshot);
+  const entities = await lookUp(guard, call, snapshot, held);
   if (carriesContext(call)) {
-    judgeBuild(guard, exchange, call, grounds);
-    return;
+    return build({ guard, incoming, head, call, entities, snapshot, progress }, (judgement) =>
+      settle(guard, incoming, judgement),
+    );
   }
-  const judgement = consider(call, grounds);
-  const binds = guard.engineIsLocal ? hostPathsOf(judgement.inspection) : [];
-  const question = guard.sequences.question(judgement.sent);
-  if (
-    (judgement.passes && (binds.length > 0 || question !== undefined)) ||
-    (question !== undefined && onlySequence(judgement))
-  ) {
-    void judgeResolved(guard, exchange, call, binds, question, grounds);
-  } else {
-    record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
-  }
+  const judgement = withinQuota(judge(call, entities, snapshot), quota);
+  const refusal = await settle(guard, incoming, judgement);
+  if (refusal !== undefined) throw refusal;
+  // The engine would make the volumes of a container itself, as nobody's.
+  await guard.ownership?.makeVolumes(judgement.sent, entities);
+  return relay({ guard, incoming, judgement, flow: quota?.flow, progress }, head);
 }
-
-/** Names alone said so; the engine knows what they stand for. */
-const onlySequence = ({ verdict }: Judgement): boolean =>
-  verdict.code === 'hazard' && verdict.missing.every(({ kind }) => kind === 'sequence');
 
 /**
- * A bind is judged on where it leads as well, on the host that the engine shares with the guard; what a sequence
- * depends on, on what the engine says of it.
+ * Puts a judgement on record; from here on it takes effect.
+ *
+ * @returns what the client is refused with; undefined when the call goes to the engine.
  */
-async function judgeResolved(
-  guard: GuardState,
-  exchange: Exchange,
-  call: Call,
-  binds: readonly string[],
-  question: Question | undefined,
-  grounds: Grounds,
-): Promise<void> {
-  try {
-    const told = question === undefined ? undefined : await guard.sequences.ask(question);
-    const resolved = binds.length === 0 ? call : { ...call, hostPaths: await resolveHostPaths(binds) };
-    const judgement = consider(resolved, { ...grounds, told });
-    record(guard, exchange, judgement, (sent) => send(guard, exchange, sent));
-  } catch (error) {
-    deny(guard, exchange, error);
-  }
+async function settle(guard: Guard, { reply }: Incoming, judgement: Judgement): Promise<Refusal | undefined> {
+  reply.isDecided = true;
+  await recordDecision(guard, judgement);
+  // Nobody is left to read the answer; a stream that is started now would have nobody to end it.
+  if (!reply.isOpen) throw new CallCut('client-gone', GONE);
+  return refusalOf(judgement);
 }
 
-function hostPathsOf({ hazards }: Inspection): string[] {
-  return hazards
-    .filter(({ kind, argument }) => kind === 'bind' && argument.startsWith('/'))
-    .map(({ argument }) => argument);
+const DENIED = new Refusal(403, 'denied', 'no rule allows this call');
+const GONE = new Refusal(400, 'client-gone', 'the client has closed the connection');
+
+/** INVARIANT: whatever a step throws ends here, as a denial on record, never as a pass and never as a crash. */
+async function deny(guard: Guard, incoming: Incoming, progress: Progress, error: unknown): Promise<Outcome> {
+  const { client, reply } = incoming;
+  let refusal = toRefusal(guard, error);
+  if (!reply.isDecided) {
+    refusal = reply.unreadable ?? refusal;
+    // Requests that cannot be read count against the caller's rate limits too.
+    if (progress.head === undefined) guard.quotas.of(guard.policy.current().policy, client)?.admit();
+    await recordUnread(guard, incoming, progress.head, refusal);
+  }
+  return refuse(incoming, progress, refusal);
+}
+
+function toRefusal(guard: Guard, error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  guard.log.error({ err: error }, 'a step of the pipeline failed; the call was denied');
+  return new Refusal(500, 'internal', 'the guard could not judge this request, so it was denied');
+}
+
+function refuse({ id, reply }: Incoming, { bytesIn }: Progress, refusal: Refusal): Outcome {
+  if (refusal instanceof CallCut) return { status: 0, end: refusal.end, bytesIn, bytesOut: 0 };
+  const { status, bytes } = reply.refuse(refusal, id);
+  return { status, end: 'refused', bytesIn, bytesOut: bytes };
 }

@@ -16,7 +16,7 @@ export interface Findings {
   readonly hazards: Hazard[];
   /** Hazards already raised, so that a repeated one costs nothing further. */
   readonly seen: Set<string>;
-  /** See Call. */
+  /** See Entities. */
   hostPaths?: Readonly<Record<string, string>>;
   /** The Dockerfile of the build's context, for indicators. */
   dockerfile?: { readonly content: Uint8Array; readonly reading: DockerfileReading };

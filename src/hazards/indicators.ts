@@ -17,7 +17,7 @@ import {
   type Meaning,
   type Search,
 } from './indicator-search.js';
-import type { Seen } from './inspection.js';
+import type { ContextMatches } from './inspection.js';
 
 /** Is nothing listed? Then nothing is looked for. */
 export function isEmptyIndex({ counts }: IndicatorIndex): boolean {
@@ -34,7 +34,7 @@ export function inspectIndicators(
   call: Call,
   found: Findings,
   index: IndicatorIndex,
-  seen: Seen,
+  seen: ContextMatches,
 ): readonly Sighting[] {
   const search = startSearch(index);
   searchCall(search, call);
@@ -43,7 +43,7 @@ export function inspectIndicators(
   }
   const sightings = seen.sightings.length === 0 ? search.sightings : [...search.sightings, ...seen.sightings];
   for (const { hit } of sightings) if (hit.action === 'block') raise(found, 'indicator', hit.indicator);
-  if (search.blown || seen.blown) raise(found, 'opaque', 'text');
+  if (search.blown || seen.truncated) raise(found, 'opaque', 'text');
   return sightings;
 }
 

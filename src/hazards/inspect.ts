@@ -1,4 +1,5 @@
 import type { Call } from '../docker/call.js';
+import { NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { byOperation } from '../docker/catalogue.js';
 import { type JsonValue, asObject, asString } from '../base/json.js';
 import type { OperationId } from '../docker/operation.js';
@@ -22,7 +23,7 @@ import {
   inspectTag,
 } from './images.js';
 import { inspectIndicators, isEmptyIndex } from './indicators.js';
-import type { Inspection, Seen } from './inspection.js';
+import type { ContextMatches, Inspection } from './inspection.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
 import {
@@ -132,7 +133,7 @@ const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
 
 const NO_INSPECTORS: readonly Inspector[] = [];
 
-const NOTHING_SEEN: Seen = Object.freeze({ sightings: Object.freeze([]), blown: false });
+const NO_MATCHES: ContextMatches = Object.freeze({ sightings: Object.freeze([]), truncated: false });
 
 /** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
 function isLinkAlias(call: Call, name: string): boolean {
@@ -145,12 +146,14 @@ function isLinkAlias(call: Call, name: string): boolean {
  * INVARIANT: every unknown field of the call is a hazard.
  *
  * @param index what is listed; with an empty one nothing is looked for.
- * @param seen what was seen of the build context of the call while it went by.
+ * @param matches indicators that were found in its build context while it went by.
+ * @param entities what engine and host say of what the call names.
  */
 export function inspect(
   call: Call,
   index: IndicatorIndex = EMPTY_INDEX,
-  seen: Seen = NOTHING_SEEN,
+  matches: ContextMatches = NO_MATCHES,
+  entities: Entities = NO_ENTITIES,
 ): Inspection {
   const inspectors = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
@@ -159,7 +162,7 @@ export function inspect(
   if (
     !looks &&
     inspectors === undefined &&
-    call.objects === undefined &&
+    entities.objects === undefined &&
     call.unknown.length === 0 &&
     !hijack &&
     call.operation.headers.length === 0
@@ -168,7 +171,7 @@ export function inspect(
     if (!isLinkAlias(call, name)) return named(name);
   }
   const found = newFindings();
-  if (call.hostPaths !== undefined) found.hostPaths = call.hostPaths;
+  if (entities.hostPaths !== undefined) found.hostPaths = entities.hostPaths;
   if (name !== undefined) {
     state(found, 'name', name);
     if (isLinkAlias(call, name)) raise(found, 'link-alias', name);
@@ -182,8 +185,8 @@ export function inspect(
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
   for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, found, call);
-  inspectOwner(call, found);
-  const sightings = looks ? inspectIndicators(call, found, index, seen) : NOTHING_SEEN.sightings;
+  inspectOwner(call, entities, found);
+  const sightings = looks ? inspectIndicators(call, found, index, matches) : NO_MATCHES.sightings;
   const { facts, hazards, pending } = found;
   if (pending === undefined && sightings.length === 0) return { facts, hazards };
   return {

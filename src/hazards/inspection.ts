@@ -43,11 +43,11 @@ export interface Inspection {
   readonly sequences?: readonly SequenceFinding[];
 }
 
-/** What was seen of a build context while it went by. */
-export interface Seen {
+/** Indicators that were found in a build context while it went by. */
+export interface ContextMatches {
   readonly sightings: readonly Sighting[];
-  /** Not all of it was searched that should have been. */
-  readonly blown: boolean;
+  /** The search budget ran out: not all of it was searched that should have been. */
+  readonly truncated: boolean;
 }
 
 /** `kind` or `kind:argument`. */

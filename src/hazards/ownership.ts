@@ -1,4 +1,5 @@
 import type { Call, NamedObject } from '../docker/call.js';
+import type { Entities } from '../docker/entities.js';
 import { type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import { state, type Findings } from './findings.js';
 import { queryJson } from './query.js';
@@ -11,11 +12,11 @@ export const OWNER_LABEL = 'breakwater.owner';
  * States whose objects a call is about, where a rule asks for it: one entry for each sort of objects.
  * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered shows those of others.
  */
-export function inspectOwner(call: Call, found: Findings): void {
-  if (call.objects === undefined) return;
+export function inspectOwner(call: Call, { objects }: Entities, found: Findings): void {
+  if (objects === undefined) return;
   const subject = subjectOf(call.operation.id);
   if (subject.kind === 'names') {
-    state(found, 'owner', [...new Set([...call.objects.flatMap(entryOf), ...unreadBuild(found)])]);
+    state(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
   } else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
   else state(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
 }

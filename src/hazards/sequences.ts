@@ -1,7 +1,8 @@
 import { formatDuration } from '../base/units.js';
 import type { Call } from '../docker/call.js';
+import { entityOf, NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { operationOf } from '../docker/catalogue.js';
-import type { Operation, OperationId } from '../docker/operation.js';
+import type { OperationId } from '../docker/operation.js';
 import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection, SequenceAction, SequenceFinding } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
@@ -82,36 +83,14 @@ export interface CallHistory {
   refused(client: string): { readonly total: readonly Step[]; readonly kinds: ReadonlyMap<string, Step> };
 }
 
-/** What the engine said about what a call names. Absent: it was not asked, or did not answer in time. */
-export interface Told {
-  readonly image?: ToldImage;
-  readonly container?: ToldContainer;
-  /** There was an image of the repository before the pull. */
-  readonly hadRepository?: boolean;
+/** The history of calls at one moment, as one caller's call is judged by it. */
+export interface SequenceView {
+  readonly settings: SequenceSettings;
+  /** Who is calling, and when; made for the calls that can complete a sequence. */
+  context(): Omit<SequenceContext, 'entities'>;
 }
 
-export interface ToldContainer {
-  readonly id: string;
-  /** Digits of its image's id. */
-  readonly image: string;
-  /** Milliseconds since 1970, or NaN. */
-  readonly created: number;
-  /** It has run before. */
-  readonly started: boolean;
-}
-
-export interface ToldImage {
-  /** The text that was asked about. */
-  readonly reference: string;
-  /** Digits. */
-  readonly id: string;
-  /** RepoTags and RepoDigests. */
-  readonly names: readonly string[];
-  /** Milliseconds since 1970, or NaN. */
-  readonly created: number;
-}
-
-/** What a call is looked at with. */
+/** What a call is judged with. */
 export interface SequenceContext {
   /** See CallHistory: who is calling. */
   readonly client: string;
@@ -119,19 +98,25 @@ export interface SequenceContext {
   readonly settings: SequenceSettings;
   /** Milliseconds since 1970. */
   readonly now: number;
-  readonly told: Told;
+  /** What the engine says of the image or the container that the call names. */
+  readonly entities: Entities;
 }
 
 const MOST_CALLS = 20;
 /** Clocks of engine and guard agree within this much (ms). */
 const CLOCKS_APART = 5_000;
 
-/** May a call of this operation complete a sequence other than probing? */
-export const completesSequences = ({ does }: Operation): boolean =>
-  does.runs !== undefined || does.starts !== undefined || does.enters !== undefined;
+/** Can a call of this operation complete a sequence? Where probing denies, every call can. */
+export function completesSequences(
+  { operation: { does } }: Call,
+  { probing: rule }: SequenceSettings,
+): boolean {
+  if (rule !== false && rule.action === 'deny') return true;
+  return does.runs !== undefined || does.starts !== undefined || does.enters !== undefined;
+}
 
 /**
- * The sequences that this call completes. Pure: the history, the engine's words and the time come in.
+ * The sequences that this call completes. Pure: the history, what the engine says and the time come in.
  *
  * @param inspection what was found out about the call itself.
  */
@@ -188,17 +173,17 @@ const IDENTIFIER = /^(?:sha256:)?([0-9a-f]{1,64})$/;
  */
 export function madeBy(
   reference: string,
-  { history, told, now, settings }: SequenceContext,
+  { history, entities, now, settings }: SequenceContext,
 ): Made | undefined {
   const rule = settings['build-and-run'];
   if (rule === false || reference === '') return undefined;
   const fresh = (made: Made | undefined): Made | undefined =>
     made !== undefined && now - made.until <= rule.window ? made : undefined;
-  const { image } = told;
-  if (image?.reference === reference) {
+  const image = entityOf(entities, 'image', reference)?.images?.[0];
+  if (image !== undefined) {
     const named = image.names.map((name) => history.madeName(shortImageName(name)));
     return (
-      fresh(history.madeImage(image.id)) ??
+      fresh(history.madeImage(digitsOf(image.id))) ??
       // An archive's answer tells names only, and its images are as old as they say they are.
       fresh(
         named.find((made) => made !== undefined && operationOf(made.operation).does.makesImages === 'load'),
@@ -217,16 +202,17 @@ export function madeBy(
 function startOf(reference: string, context: SequenceContext): SequenceFinding | undefined {
   const rule = context.settings['build-and-run'];
   if (rule === false) return undefined;
-  const { history, told, now } = context;
-  const known = history.container(told.container?.id ?? reference);
+  const { history, entities, now } = context;
+  const entity = entityOf(entities, 'container', reference);
+  const known = history.container(entity?.id || reference);
   // Whoever let it run has decided: a restart, by whatever watches its health, is not the step that begins the attack.
-  if (told.container?.started ?? known?.started ?? false) return undefined;
+  if (entity?.container?.started ?? known?.started ?? false) return undefined;
   const recent = known !== undefined && now - known.step.at <= rule.window;
   let made = recent ? known.made : undefined;
-  if (made === undefined && told.container !== undefined) {
+  if (made === undefined && entity?.container !== undefined) {
     // Made by somebody the guard did not see, or with an image that changed its name in between.
-    const { image, created } = told.container;
-    made = madeBy(`sha256:${image}`, { ...context, told: {} });
+    const { image, created } = entity.container;
+    made = madeBy(`sha256:${image}`, { ...context, entities: NO_ENTITIES });
     // An older container only shares the image that a later build has come to as well.
     if (made !== undefined && known === undefined && created < made.step.at - CLOCKS_APART) made = undefined;
     if (made !== undefined && known !== undefined && known.step.at < made.step.at) made = undefined;
@@ -270,12 +256,12 @@ function buildAndRun(
 function pullAndEscape(
   reference: string,
   { hazards }: Inspection,
-  { history, told, settings, now }: SequenceContext,
+  { history, entities, settings, now }: SequenceContext,
 ): SequenceFinding | undefined {
   const rule = settings['pull-and-escape'];
   if (rule === false || !hazards.some(reachesHost)) return undefined;
-  const image = told.image?.reference === reference ? told.image : undefined;
-  const known = image === undefined ? IDENTIFIER.exec(reference)?.[1] : image.id;
+  const image = entityOf(entities, 'image', reference)?.images?.[0];
+  const known = image === undefined ? IDENTIFIER.exec(reference)?.[1] : digitsOf(image.id);
   const repositories = [reference, ...(image?.names ?? [])].map((name) => readImageName(name)?.name);
   const pulled = [
     known === undefined ? undefined : history.pulledImage(known),
@@ -319,8 +305,16 @@ function execSpread(
   return finding('exec-spread', rule.action, recent, why);
 }
 
+/** The digits of an image's id. */
+export const digitsOf = (id: string): string => id.replace(/^sha256:/, '');
+
 /** Many refused calls of one client, and of many kinds: a poll that is denied every second is one kind. */
-export function probing({ client, history, settings, now }: SequenceContext): SequenceFinding | undefined {
+export function probing({
+  client,
+  history,
+  settings,
+  now,
+}: Omit<SequenceContext, 'entities'>): SequenceFinding | undefined {
   const rule = settings.probing;
   if (rule === false) return undefined;
   const { total, kinds } = history.refused(client);

@@ -6,7 +6,9 @@ import { formatImageName, givenImageName, readImageName, shortImageName } from '
 import type { Inspection } from '../hazards/inspection.js';
 import { asObject } from '../base/json.js';
 import { queryJson, queryText, queryTexts } from '../hazards/query.js';
+import { entityOf } from '../docker/entities.js';
 import {
+  digitsOf,
   entered,
   imageOf,
   madeBy,
@@ -37,7 +39,9 @@ const lists: Lesson = ({ call, history, context, step }) => {
 
 const pulls: Lesson = ({ call, history, context, step }) => {
   const repository = pulledRepository(call);
-  if (repository !== undefined && context.told.hadRepository !== true) history.learnPull(repository, step);
+  if (repository === undefined) return;
+  const before = entityOf(context.entities, 'repository', repository);
+  if (before?.presence !== 'present') history.learnPull(repository, step);
 };
 
 const makes: Lesson = ({ history, context, call, step }) => {
@@ -52,12 +56,13 @@ const makes: Lesson = ({ history, context, call, step }) => {
 /** The image of the call has an origin: it keeps it under whatever name it gets, and when it was only told by its age. */
 function originOf({ call, history, context }: Passing): Made | undefined {
   const made = madeBy(imageOf(call), context);
-  const { image } = context.told;
+  const image = entityOf(context.entities, 'image', imageOf(call))?.images?.[0];
   if (image === undefined) return made;
-  if (made !== undefined) history.learnImage(image.id, made);
+  const digits = digitsOf(image.id);
+  if (made !== undefined) history.learnImage(digits, made);
   for (const name of image.names) {
     const pulled = history.pulledRepository(readImageName(name)?.name ?? '');
-    if (pulled !== undefined) history.learnPulledImage(image.id, pulled);
+    if (pulled !== undefined) history.learnPulledImage(digits, pulled);
   }
   return made;
 }
@@ -75,8 +80,10 @@ const runs: Lesson = (passing) => {
 const renames: Lesson = ({ call, history }) =>
   history.renamed(call.path['id'] ?? '', queryText(call, 'name'));
 
-const starts: Lesson = ({ call, history, context }) =>
-  history.starts(context.told.container?.id ?? call.path['id'] ?? '');
+const starts: Lesson = ({ call, history, context }) => {
+  const name = call.path['id'] ?? '';
+  history.starts(entityOf(context.entities, 'container', name)?.id || name);
+};
 
 const enters: Lesson = ({ call, inspection, history, context, step }) => {
   const into = entered(call, inspection, context);

@@ -1,34 +1,29 @@
 import { clientNetwork } from '../base/address.js';
 import type { Call, Client } from '../docker/call.js';
-import type { RequestEngine } from '../docker/engine-answer.js';
+import { NO_ENTITIES, type Entities, type EntityName } from '../docker/entities.js';
 import type { Inspection, SequenceFinding } from '../hazards/inspection.js';
 import {
-  completesSequences,
   probing,
-  sequencesOf,
-  withSequences,
   type SequenceContext,
   type SequenceSettings,
-  type Told,
+  type SequenceView,
 } from '../hazards/sequences.js';
 import { openHistory } from './history.js';
 import { LESSONS, watchSequences } from './learn.js';
-import { askAbout, NOTHING_TOLD, questionsFor, type Question } from './lookups.js';
+import { lookupsFor } from './lookups.js';
 
-/** The call history of one guard, and how a call is looked at with it. */
+/** The call history of one guard. */
 export interface Sequences {
-  /** Adds the sequences that the call completes to what was found out about it. */
-  look(call: Call, sources: readonly string[], inspection: Inspection, told?: Told): Inspection;
-  /** What the engine has to be asked before the call can be judged; undefined for nearly all calls. */
-  question(call: Call): Question | undefined;
-  /** Never rejects, and ends in time. */
-  ask(question: Question): Promise<Told>;
+  /** The history at this moment, as a call of this caller is judged by it. */
+  view(client: Client, sources: readonly string[]): SequenceView;
+  /** Of what the calls name, what a sequence can depend on; nothing for nearly all calls. */
+  lookup(call: Call): EntityName | undefined;
   /**
    * Learns from a decision, before it takes effect.
    *
-   * @returns what belongs on record with it.
+   * @returns the sequences that belong on record with it.
    */
-  decided(decision: Decision): readonly SequenceFinding[] | undefined;
+  learn(decision: Decision): readonly SequenceFinding[] | undefined;
   /**
    * The same for what never became a call.
    *
@@ -45,19 +40,19 @@ export interface Sequences {
   ended(call: string): void;
 }
 
+/** What is learnt from. */
 export interface Decision {
   /** As the engine gets it, if it passes. */
   readonly sent: Call;
-  readonly sources: readonly string[];
+  readonly snapshot: { readonly sources: readonly string[] };
   readonly inspection: Inspection;
   readonly passes: boolean;
   readonly verdict: { readonly effect: 'allow' | 'deny'; readonly code: string };
-  /** With what the engine was asked for the call. */
-  readonly grounds: { readonly told?: Told | undefined };
+  readonly entities: Entities;
 }
 
 /** Longest text that tells kinds of refused calls apart. */
-const LONGEST_KIND = 128;
+const MAX_KIND = 128;
 
 export interface SequencesOptions extends SequenceSettings {
   /** How many clients are remembered, see `openHistory`. */
@@ -71,53 +66,46 @@ export interface SequencesOptions extends SequenceSettings {
  */
 export function openSequences(
   { clients, ...settings }: SequencesOptions,
-  request: RequestEngine,
   now: () => number = Date.now,
 ): Sequences {
   const history = openHistory(clients, settings);
-  const questions = questionsFor(settings);
-  // Whether anybody probes concerns every call then.
-  const all = settings.probing !== false && settings.probing.action === 'deny';
-  const contextOf = (client: string, told = NOTHING_TOLD): SequenceContext => ({
+  const lookups = lookupsFor(settings);
+  // With `deny` it is looked for before the decision.
+  const deniesProbing = settings.probing !== false && settings.probing.action === 'deny';
+  const contextOf = (client: string, entities = NO_ENTITIES): SequenceContext => ({
     client,
     history,
     settings,
     now: now(),
-    told,
+    entities,
   });
   const note = (client: string, kind: string, call: string): readonly SequenceFinding[] | undefined => {
     const context = contextOf(client);
-    history.refuses(client, kind.slice(0, LONGEST_KIND), { call, at: context.now });
-    // With `deny` it was looked for before the decision.
-    const found = all ? undefined : probing(context);
+    history.refuses(client, kind.slice(0, MAX_KIND), { call, at: context.now });
+    const found = deniesProbing ? undefined : probing(context);
     return found === undefined ? undefined : [found];
   };
 
   return {
-    look(call, sources, inspection, told) {
-      if (!all && !completesSequences(call.operation)) return inspection;
-      const context = contextOf(clientKey(call.client, sources), told);
-      return withSequences(inspection, sequencesOf(call, inspection, context));
-    },
-    question(call) {
-      const ask = questions.get(call.operation.id);
-      if (ask === undefined) return undefined;
+    view: (client, sources) => ({ settings, context: () => contextOf(clientKey(client, sources)) }),
+    lookup(call) {
+      const lookup = lookups.get(call.operation.id);
+      if (lookup === undefined) return undefined;
       // Whether a pulled repository is new is asked before anything is remembered.
-      return call.operation.does.pulls === 'image' || history.active(now()) ? ask(call) : undefined;
+      return call.operation.does.pulls === 'image' || history.active(now()) ? lookup(call) : undefined;
     },
-    ask: (question) => askAbout(request, question),
-    decided({ sent, sources, inspection, passes, verdict, grounds }) {
+    learn({ sent, snapshot: { sources }, inspection, passes, verdict, entities }) {
       const { sequences } = inspection;
       if (passes) {
         const lessons = LESSONS.get(sent.operation.id);
         if (lessons !== undefined) {
-          const context = contextOf(clientKey(sent.client, sources), grounds.told);
+          const context = contextOf(clientKey(sent.client, sources), entities);
           const step = { call: sent.id, at: context.now };
           for (const learn of lessons) learn({ call: sent, inspection, step, context, history });
         }
       }
       if (verdict.effect === 'allow') return sequences;
-      // Who is shut out for probing does not probe by being refused: it would never end.
+      // A caller that is shut out for probing does not probe by being refused: it would never end.
       if (sequences?.some(({ sequence }) => sequence === 'probing') === true) return sequences;
       const kind = `${verdict.code} ${sent.operation.id}`;
       const probed = note(clientKey(sent.client, sources), kind, sent.id);

@@ -1,39 +1,41 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Call, NamedObject } from '../docker/call.js';
+import type { Call, NamedObject, Owner, Reference } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
+import type { Entities, Entity } from '../docker/entities.js';
 import { Refusal } from '../docker/refusal.js';
-import { inspect } from '../hazards/inspect.js';
 import { queryText } from '../hazards/query.js';
-import { referencesOf } from '../hazards/subjects.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { volumesToMake } from '../policy/ownership.js';
-import { openObjectFinder, relationOf } from './find-objects.js';
 import { openImageOwners } from './image-owners.js';
 import { locksOf, openNameLocks } from './name-locks.js';
 import { openOwnerLabels } from './owner-labels.js';
 import { listImages, watchPull, watchRemoval, type ImagesBefore } from './pulls.js';
-
-/** A call whose owner, and whose objects, are known. */
-export interface OwnedCall {
-  readonly call: Call;
-  /** Lets go of the names that the call holds. */
-  readonly release: () => void;
-}
+import { relate, relationOf } from './relations.js';
 
 /** Who owns what; only at work where the policy has rules about owners. */
 export interface Ownership {
+  /** @param sources of the caller, in the order of the policy. */
+  ownerOf(policy: CompiledPolicy, sources: readonly string[]): Owner;
   /**
-   * Finds out who the caller is as an owner, and, where a rule asks for it, whose objects the call names.
+   * Holds the names that a call depends on, so that no other owner's call changes what they stand for meanwhile.
    *
-   * @param sources of the caller, in the order of the policy.
-   * @throws Refusal when it cannot be told.
+   * @returns what lets go of them. Rejects with Refusal 409 when they are held too long by others.
    */
-  prepare(call: Call, policy: CompiledPolicy, sources: readonly string[]): Promise<OwnedCall>;
-  /** Looks at what came to be known since (the bases of a build). */
-  again(call: Call): Promise<Call>;
+  hold(call: Call, references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[]): Promise<() => void>;
+  /** How an object that a call refers to relates to the call's owner. */
+  relate(reference: Reference, entity: Entity, owner: Owner): NamedObject;
+  /** Resolves when what came with the pulls that have just ended is known. */
+  settled(): Promise<void>;
+  /**
+   * Lists the images before a pull, so that what comes with it can be told from what was there.
+   *
+   * @returns what forgets them again; undefined for a call that pulls nothing for an owner.
+   * @throws Refusal when they cannot be listed.
+   */
+  beforePull(call: Call): Promise<() => void> | undefined;
   /** Makes the volumes that the engine would make without a label. @throws Refusal */
-  makeVolumes(call: Call): Promise<void>;
+  makeVolumes(call: Call, entities: Entities): Promise<void>;
   /** What has to see the pieces of the engine's answer; undefined for most calls. */
   watch(call: Call): ((piece: Buffer) => void) | undefined;
   /** Is this image, with these labels, the caller's own? */
@@ -41,74 +43,49 @@ export interface Ownership {
   close(): void;
 }
 
-/** A container's networks are looked up when its first process starts. */
-const startsContainer = ({ operation }: Call): boolean => operation.does.starts === 'container';
-
 /**
  * @param state directory for the key of the labels and for who pulled what.
  * @throws Error when it cannot be used.
  */
 export function openOwnership(
   state: string,
-  request: RequestEngine,
+  requestEngine: RequestEngine,
   warn: (message: string) => void,
 ): Ownership {
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const labels = openOwnerLabels(join(state, 'owner.key'));
   const images = openImageOwners(join(state, 'images.jsonl'), warn);
-  const finder = openObjectFinder(request, labels, images);
   const locks = openNameLocks();
   /** By call id, until the call is over. */
   const before = new Map<string, ImagesBefore>();
   const pending = new Set<Promise<void>>();
 
-  const imagesNow = (): Promise<ImagesBefore> =>
-    listImages(request).catch((error: Error) => {
-      throw new Refusal(502, 'ownership', `the engine's images could not be listed: ${error.message}`);
-    });
-
-  const find = async (call: Call): Promise<NamedObject[]> => {
-    const facts = call.operation.does.builds === 'dockerfile' ? inspect(call).facts : {};
-    // A pull that has just ended.
-    await Promise.all(pending);
-    const references = referencesOf(call, facts).filter(
-      ({ name, optional }) => name !== '' || optional !== true,
-    );
-    return finder.find(references, call.owner!.name, startsContainer(call));
-  };
-
   return {
-    async prepare(call, policy, sources) {
-      const name = policy.owners.find((one) => sources.includes(one)) ?? '';
-      const owned: Call = { ...call, owner: { name, label: labels.labelFor(name) } };
-      const asks = policy.operations.get(call.operation.id)?.owner === true;
-      const holds: (() => void)[] = [];
-      const release = (): void => {
-        for (const letGo of holds) letGo();
-        before.delete(call.id);
-      };
-      try {
-        if (name !== '' && queryText(call, 'fromImage') !== '') before.set(call.id, await imagesNow());
-        if (!asks) return { call: owned, release };
-        holds.push(await locks.hold(locksOf(owned, referencesOf(owned, {})), name));
-        let objects = await find(owned);
-        if (startsContainer(call) && objects.length > 1) {
-          // What names the container would look up is known only now; looked up again when nobody can change it.
-          holds.push(await locks.hold(locksOf(owned, objects), name));
-          objects = await find(owned);
-        }
-        return { call: { ...owned, objects }, release };
-      } catch (error) {
-        release();
-        throw error;
-      }
+    ownerOf(policy, sources) {
+      const name = policy.owners.find((owner) => sources.includes(owner)) ?? '';
+      return { name, label: labels.labelFor(name) };
     },
-    async again(call) {
-      return call.objects === undefined ? call : { ...call, objects: await find(call) };
+    hold: (call, references) => locks.hold(locksOf(call, references), call.owner?.name ?? ''),
+    relate: (reference, entity, owner) => relate(reference, entity, owner.name, { labels, images }),
+    async settled() {
+      await Promise.all(pending);
     },
-    async makeVolumes(call) {
-      for (const volume of volumesToMake(call)) {
-        const { status, body } = await request('POST', '/volumes/create', { body: volume }).catch(
+    beforePull(call) {
+      const { owner } = call;
+      if (owner === undefined || owner.name === '' || queryText(call, 'fromImage') === '') return undefined;
+      return listImages(requestEngine).then(
+        (listed) => {
+          before.set(call.id, listed);
+          return () => void before.delete(call.id);
+        },
+        (error: Error) => {
+          throw new Refusal(502, 'ownership', `the engine's images could not be listed: ${error.message}`);
+        },
+      );
+    },
+    async makeVolumes(call, entities) {
+      for (const volume of volumesToMake(call, entities)) {
+        const { status, body } = await requestEngine('POST', '/volumes/create', { body: volume }).catch(
           (error: Error) => ({ status: 502, body: { message: error.message } }),
         );
         const { Labels, message } = body as { Labels?: unknown; message?: string };
@@ -128,13 +105,13 @@ export function openOwnership(
     watch(call) {
       const { operation, owner } = call;
       if (operation.does.removes === 'image') return watchRemoval(images);
-      const known = before.get(call.id);
-      if (known === undefined || owner === undefined) return undefined;
+      const listed = before.get(call.id);
+      if (listed === undefined || owner === undefined) return undefined;
       const claimed = (claim: Promise<void>): void => {
         pending.add(claim);
         void claim.finally(() => pending.delete(claim));
       };
-      return watchPull(call, owner.name, known, { request, images, claimed });
+      return watchPull(call, owner.name, listed, { request: requestEngine, images, claimed });
     },
     isOwnImage(call, id, given) {
       const owner = labels.ownerOf(given);

@@ -63,6 +63,9 @@ function holds(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   return true;
 }
 
+/** What the head of a request tells of a call. */
+type CallHead = Pick<Call, 'operation' | 'client'>;
+
 /** A call as one rule would send it. */
 interface Judged {
   readonly call: Call;
@@ -82,6 +85,17 @@ function judgeRewritten(
   inspection: Inspection,
   inspectCall: Inspect,
 ): Judged {
+  const result = rewriteFor(rule, rewrite, call, sources);
+  return { ...result, inspection: result.call === call ? inspection : inspectCall(result.call) };
+}
+
+/** A call as a rule would send it, not inspected. */
+function rewriteFor(
+  rule: CompiledRule,
+  rewrite: CompiledRewrite,
+  call: Call,
+  sources: readonly string[],
+): ReturnType<typeof applyRewrite> {
   const { listener, address } = call.client;
   const own = rule.sources === null ? undefined : [...rule.sources].find((name) => sources.includes(name));
   const variables = {
@@ -89,8 +103,7 @@ function judgeRewritten(
     call: call.id,
     client: address === '' ? listener : address,
   };
-  const result = applyRewrite(call, rewrite, variables);
-  return { ...result, inspection: result.call === call ? inspection : inspectCall(result.call) };
+  return applyRewrite(call, rewrite, variables);
 }
 
 /**
@@ -141,6 +154,37 @@ export function decide(
   return denyNearest(policy, rules.allow, call, sources, inspection, inspectCall);
 }
 
+/**
+ * The verdict on a call of which only the head is known: a denial when no rule allows the operation for this caller, or
+ * one denies it whatever the call says. Undefined when it takes more to tell, or when no denial is enforced anyway.
+ */
+export function decideUnread(
+  policy: CompiledPolicy,
+  call: CallHead,
+  sources: readonly string[],
+): Verdict | undefined {
+  if (policy.observe) return undefined;
+  const rules = policy.operations.get(call.operation.id);
+  if (rules === undefined) return denyNoRule(policy, call);
+  const denies = rules.deny.find(
+    (rule) => !rule.observe && rule.where.length === 0 && concerns(rule, sources),
+  );
+  if (denies !== undefined) return denyByRule(denies, call, false);
+  if (rules.allow.some((rule) => concerns(rule, sources))) return undefined;
+  return denySource(policy, rules.allow, call, sources);
+}
+
+/** The calls that rules with a rewrite would send in place of this one. */
+export function rewrittenCalls(policy: CompiledPolicy, call: Call, sources: readonly string[]): Call[] {
+  const calls: Call[] = [];
+  for (const rule of policy.operations.get(call.operation.id)?.allow ?? []) {
+    if (rule.rewrite === null || !concerns(rule, sources)) continue;
+    const { call: rewritten } = rewriteFor(rule, rule.rewrite, call, sources);
+    if (rewritten !== call) calls.push(rewritten);
+  }
+  return calls;
+}
+
 /** A denial that is not enforced, of a call that this rule allows: its answer is changed all the same. */
 function observed(rule: CompiledRule, denying: CompiledRule, call: Call): Verdict {
   const verdict = denyByRule(denying, call, true);
@@ -181,7 +225,7 @@ function deny(
   return { effect: 'deny', rule, observe, reason, code, missing, rewrites: NO_REWRITES };
 }
 
-function denyNoRule(policy: CompiledPolicy, call: Call): Verdict {
+function denyNoRule(policy: CompiledPolicy, call: CallHead): Verdict {
   const id = call.operation.id;
   return deny(
     '',
@@ -191,7 +235,7 @@ function denyNoRule(policy: CompiledPolicy, call: Call): Verdict {
   );
 }
 
-function denyByRule(rule: CompiledRule, call: Call, observe: boolean): Verdict {
+function denyByRule(rule: CompiledRule, call: CallHead, observe: boolean): Verdict {
   const why = rule.description === '' ? '' : `: ${printable(rule.description)}`;
   return deny(rule.id, observe, 'deny-rule', `rule ${rule.id} denies ${call.operation.id}${why}`);
 }
@@ -202,7 +246,7 @@ function listed(words: readonly string[]): string {
 }
 
 /** Who is calling, for a denial: its sources, or what the guard knows of a caller that belongs to none. */
-function caller(call: Call, sources: readonly string[]): string {
+function caller(call: CallHead, sources: readonly string[]): string {
   if (sources.length > 0) return `this caller is ${listed(sources)}`;
   const { listener, address } = call.client;
   const from = address === '' ? '' : `, address ${printable(address)}`;
@@ -224,6 +268,20 @@ function describeFact(value: FactValue | undefined): string {
   return `the call has [${printable(shown.join(', '))}]${more > 0 ? ` and ${more} more` : ''}`;
 }
 
+/** No rule allows the operation for this caller. */
+function denySource(
+  policy: CompiledPolicy,
+  allow: readonly CompiledRule[],
+  call: CallHead,
+  sources: readonly string[],
+): Verdict {
+  const first = allow[0];
+  if (first === undefined) return denyNoRule(policy, call);
+  const others = allow.length > 1 ? ` (nor does any other rule)` : '';
+  const reason = `rule ${first.id} allows ${call.operation.id} for ${audience(first, sources)}, not for this caller${others}; ${caller(call, sources)}`;
+  return deny(first.id, policy.observe, 'source', reason);
+}
+
 /** The rule that came nearest to allowing the call, by how far the call got with it. */
 function denyNearest(
   policy: CompiledPolicy,
@@ -235,13 +293,7 @@ function denyNearest(
 ): Verdict {
   const ours = allow.filter((rule) => concerns(rule, sources));
   const id = call.operation.id;
-  if (ours.length === 0) {
-    const first = allow[0];
-    if (first === undefined) return denyNoRule(policy, call);
-    const others = allow.length > 1 ? ` (nor does any other rule)` : '';
-    const reason = `rule ${first.id} allows ${id} for ${audience(first, sources)}, not for this caller${others}; ${caller(call, sources)}`;
-    return deny(first.id, policy.observe, 'source', reason);
-  }
+  if (ours.length === 0) return denySource(policy, allow, call, sources);
   const seen = new Map<CompiledRule, Judged>();
   for (const rule of ours) {
     const judged =

@@ -1,4 +1,5 @@
 import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js';
+import type { Entities } from '../docker/entities.js';
 import { type JsonObject, type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import type { OperationId } from '../docker/operation.js';
 import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
@@ -55,7 +56,7 @@ export interface Sealed {
  * INVARIANT: a label of the client, of the image or of the Dockerfile never says who the owner is. Whoever has no
  * owner writes an empty one: a container has the labels of its image else.
  */
-export function seal(call: Call): Sealed {
+export function seal(call: Call, entities: Entities): Sealed {
   const { owner } = call;
   if (owner === undefined) return { call, changes: [], conflict: '' };
   const draft = startDraft(call);
@@ -63,7 +64,7 @@ export function seal(call: Call): Sealed {
   if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(nobody)'}`);
   if (draft.conflict !== '') return { call, changes: [], conflict: draft.conflict };
   let sent = draft.next;
-  for (const object of call.objects ?? []) {
+  for (const object of entities.objects ?? []) {
     const { kind, name, id, place } = object;
     if (place === undefined || id === '' || id === name || keepsName(object)) continue;
     sent = withText(sent, place, place.before + id + place.after);
@@ -167,8 +168,8 @@ export interface NewVolume {
 }
 
 /** The volumes that the engine would make on its own, without a label. */
-export function volumesToMake(call: Call): NewVolume[] {
-  const { objects = [], owner, body } = call;
+export function volumesToMake(call: Call, { objects = [] }: Entities): NewVolume[] {
+  const { owner, body } = call;
   if (call.operation.does.runs !== 'container' || owner === undefined || body.kind !== 'json') return [];
   const missing = objects.filter(({ kind, relation }) => kind === 'volume' && relation === 'missing');
   const names = [...new Set(missing.map(({ name }) => name))];

@@ -11,7 +11,11 @@ import { until } from '../support/command.js';
 // A guard in front of the trial engine, and clients that hammer it over real sockets.
 
 const policy = {
-  rules: [{ id: 'look', sources: ['*'], operations: ['SystemPing', 'ContainerList'], permit: [] }],
+  rules: [
+    { id: 'look', sources: ['*'], operations: ['SystemPing', 'ContainerList'], permit: [] },
+    // Of calls that no rule could allow nothing is read; this one is looked at, and denied for what it names.
+    { id: 'run', sources: ['*'], operations: ['ContainerCreate'], permit: [] },
+  ],
 };
 
 /** A guard with a journal in this directory; a second one there goes on with it. */

@@ -24,7 +24,7 @@ const index = indexOf([
 
 interface Seen {
   readonly places: string[];
-  readonly blown: boolean;
+  readonly truncated: boolean;
 }
 
 async function seen(
@@ -43,14 +43,14 @@ async function seen(
   relay.destroy();
   return {
     places: watch.sightings.map(({ hit, where }) => `${hit.indicator} ${where}`),
-    blown: watch.blown,
+    truncated: watch.truncated,
   };
 }
 
 const inFile = (data: string | Buffer, name = 'x'): Promise<Seen> => seen([tar(file(name, data))]);
 
 t.test('names, link targets, text and hashes', async (t) => {
-  const { places, blown } = await seen([
+  const { places, truncated } = await seen([
     tar(
       file('Dockerfile', 'FROM alpine\n'),
       file(`t/${NAME}`, '1'),
@@ -70,7 +70,7 @@ t.test('names, link targets, text and hashes', async (t) => {
     `${hashOf('md5', 'small')} context file small.bin`,
     `${hashOf('sha256', MALWARE)} context file bin/app`,
   ]);
-  t.notOk(blown);
+  t.notOk(truncated);
 });
 
 t.test('nothing is watched where nothing is listed', async (t) => {
@@ -147,9 +147,9 @@ t.test('limits: not searched, but hashed all the same', async (t) => {
 });
 
 t.test('a flood of indicators is not listed without end, and said', async (t) => {
-  const { places, blown } = await seen([tar(...Array.from({ length: 300 }, (_, n) => file(`f${n}`, NAME)))]);
+  const { places, truncated } = await seen([tar(...Array.from({ length: 300 }, (_, n) => file(`f${n}`, NAME)))]);
   t.ok(places.length <= 256);
-  t.ok(blown);
+  t.ok(truncated);
 });
 
 t.test('hostile text takes linear time', async (t) => {

@@ -86,6 +86,7 @@ await t.test('every metric is one of the guard', async (t) => {
   const metrics = openMetrics();
   metrics.decision('SystemPing', 'allow', 'allowed');
   const { text } = await metrics.render({
+    callsOpen: 0,
     policyRevision: '',
     policyLoadedAt: 0,
     policyHealthy: true,

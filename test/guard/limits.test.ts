@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
-import { clientKey, MOST_CLIENTS, openRateLimits } from '../../src/guard/limits.js';
+import { clientKey, MAX_CLIENTS, openQuotas } from '../../src/guard/quotas.js';
 import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import type { CompiledPolicy } from '../../src/policy/compiled.js';
@@ -607,13 +607,13 @@ const CLIENTS = 300_000;
 t.test('very many clients: bounded memory, and the busy ones are not forgotten', async (t) => {
   const policy = compiled(limited({ calls: '2/1h', bytes: '1GiB/1h', per: 'client' }));
   let over = 0;
-  const rates = openRateLimits(
+  const rates = openQuotas(
     () => (over += 1),
     () => 0,
   );
   const ask = (n: number): boolean => {
     const address = `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`;
-    const share = rates.shareOf(policy, {
+    const share = rates.of(policy, {
       listener: 'tcp',
       address,
       port: 1,
@@ -631,14 +631,14 @@ t.test('very many clients: bounded memory, and the busy ones are not forgotten',
   for (let n = 1; n <= CLIENTS; n++) {
     ask(n);
     // Never silent for so long that it would be among the oldest.
-    if (n % (MOST_CLIENTS / 2) === 0) t.notOk(ask(0), 'still at its limit');
+    if (n % (MAX_CLIENTS / 2) === 0) t.notOk(ask(0), 'still at its limit');
   }
-  t.equal(over, 1 + Math.floor(CLIENTS / (MOST_CLIENTS / 2)));
+  t.equal(over, 1 + Math.floor(CLIENTS / (MAX_CLIENTS / 2)));
   collectGarbage();
   const grown = (process.memoryUsage().heapUsed - before) / 2 ** 20;
   t.ok(grown < 64, `heap grew by ${grown.toFixed(0)} MiB`);
   t.equal(
-    rates.shareOf(compiled({ rules: [ALL] }), {
+    rates.of(compiled({ rules: [ALL] }), {
       listener: 'tcp',
       address: '10.0.0.1',
       port: 1,

@@ -5,7 +5,7 @@ import { filterElements } from '../../src/docker/answers/elements.js';
 import { everywhere, recursive } from '../../src/docker/answers/place.js';
 import type { Call } from '../../src/docker/call.js';
 import { operationById } from '../../src/docker/catalogue.js';
-import { bothChanges, redactAnswer, type AnswerChanger } from '../../src/guard/answer.js';
+import { bothChanges, redactAnswer, type AnswerChanger } from '../../src/policy/change-answer.js';
 import { startGuarded } from './guarded.js';
 import { FIN, talk, type Conversation } from '../support/raw.js';
 import { bytes, echo, type Behaviour } from '../support/recording-upstream.js';

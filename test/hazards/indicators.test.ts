@@ -411,10 +411,10 @@ void t.test('what a build context held is part of the inspection', (t) => {
   const hit = index.domain(NAME)!;
   const sightings = [{ hit, value: NAME, where: 'context file a.sh' }];
   const call = makeCall('ImageBuild', { dockerfile: 'FROM alpine\n' });
-  const found = inspect(call, index, { sightings, blown: false });
+  const found = inspect(call, index, { sightings, truncated: false });
   t.same(found.hazards.map(formatHazard), [`indicator:${NAME}`]);
   t.same(found.sightings, sightings);
-  t.same(inspect(call, index, { sightings: [], blown: true }).hazards.map(formatHazard), ['opaque:text']);
+  t.same(inspect(call, index, { sightings: [], truncated: true }).hazards.map(formatHazard), ['opaque:text']);
   t.end();
 });
 

@@ -2,9 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Call, NamedObject } from '../../src/docker/call.js';
+import { NO_ENTITIES, type Entities } from '../../src/docker/entities.js';
 import type { JsonObject } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
+import type { Inspection } from '../../src/hazards/inspection.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
 import { queryJson, queryTexts } from '../../src/hazards/query.js';
 import { referencesOf } from '../../src/hazards/subjects.js';
@@ -32,8 +34,14 @@ function compile(...rules: object[]): CompiledPolicy {
   return result.policy;
 }
 
-const judge = (policy: CompiledPolicy, call: Call): Verdict =>
-  decide(policy, call, ['a'], inspect(call), inspect);
+/** What was looked up for a call; nothing for the others. */
+const lookedUp = new WeakMap<Call, Entities>();
+const entitiesOf = (call: Call): Entities => lookedUp.get(call) ?? NO_ENTITIES;
+
+function judge(policy: CompiledPolicy, call: Call): Verdict {
+  const look = (one: Call): Inspection => inspect(one, undefined, undefined, entitiesOf(call));
+  return decide(policy, call, ['a'], look(call), look);
+}
 
 /** A call whose objects have been looked up: each with the relation that its name says (`other-x`). */
 function owned(id: OperationId, parts: Parts, by = owner): Call {
@@ -44,7 +52,8 @@ function owned(id: OperationId, parts: Parts, by = owner): Call {
       const relation = /self|nobody|shared|missing/.exec(one.name)?.[0] ?? 'other';
       return { ...one, id: `id-of-${one.name}`, relation: relation as NamedObject['relation'] };
     });
-  return { ...call, objects };
+  lookedUp.set(call, { ...NO_ENTITIES, objects });
+  return call;
 }
 
 t.test('what a condition about owners lets pass', async (t) => {
@@ -100,7 +109,7 @@ t.test('what a condition about owners lets pass', async (t) => {
     t.equal(effect, expected, `${JSON.stringify(where)} ${call.operation.id}: ${reason}`);
   }
   // Nobody was asked whose it is: the fact is not there, and a condition about it is not met.
-  const unasked = { ...named('ContainerStart', 'self-x'), objects: undefined };
+  const unasked = { ...named('ContainerStart', 'self-x') };
   t.equal(judge(compile({ where: self }), unasked as unknown as Call).effect, 'deny');
   const others = compile({ permit: ['*'] }, { effect: 'deny', where: { owner: { any: ['other:*'] } } });
   t.equal(judge(others, named('ContainerStart', 'other-x')).effect, 'deny');
@@ -177,7 +186,7 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
     fc.assert(
       fc.property(labels, (given) => {
         const before = JSON.stringify(given);
-        const { call, conflict } = seal({ ...makeCall(id, parts(given)), owner });
+        const { call, conflict } = seal({ ...makeCall(id, parts(given)), owner }, NO_ENTITIES);
         if (conflict !== '') throw new Error(conflict);
         const sent = (
           id === 'ImageBuild' ? queryJson(call, 'labels') : read((call.body as { value: JsonObject }).value)
@@ -193,17 +202,23 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
     t.pass(id);
   }
   for (const id of ['ContainerCreate', 'ServiceCreate'] as const) {
-    const { call } = seal({ ...makeCall(id, { body: { Labels: { [OWNER_LABEL]: LABEL } } }), owner: nobody });
+    const { call } = seal(
+      { ...makeCall(id, { body: { Labels: { [OWNER_LABEL]: LABEL } } }), owner: nobody },
+      NO_ENTITIES,
+    );
     t.match(call.body, { value: { Labels: { [OWNER_LABEL]: '' } } }, `${id}: who owns nothing gives nothing`);
   }
   const volume = makeCall('VolumeCreate', { body: { Labels: { [OWNER_LABEL]: LABEL } } });
   // Signed by the guard, or it means nothing: see the labels' own test.
-  t.strictSame(seal({ ...volume, owner: nobody }).changes, []);
+  t.strictSame(seal({ ...volume, owner: nobody }, NO_ENTITIES).changes, []);
 });
 
 t.test('instructions of a commit and an import cannot take the label away', async (t) => {
   const change = (changes: string[], body?: JsonObject): ReturnType<typeof seal> =>
-    seal({ ...makeCall('ImageCreate', { query: { fromSrc: '-', changes }, ...(body && { body }) }), owner });
+    seal(
+      { ...makeCall('ImageCreate', { query: { fromSrc: '-', changes }, ...(body && { body }) }), owner },
+      NO_ENTITIES,
+    );
   for (const plain of ['CMD ["sh"]', 'env A=b', ' ENTRYPOINT x', 'USER 1', 'EXPOSE 80']) {
     t.strictSame(
       queryTexts(change([plain]).call, 'changes'),
@@ -290,7 +305,7 @@ t.test('ids stand where the names stood, and nothing else changes', async (t) =>
           },
         },
       });
-      const { call: sent, conflict } = seal(call);
+      const { call: sent, conflict } = seal(call, entitiesOf(call));
       const id = (one: string): string => `id-of-${one}`;
       return (
         conflict === '' &&
@@ -333,9 +348,9 @@ t.test('volumes that the engine would make without a label', async (t) => {
       },
     },
   });
-  t.strictSame(JSON.parse(JSON.stringify(volumesToMake(call))), [
+  t.strictSame(JSON.parse(JSON.stringify(volumesToMake(call, entitiesOf(call)))), [
     { Name: 'missing-a', Driver: 'nfs', DriverOpts: {}, Labels: { [OWNER_LABEL]: LABEL } },
     { Name: 'missing-m', Driver: 'smb', DriverOpts: { o: '1' }, Labels: { x: 'y', [OWNER_LABEL]: LABEL } },
   ]);
-  t.strictSame(volumesToMake({ ...call, owner: undefined } as unknown as Call), []);
+  t.strictSame(volumesToMake({ ...call, owner: undefined } as unknown as Call, entitiesOf(call)), []);
 });

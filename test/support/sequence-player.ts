@@ -3,9 +3,51 @@ import { sequencesSchema } from '../../src/config/sequences-config.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { openSequences } from '../../src/history/sequences.js';
 import { inspect } from '../../src/hazards/inspect.js';
+import { entityKey, type Entities, type Entity } from '../../src/docker/entities.js';
 import type { SequenceFinding } from '../../src/hazards/inspection.js';
-import type { Told } from '../../src/hazards/sequences.js';
+import { completesSequences, sequencesOf, withSequences } from '../../src/hazards/sequences.js';
+import { pulledRepository } from '../../src/history/lookups.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
+
+/** What the engine says of what a call names; absent: it does not answer in time. */
+export interface Told {
+  readonly image?: {
+    readonly reference: string;
+    readonly id: string;
+    readonly names: readonly string[];
+    readonly created: number;
+  };
+  readonly container?: {
+    readonly id: string;
+    readonly image: string;
+    readonly created: number;
+    readonly started: boolean;
+  };
+  readonly hadRepository?: boolean;
+}
+
+function entitiesOf(call: Call, { image, container, hadRepository }: Told): Entities {
+  const found = new Map<string, Entity>();
+  const add = (entity: Entity): void => void found.set(entityKey(entity), entity);
+  if (image !== undefined) {
+    const { reference, id: digits, names, created } = image;
+    const state = { id: `sha256:${digits}`, names, labels: {}, created };
+    add({ kind: 'image', name: reference, presence: 'present', id: state.id, images: [state] });
+  }
+  if (container !== undefined) {
+    const { id: whole, ...state } = container;
+    const name = call.path['id'] ?? '';
+    add({
+      ...{ kind: 'container', name, presence: 'present', id: whole },
+      container: { ...state, networks: [] },
+    });
+  }
+  if (hadRepository !== undefined) {
+    const name = pulledRepository(call) ?? '';
+    add({ kind: 'repository', name, presence: hadRepository ? 'present' : 'missing', id: '' });
+  }
+  return { found };
+}
 
 /** One call of a story, with what the engine answers. */
 export interface Act {
@@ -39,24 +81,28 @@ export interface Player {
 export function newPlayer(section: object = {}): Player {
   let clock = 1_700_000_000_000;
   let count = 0;
-  const request = (): Promise<never> => new Promise(() => {});
-  const sequences = openSequences(sequencesSchema.parse(section), request, () => clock);
+  const sequences = openSequences(sequencesSchema.parse(section), () => clock);
   return {
     now: () => clock,
-    play({ operation, parts = {}, by = '192.0.2.1', answer = '', told, after = 10, refused, runs }) {
+    play({ operation, parts = {}, by = '192.0.2.1', answer = '', told = {}, after = 10, refused, runs }) {
       clock += after;
       count += 1;
       const [address = '', source] = by.split('/');
       const sources = source === undefined ? [] : [source];
       const made = makeCall(operation, parts);
       const call: Call = { ...made, id: `${operation}-${count}`, client: { ...made.client, address } };
-      const inspection = sequences.look(call, sources, inspect(call), told);
+      const entities = entitiesOf(call, told);
+      const view = sequences.view(call.client, sources);
+      const inspected = inspect(call);
+      const inspection = completesSequences(call, view.settings)
+        ? withSequences(inspected, sequencesOf(call, inspected, { ...view.context(), entities }))
+        : inspected;
       const passes = refused === undefined;
       const verdict = passes
         ? { effect: 'allow' as const, code: 'allow' }
         : { effect: 'deny' as const, code: refused };
       const findings =
-        sequences.decided({ sent: call, sources, inspection, passes, verdict, grounds: { told } }) ?? [];
+        sequences.learn({ sent: call, snapshot: { sources }, inspection, passes, verdict, entities }) ?? [];
       if (passes) {
         const watch = sequences.watch(call, sources);
         // In two pieces: an answer is cut anywhere.

@@ -155,14 +155,14 @@ class JournalDelivery implements Delivery {
   /** Waits for a confirmation, delivers a batch, or waits for records. @returns whether everything is delivered. */
   async #turn(isLast: boolean): Promise<boolean> {
     const window = this.#window;
-    if (window.failure !== undefined) throw window.failure;
+    window.check();
     if (window.isFull) {
       await window.change();
       return false;
     }
     if (await this.#deliverBatch()) return false;
     // It may have come while the journal was read.
-    if (window.failure !== undefined) throw window.failure;
+    window.check();
     if (isLast) {
       if (!window.hasPortions) {
         await this.#cursorFile.save(window.confirmed);
@@ -202,8 +202,7 @@ class JournalDelivery implements Delivery {
     }
     window.position = end;
     if (window.hasPending) {
-      const { confirm } = this.#transport;
-      if (confirm === undefined || this.#stopping.signal.aborted || window.isDue())
+      if (this.#transport.confirm === undefined || this.#stopping.signal.aborted || window.isDue())
         await this.#askToConfirm();
     } else if (!window.hasPortions) await this.#skip(end);
     return records.length > 0;
@@ -253,12 +252,11 @@ class JournalDelivery implements Delivery {
   async #askToConfirm(): Promise<void> {
     const window = this.#window;
     const portion = window.close();
-    const { confirm } = this.#transport;
-    if (confirm === undefined) {
+    if (this.#transport.confirm === undefined) {
       if (window.confirm(portion)) this.#works();
       return this.#cursorFile.save(window.confirmed);
     }
-    confirm.call(this.#transport, this.#stopped.signal).then(
+    this.#transport.confirm(this.#stopped.signal).then(
       () => {
         if (!window.confirm(portion)) return;
         this.#works();

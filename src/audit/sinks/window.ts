@@ -115,6 +115,11 @@ export class DeliveryWindow {
     return true;
   }
 
+  /** @throws Error when a confirmation has failed. */
+  check(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
   /** A portion did not arrive. @returns whether that still matters. */
   fail(portion: Portion, error: Error): boolean {
     if (!this.#portions.includes(portion)) return false;

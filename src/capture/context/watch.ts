@@ -35,7 +35,7 @@ const ALGORITHMS: ReadonlyMap<number, string> = new Map([
 export interface IndicatorWatch extends ContextWatch {
   readonly sightings: readonly Sighting[];
   /** There were more sightings than are listed, or a text that could not be searched to its end. */
-  readonly blown: boolean;
+  readonly truncated: boolean;
 }
 
 /**
@@ -57,7 +57,7 @@ export function watchIndicators(
   const seen = new Set<string>();
   const window = Buffer.allocUnsafeSlow(WINDOW);
   const budget: TextBudget = { left: DECODED };
-  let blown = false;
+  let truncated = false;
   let left = limits.total;
   /** Of the file that goes by. */
   let path = '';
@@ -72,12 +72,12 @@ export function watchIndicators(
     if (seen.has(key)) return;
     seen.add(key);
     if (sightings.length < MOST_SIGHTINGS) sightings.push({ hit, value, where });
-    else blown = true;
+    else truncated = true;
   };
   const search = (text: string, where: string): void => {
     const found = scanText(text, index, where);
     for (const { hit, value } of found.sightings) note(hit, value, where);
-    if (found.blown) blown = true;
+    if (found.blown) truncated = true;
   };
   const where = (): string => `context file ${utf8(path)}`;
   const lookUp = (hex: string): void => {
@@ -123,11 +123,11 @@ export function watchIndicators(
 
   return {
     sightings,
-    get blown() {
-      return blown;
+    get truncated() {
+      return truncated;
     },
     entry(name, link) {
-      if (blown || addresses === 0) return;
+      if (truncated || addresses === 0) return;
       search(utf8(name), `context file ${utf8(name)}`);
       if (link !== '') search(utf8(link), `context file ${utf8(name)}`);
     },
@@ -137,7 +137,7 @@ export function watchIndicators(
       hashes = [];
       taken = 0;
       filled = 0;
-      state = blown || addresses === 0 || left === 0 || length === 0 ? 'rest' : 'probe';
+      state = truncated || addresses === 0 || left === 0 || length === 0 ? 'rest' : 'probe';
     },
     data(piece) {
       if (piece.length === size) {

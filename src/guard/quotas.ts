@@ -19,26 +19,26 @@ import {
   type RateName,
   type SourceLimits,
 } from '../policy/limits.js';
-import type { Exchange } from './exchange.js';
-import { sourcesFor } from './state.js';
+import { judgeOver, type Judgement } from '../policy/judge.js';
+import { sourcesFor } from './snapshot.js';
 
 /** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
-export const MOST_CLIENTS = 65_536;
+export const MAX_CLIENTS = 65_536;
 
 /** A call that would have to wait longer than this for its first byte (ms) is refused instead of slowed down. */
-const PATIENCE = 1_000;
+const MAX_WAIT_MS = 1_000;
 
 /** When a stream would wait longer than this (ms), it looks again in between. */
-const LOOK_AGAIN = 10_000;
+const MAX_PAUSE_MS = 10_000;
 
 /** The rate limits of a running guard. */
-export interface RateLimits {
+export interface Quotas {
   /** What a caller has of the limits of its sources; undefined when none of them has limits. One for each call. */
-  shareOf(policy: CompiledPolicy, client: Client): Share | undefined;
+  of(policy: CompiledPolicy, client: Client): Quota | undefined;
 }
 
 /** One call's part in the limits of its caller's sources. */
-export interface Share {
+export interface Quota {
   /** Counts the call itself. @returns the limit that stops it. */
   admit(): Over | undefined;
   /** Counts what an allowed call does; once a call. @returns the limit that stops it. */
@@ -79,10 +79,10 @@ interface Entry {
  * @param onOver told of every call that is over a limit (of bytes: that was slowed down or refused), observed ones too.
  * @param clock milliseconds that never go back.
  */
-export function openRateLimits(
+export function openQuotas(
   onOver: (source: string, limit: LimitName) => void,
   clock: () => number = () => performance.now(),
-): RateLimits {
+): Quotas {
   let ledgers = new Map<string, Ledger>();
   let policyOfLedgers: CompiledPolicy | undefined;
 
@@ -99,7 +99,7 @@ export function openRateLimits(
   };
 
   return {
-    shareOf(policy, client) {
+    of(policy, client) {
       if (policy.limited.size === 0) return undefined;
       if (policy !== policyOfLedgers) adopt(policy);
       const entries: Entry[] = [];
@@ -109,20 +109,31 @@ export function openRateLimits(
         if (source == null || limits == null) continue;
         entries.push({ source, limits, account: accountOf(ledgers.get(name)!, source, client) });
       }
-      return entries.length === 0 ? undefined : openShare(entries, onOver, clock);
+      return entries.length === 0 ? undefined : openQuota(entries, onOver, clock);
     },
   };
 }
 
-/** How the bytes of a call are counted; undefined when nobody limits them. */
-export const flowOf = ({ share }: Exchange): Flow | undefined => share?.flow;
+/**
+ * What the quota of the caller says of a judgement that lets its call pass. A call that passes is counted here, once; a
+ * limit that is only observed goes on record as a denial that is not enforced.
+ */
+export function withinQuota(judgement: Judgement, quota: Quota | undefined): Judgement {
+  if (quota === undefined || !judgement.passes) return judgement;
+  const over = quota.begin(judgement.call.operation);
+  if (over !== undefined) return judgeOver(judgement, over);
+  const { observed } = quota;
+  return observed === undefined || judgement.verdict.effect === 'deny'
+    ? judgement
+    : judgeOver(judgement, observed, judgement.verdict);
+}
 
 const newAccount = (): Account => ({ levels: new Map(), open: 0 });
 
 const openLedger = (per: SourceLimits['per']): Ledger => ({
   per,
   whole: newAccount(),
-  clients: per === 'client' ? new LRUCache(atMost(MOST_CLIENTS)) : undefined,
+  clients: per === 'client' ? new LRUCache(atMost(MAX_CLIENTS)) : undefined,
 });
 
 function accountOf({ whole, clients }: Ledger, source: CompiledSource, client: Client): Account {
@@ -145,11 +156,11 @@ export function clientKey(source: Pick<CompiledSource, 'token'>, client: Client)
   return clientNetwork(client.address);
 }
 
-function openShare(
+function openQuota(
   entries: readonly Entry[],
   onOver: (source: string, limit: LimitName) => void,
   clock: () => number,
-): Share {
+): Quota {
   const withBytes = entries.filter(({ limits }) => limits.rates.bytes !== undefined);
   const timers = new Set<NodeJS.Timeout>();
   let begun = false;
@@ -202,7 +213,7 @@ function openShare(
         if (more > 0) pause(more, resume);
         else resume();
       },
-      Math.min(wait, LOOK_AGAIN),
+      Math.min(wait, MAX_PAUSE_MS),
     );
     timers.add(timer);
   };
@@ -269,7 +280,7 @@ function waitOf(entry: Entry, name: RateName, amount: number, now: number): numb
 
 function bytesWait(entry: Entry, now: number): number {
   const wait = waitOf(entry, 'bytes', 0, now);
-  return wait > PATIENCE ? wait : 0;
+  return wait > MAX_WAIT_MS ? wait : 0;
 }
 
 function charge(entry: Entry, name: RateName, amount: number, now: number): void {
@@ -277,7 +288,7 @@ function charge(entry: Entry, name: RateName, amount: number, now: number): void
   if (kept === undefined) return;
   const { amount: per, interval } = kept.rate;
   // Deep enough that the next call is seen to be over it.
-  const floor = entry.limits.observe ? (-2 * PATIENCE * per) / interval : undefined;
+  const floor = entry.limits.observe ? (-2 * MAX_WAIT_MS * per) / interval : undefined;
   kept.level = spend(kept.level, kept.rate, amount, now, floor);
 }
 

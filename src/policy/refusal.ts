@@ -1,21 +1,22 @@
 import type { NamedObject } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { shortImageName } from '../hazards/image-name.js';
-import { retryAfter } from '../policy/limits.js';
-import { consider, type Judgement } from './judgement.js';
+import { judge, type Judgement } from './judge.js';
+import { retryAfter } from './limits.js';
 
 /**
- * The answer to a denied call. To a caller that is limited to its own objects those of others are not there: it is told
- * what it would be told if they were not.
+ * What the client of a call is answered in place of the engine; undefined when the call goes to the engine. To a caller
+ * that is limited to its own objects those of others are not there: it is answered as if they were not.
  */
-export function refusalOf(judgement: Judgement): Refusal {
-  const { call, verdict, grounds, over } = judgement;
+export function refusalOf(judgement: Judgement): Refusal | undefined {
+  if (judgement.passes) return absentObject(judgement);
+  const { call, entities, verdict, snapshot, over } = judgement;
   if (over !== undefined) return new Refusal(429, verdict.code, verdict.reason, retryAfter(over));
-  const objects = call.objects ?? [];
+  const { objects = [] } = entities;
   if ((call.owner?.name ?? '') !== '' && objects.some(isHidden)) {
     const hide = (object: NamedObject): NamedObject =>
       isHidden(object) ? { ...object, id: '', relation: 'missing' } : object;
-    const without = consider({ ...call, objects: objects.map(hide) }, grounds);
+    const without = judge(call, { ...entities, objects: objects.map(hide) }, snapshot);
     return absentObject(without) ?? new Refusal(403, verdict.code, withDetails(without));
   }
   return new Refusal(403, verdict.code, withDetails(judgement));
@@ -27,14 +28,16 @@ export function refusalOf(judgement: Judgement): Refusal {
  */
 function isHidden({ kind, name, relation, optional }: NamedObject): boolean {
   if (optional === true) return false;
-  return relation === 'other' || (relation === 'nobody' && kind !== 'image' && !COMMON.has(name));
+  return relation === 'other' || (relation === 'nobody' && kind !== 'image' && !PREDEFINED.has(name));
 }
-const COMMON = new Set(['bridge', 'host', 'none']);
+const PREDEFINED = new Set(['bridge', 'host', 'none']);
 
 /** Somebody could make what is not there between this and the engine's look: then the call is not sent at all. */
-export function absentObject({ call, passes, grounds }: Judgement): Refusal | undefined {
-  if (!passes || grounds.policy.observe) return undefined;
-  const absent = call.objects?.find(({ relation, optional }) => relation === 'missing' && optional !== true);
+function absentObject({ entities, passes, snapshot }: Judgement): Refusal | undefined {
+  if (!passes || snapshot.policy.observe) return undefined;
+  const absent = entities.objects?.find(
+    ({ relation, optional }) => relation === 'missing' && optional !== true,
+  );
   return absent === undefined ? undefined : new Refusal(404, 'not-found', notFound(absent));
 }
 
@@ -46,9 +49,9 @@ function notFound({ kind, name }: NamedObject): string {
   return kind === 'volume' ? `get ${name}: no such volume` : `${kind} ${name} not found`;
 }
 
-/** What was unclear about a build is the user's own file: the answer says it, bounded. */
+/** What was ambiguous about a build is the user's own file: the answer says it, bounded. */
 function withDetails({ verdict, inspection }: Judgement): string {
-  const unclear = inspection.facts['build.unclear'];
-  if (!Array.isArray(unclear) || unclear.length === 0) return verdict.reason;
-  return `${verdict.reason}; unclear: ${unclear.slice(0, 3).join('; ').slice(0, 500)}`;
+  const ambiguous = inspection.facts['build.unclear'];
+  if (!Array.isArray(ambiguous) || ambiguous.length === 0) return verdict.reason;
+  return `${verdict.reason}; unclear: ${ambiguous.slice(0, 3).join('; ').slice(0, 500)}`;
 }

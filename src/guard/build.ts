@@ -1,0 +1,114 @@
+import { watchIndicators } from '../capture/context/watch.js';
+import type { ContextReading } from '../docker/build-context.js';
+import type { Call } from '../docker/call.js';
+import type { Entities } from '../docker/entities.js';
+import type { HeadReading } from '../docker/read.js';
+import { Refusal } from '../docker/refusal.js';
+import { renderHeaders, renderTarget } from '../docker/render.js';
+import { judge, type Judgement } from '../policy/judge.js';
+import { TOO_MANY } from './admission.js';
+import type { Guard } from './guard.js';
+import type { Incoming, Outcome, Progress } from './incoming.js';
+import { lookUpAgain } from './look-up.js';
+import { withinQuota } from './quotas.js';
+import { uploadContext } from './relay/upload.js';
+import type { CallSnapshot } from './snapshot.js';
+
+/** A build, as far as its request is read. */
+export interface Build {
+  readonly guard: Guard;
+  readonly incoming: Incoming;
+  readonly head: HeadReading;
+  readonly call: Call;
+  readonly entities: Entities;
+  readonly snapshot: CallSnapshot;
+  readonly progress: Progress;
+}
+
+/** Puts a judgement on record. Resolves with what the client is refused with; undefined when the call passes. */
+export type Settle = (judgement: Judgement) => Promise<Refusal | undefined>;
+
+/** A classic build with its context in the body. BuildKit reads other things, see the hazard `opaque:buildkit`. */
+export function carriesContext({ operation, body, query }: Call): boolean {
+  const version = query['version'];
+  return (
+    operation.does.builds === 'dockerfile' &&
+    body.kind === 'stream' &&
+    body.present &&
+    (version?.type !== 'string' || version.value === '' || version.value === '1')
+  );
+}
+
+/**
+ * The one variant of the way of a call: a build is judged twice. First without its context: what no context could make
+ * right is denied before a byte of it is read. Then the context goes to the engine as it is understood, in constant
+ * memory, without its end; the engine builds nothing before that. The verdict on the whole releases the end, or destroys
+ * the engine's connection.
+ *
+ * @throws Refusal when the context cannot be read or must not be built
+ */
+export async function build(
+  { guard, incoming, head, call, entities, snapshot, progress }: Build,
+  settle: Settle,
+): Promise<Outcome> {
+  const pending = withContext(call, 'pending');
+  const first = withinQuota(judge(pending, entities, snapshot), snapshot.quota);
+  if (!first.passes || guard.admission.isFull) {
+    throw (await settle(first)) ?? TOO_MANY;
+  }
+  const watch = watchIndicators(snapshot.index);
+  const flow = snapshot.quota?.flow;
+  const upload = uploadContext({ guard, incoming, judgement: first, flow, progress }, head, watch);
+  try {
+    const context = await upload.read;
+    if ('refused' in context) {
+      void settle(engineRefused(first, context.refused));
+      return await upload.outcome;
+    }
+    const known = withContext(call, context);
+    // Now it is known which images it names.
+    const named = await lookUpAgain(guard, known, entities);
+    const whole = withinQuota(judge(known, named, snapshot, watch), snapshot.quota);
+    const isSame = hasSameHead(whole.sent, first.sent);
+    const { observe } = snapshot.policy;
+    const refusal = await settle(isSame || !observe ? whole : sentAs(first, whole));
+    if (refusal !== undefined) throw refusal;
+    // The head of the request is with the engine already: another rule's rewrite would come too late.
+    if (!isSame && !observe) throw OTHER_REWRITE;
+    upload.release();
+    return await upload.outcome;
+  } catch (error) {
+    progress.bytesIn = upload.bytes;
+    upload.destroy();
+    throw error;
+  }
+}
+
+const withContext = (call: Call, context: ContextReading | 'pending'): Call =>
+  call.body.kind === 'stream' ? { ...call, body: { ...call.body, context } } : call;
+
+/** The engine answered with an error before it had the context: nothing was built. */
+function engineRefused(first: Judgement, status: number): Judgement {
+  const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
+  return { ...first, verdict: { ...first.verdict, effect: 'deny', code: 'engine-refused', reason } };
+}
+
+/** A policy that only observes stops nothing: the call goes on with the head it has, and the record says so. */
+const sentAs = ({ sent, verdict: { rewrites } }: Judgement, whole: Judgement): Judgement => ({
+  ...whole,
+  sent,
+  verdict: { ...whole.verdict, rewrites },
+});
+
+const OTHER_REWRITE = new Refusal(
+  403,
+  'rewrite',
+  'the rule that allows this Dockerfile rewrites the call in another way than the first rule that fits without it; give both rules the same rewrite, or let only one of them fit',
+);
+
+function hasSameHead(one: Call, other: Call): boolean {
+  return (
+    renderTarget(one) === renderTarget(other) &&
+    renderHeaders(one).join('\n') === renderHeaders(other).join('\n')
+  );
+}

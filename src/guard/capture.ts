@@ -1,0 +1,32 @@
+import { bufferBody } from '../capture/buffer-body.js';
+import type { HeadReading } from '../docker/read.js';
+import type { Guard } from './guard.js';
+import type { Incoming, Progress } from './incoming.js';
+import type { CallSnapshot } from './snapshot.js';
+
+/**
+ * Reads a body that is judged into memory, whole and bounded. Its bytes go back to the budget when the call is over.
+ *
+ * @returns undefined when there is no body, or one that is passed on as a stream.
+ * @throws Refusal 400, 408, 413, 503
+ */
+export async function capture(
+  guard: Guard,
+  { body }: Incoming,
+  head: HeadReading,
+  { quota }: CallSnapshot,
+  progress: Progress,
+): Promise<Buffer | undefined> {
+  if (head.body !== 'buffer' || head.framing.kind === 'none') return undefined;
+  const limits = { bytes: head.bufferLimit, timeout: guard.limits.bodyTimeout };
+  // What came together with the head is parsed after this: small bodies are all there when the turn ends.
+  await guard.turn.end();
+  const announced = head.framing.kind === 'length' ? head.framing.length : -1;
+  const bytes =
+    body.takeWhole(limits, guard.budget) ??
+    (await bufferBody(body.open(head.framing), announced, limits, guard.budget));
+  progress.held.push(() => guard.budget.give(bytes.length));
+  progress.bytesIn = bytes.length;
+  quota?.flow?.(bytes.length, () => {});
+  return bytes;
+}

@@ -1,0 +1,156 @@
+import { JOURNAL_FULL } from '../audit/journal-room.js';
+import type { DecisionEvent } from '../audit/event.js';
+import type { Client } from '../docker/call.js';
+import type { HeadReading } from '../docker/read.js';
+import { Refusal } from '../docker/refusal.js';
+import { formatHazard } from '../hazards/inspection.js';
+import type { Judgement } from '../policy/judge.js';
+import type { Guard } from './guard.js';
+import { nextCallId, type Incoming, type Outcome } from './incoming.js';
+import { sourcesFor } from './snapshot.js';
+
+/**
+ * Puts a judgement on record, and learns from it. Resolves when it is written: only then may it take effect.
+ *
+ * @throws Refusal 503 when it cannot be written and `audit.onFailure` does not let the call pass without.
+ */
+export function recordDecision(guard: Guard, judgement: Judgement): Promise<void> {
+  const { call, verdict, passes } = judgement;
+  guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
+  const event = decisionEvent(judgement, guard.history.learn(judgement));
+  const { writes } = call.operation;
+  return new Promise((resolve, reject) => {
+    const written = (failure: Error | undefined): void => {
+      const mayPass = guard.config.audit.onFailure[writes ? 'write' : 'read'] === 'allow';
+      if (failure === undefined || mayPass) resolve();
+      else reject(new Refusal(503, 'audit', unrecorded(failure)));
+    };
+    // What changes something must be on record even after a power loss; a denial changes nothing.
+    guard.audit.record(event, written, passes && writes);
+  });
+}
+
+/**
+ * Puts on record that a request was denied because it could not be read or judged. Resolves whether it could be written
+ * or not: a denial needs no permission.
+ *
+ * @param head as far as the request could be read.
+ */
+export function recordUnread(
+  guard: Guard,
+  { id, client, head: { method, target } }: Pick<Incoming, 'id' | 'client' | 'head'>,
+  head: HeadReading | undefined,
+  refusal: Refusal,
+): Promise<void> {
+  const operation = head?.operation.id ?? '';
+  guard.metrics.decision(operation, 'deny', refusal.code);
+  const { policy, revision } = guard.policy.current();
+  const kind = `${refusal.code} ${operation || target}`;
+  const sequences =
+    refusal.status >= 500 ? undefined : guard.history.refused(client, sourcesFor(policy, client), id, kind);
+  const event = unreadEvent({
+    ...{ call: id, client, method, operation, target, code: refusal.code, reason: refusal.message },
+    apiVersion: head?.apiVersion ?? '',
+    params: head?.path ?? {},
+    policy: revision,
+    ...(sequences !== undefined && { sequences }),
+  });
+  return new Promise((resolve) => guard.audit.record(event, () => resolve()));
+}
+
+/** Input that never became a request is a denial on record too: probing shows there first. */
+export function recordInput(
+  guard: Guard,
+  code: string,
+  reason: string,
+  client: Client,
+  target: string,
+): void {
+  const call = nextCallId();
+  const { policy, revision } = guard.policy.current();
+  const sequences = guard.history.refused(client, sourcesFor(policy, client), call, code);
+  guard.metrics.clientError(code);
+  guard.audit.record(
+    unreadEvent({
+      ...{ call, client, method: '', operation: '', target, code, reason, apiVersion: '', params: {} },
+      policy: revision,
+      ...(sequences !== undefined && { sequences }),
+    }),
+  );
+}
+
+/** Puts on record how a call ended; once for each call. */
+export function recordOutcome(
+  guard: Guard,
+  { id, started }: Pick<Incoming, 'id' | 'started'>,
+  operation: string,
+  { status, end, bytesIn, bytesOut }: Outcome,
+): void {
+  guard.history.ended(id);
+  guard.metrics.outcome(end, status);
+  guard.metrics.bytes.in += bytesIn;
+  guard.metrics.bytes.out += bytesOut;
+  const duration = Math.round((performance.now() - started) * 1000) / 1000;
+  guard.audit.record({ event: 'outcome', call: id, operation, status, end, duration, bytesIn, bytesOut });
+}
+
+function decisionEvent(
+  { call, snapshot, inspection, verdict }: Judgement,
+  sequences: DecisionEvent['sequences'],
+): DecisionEvent {
+  return {
+    event: 'decision',
+    call: call.id,
+    client: call.client,
+    sources: snapshot.sources,
+    method: call.operation.method,
+    operation: call.operation.id,
+    apiVersion: call.apiVersion,
+    params: call.path,
+    facts: inspection.facts,
+    hazards: inspection.hazards.map(formatHazard),
+    ...(inspection.sightings !== undefined && { indicators: inspection.sightings }),
+    ...(sequences !== undefined && { sequences }),
+    verdict: verdict.effect,
+    enforced: !verdict.observe,
+    rule: verdict.rule,
+    code: verdict.code,
+    reason: verdict.reason,
+    rewrites: verdict.rewrites,
+    policy: snapshot.revision,
+  };
+}
+
+type Unread = 'call' | 'client' | 'method' | 'operation' | 'apiVersion' | 'params' | 'target';
+
+/** A denial of what was not judged: nothing but the head is known, at most. */
+const unreadEvent = (
+  known: Pick<DecisionEvent, Unread | 'code' | 'reason' | 'policy' | 'sequences'>,
+): DecisionEvent => ({
+  event: 'decision',
+  sources: [],
+  facts: {},
+  hazards: [],
+  verdict: 'deny',
+  enforced: true,
+  rule: '',
+  rewrites: [],
+  ...known,
+});
+
+/** What a caller is told of the failure: nothing of the paths of this machine. */
+/** What a caller is told of the failure: nothing of the paths of this machine. */
+const WHY: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space is left on its disk',
+  EDQUOT: 'its quota is used up',
+  EROFS: 'its file system is read-only',
+  EIO: 'its disk fails',
+  EFBIG: 'its file has become too large',
+  [JOURNAL_FULL]: 'audit.keep.size is used up by records that a sink has not delivered',
+};
+
+/** The message for a call that was not made because its decision cannot be put on record. */
+export function unrecorded(failure: Error): string {
+  const why = WHY[String((failure as NodeJS.ErrnoException).code)];
+  return `the audit trail cannot be written${why === undefined ? '' : ` (${why})`}, so the call was not made; tell whoever runs the guard`;
+}

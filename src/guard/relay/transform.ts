@@ -1,0 +1,71 @@
+import type { AnswerTransform } from '../../docker/answers/transform.js';
+import type { Operation } from '../../docker/operation.js';
+import type { AnswerControl } from './answer.js';
+import { answerRefusal, type AnswerChanger } from '../../policy/change-answer.js';
+import { passOn, type Wrap } from './handlers.js';
+
+/**
+ * Changes an answer as policy demands: what a rule redacts, images of others.
+ *
+ * INVARIANT: of an answer that cannot be changed as demanded nothing more passes, and it looks cut short.
+ */
+export const transform =
+  (
+    change: AnswerChanger,
+    operation: Operation,
+    control: AnswerControl,
+    warn: (message: string) => void,
+  ): Wrap =>
+  (next) => {
+    let body: AnswerTransform | undefined;
+    let isOver = false;
+    const holdBack = (error: unknown): void => {
+      isOver = true;
+      control.abort();
+      const refusal = answerRefusal(error);
+      warn(refusal.message);
+      next.onError(refusal);
+    };
+    return {
+      ...passOn(next),
+      onHeaders(status, headers, length, resume) {
+        try {
+          const changed = change({ status, headers, length });
+          body = changed.transform;
+          if (body !== undefined) {
+            control.holdsBack = status >= 300 || operation.response !== 'stream';
+            control.isResized = length >= 0;
+          }
+          next.onHeaders(status, changed.headers, body === undefined ? length : -1, resume);
+        } catch (error) {
+          holdBack(error);
+        }
+      },
+      onData(piece) {
+        if (isOver) return true;
+        if (body === undefined) return next.onData(piece);
+        try {
+          return next.onData(bufferOf(body.feed(piece)));
+        } catch (error) {
+          holdBack(error);
+          return true;
+        }
+      },
+      onComplete() {
+        if (isOver) return;
+        try {
+          if (body !== undefined) next.onData(bufferOf(body.end()));
+        } catch (error) {
+          holdBack(error);
+          return;
+        }
+        next.onComplete();
+      },
+      onError(error) {
+        if (!isOver) next.onError(error);
+      },
+    };
+  };
+
+const bufferOf = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,0 +1,73 @@
+import type { Call, Client, Owner } from '../docker/call.js';
+import type { OperationId } from '../docker/operation.js';
+import type { HeadReading } from '../docker/read.js';
+import { Refusal } from '../docker/refusal.js';
+import type { CompiledPolicy } from '../policy/compiled.js';
+import { sourcesOf } from '../policy/decide.js';
+import type { Snapshot } from '../policy/judge.js';
+import type { Guard } from './guard.js';
+import { withToken } from './identify.js';
+import type { Quota } from './quotas.js';
+
+/** Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. */
+export interface CallSnapshot extends Snapshot {
+  /** Who calls, with the bearer token of this request. */
+  readonly client: Client;
+  /** As an owner; undefined where the policy has no rules about owners. */
+  readonly owner: Owner | undefined;
+  /** The caller's part in the limits of its sources; undefined when none of them has limits. */
+  readonly quota: Quota | undefined;
+  /** A rule lets this caller do it with whatever hazards: nothing that is looked up for them can change the verdict. */
+  readonly permitsAll: boolean;
+}
+
+/** @throws Refusal 503 when the policy has rules about owners and nothing is configured to keep them. */
+export function takeSnapshot(guard: Guard, client: Client, head: HeadReading): CallSnapshot {
+  const caller = head.bearerToken === '' ? client : withToken(client, head.bearerToken);
+  const { policy, revision } = guard.policy.current();
+  const sources = sourcesFor(policy, caller);
+  const hasOwners = policy.owners.length > 0;
+  if (hasOwners && guard.ownership === undefined) throw NO_OWNERSHIP;
+  return {
+    client: caller,
+    policy,
+    revision,
+    sources,
+    index: guard.feeds.current().index,
+    history: guard.history.view(caller, sources),
+    owner: hasOwners ? guard.ownership?.ownerOf(policy, sources) : undefined,
+    quota: guard.quotas.of(policy, caller),
+    permitsAll: permitsAll(policy, head.operation.id, sources),
+  };
+}
+
+const NO_OWNERSHIP = new Refusal(
+  503,
+  'ownership',
+  'the policy has rules about owners, but the configuration names no directory "ownership.state" to keep them in',
+);
+
+/** The first rule that fits allows every hazard, under no condition, and no rule denies anything. */
+function permitsAll(policy: CompiledPolicy, operation: OperationId, sources: readonly string[]): boolean {
+  const rules = policy.operations.get(operation);
+  if (rules === undefined || rules.deny.length > 0) return false;
+  const first = rules.allow.find(
+    (rule) => rule.sources === null || sources.some((name) => rule.sources!.has(name)),
+  );
+  return first !== undefined && first.permit.all && first.where.length === 0 && first.rewrite === null;
+}
+
+/** A call with what its caller is as an owner. */
+export const ownedBy = (call: Call, { owner }: CallSnapshot): Call =>
+  owner === undefined ? call : { ...call, owner };
+
+/** A connection keeps its sources until the policy changes. */
+const known = new WeakMap<CompiledPolicy, WeakMap<Client, readonly string[]>>();
+
+export function sourcesFor(policy: CompiledPolicy, client: Client): readonly string[] {
+  let clients = known.get(policy);
+  if (clients === undefined) known.set(policy, (clients = new WeakMap()));
+  let sources = clients.get(client);
+  if (sources === undefined) clients.set(client, (sources = sourcesOf(policy, client)));
+  return sources;
+}

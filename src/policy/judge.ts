@@ -1,0 +1,121 @@
+import type { Call } from '../docker/call.js';
+import { NO_ENTITIES, type Entities } from '../docker/entities.js';
+import { inspect } from '../hazards/inspect.js';
+import type { ContextMatches, Inspection } from '../hazards/inspection.js';
+import { completesSequences, sequencesOf, withSequences, type SequenceView } from '../hazards/sequences.js';
+import type { IndicatorIndex } from '../intel/indicator.js';
+import type { CompiledPolicy } from './compiled.js';
+import { decide } from './decide.js';
+import { describeOver, type Over } from './limits.js';
+import { seal } from './ownership.js';
+import type { Verdict } from './verdict.js';
+
+/** What one call is judged by: one moment of everything that changes while the guard runs. */
+export interface Snapshot {
+  readonly policy: CompiledPolicy;
+  readonly revision: string;
+  /** The sources that the caller belongs to, in the order of the policy. */
+  readonly sources: readonly string[];
+  readonly index: IndicatorIndex;
+  readonly history: SequenceView;
+}
+
+/** A call, what was found out about it, and what policy says. */
+export interface Judgement {
+  readonly call: Call;
+  readonly entities: Entities;
+  readonly snapshot: Snapshot;
+  readonly inspection: Inspection;
+  readonly verdict: Verdict;
+  /**
+   * INVARIANT: what is sent is the call that was judged: a rule with a rewrite is judged on its own result. Only the
+   * owner's label is added, and ids stand in place of the names that were looked up.
+   */
+  readonly sent: Call;
+  /** It goes to the engine: it is allowed, or its denial is only observed. */
+  readonly passes: boolean;
+  /** The rate limit that it is over. */
+  readonly over?: Over;
+}
+
+/**
+ * Judges a call: inspect, decide, rewrite, inspect again. Pure: whatever engine, host and history have to say is in the
+ * arguments.
+ *
+ * @param matches indicators that were seen in its build context.
+ * @throws Error when something that the call names could not be looked up, and policy would let it pass
+ */
+export function judge(
+  call: Call,
+  entities: Entities,
+  snapshot: Snapshot,
+  matches?: ContextMatches,
+): Judgement {
+  const { policy, sources, index, history } = snapshot;
+  const inspectCall = (one: Call): Inspection => {
+    const inspection = inspect(one, index, matches, entities);
+    return completesSequences(one, history.settings)
+      ? withSequences(inspection, sequencesOf(one, inspection, { ...history.context(), entities }))
+      : inspection;
+  };
+  const inspection = inspectCall(call);
+  const verdict = decide(policy, call, sources, inspection, inspectCall);
+  const passes = verdict.effect === 'allow' || verdict.observe;
+  const judgement = { call, entities, snapshot, inspection, verdict, sent: verdict.call ?? call, passes };
+  if (!passes) return judgement;
+  if (entities.failure !== undefined) throw entities.failure;
+  return call.owner === undefined ? judgement : sealed(judgement);
+}
+
+/** The judgement on a call that makes something, or names something, that has an owner. */
+function sealed(judgement: Judgement): Judgement {
+  const { sent, entities, verdict, snapshot } = judgement;
+  const { call, changes, conflict } = seal(sent, entities);
+  if (conflict === '') {
+    const rewrites = changes.length === 0 ? verdict.rewrites : [...verdict.rewrites, ...changes];
+    return { ...judgement, sent: call, verdict: { ...verdict, rewrites } };
+  }
+  const reason = `rule ${verdict.rule} allows ${call.operation.id}, but what it makes could not be marked as its owner's: ${conflict}`;
+  const { observe } = snapshot.policy;
+  return {
+    ...judgement,
+    passes: observe,
+    verdict: { ...verdict, effect: 'deny', observe, code: 'ownership', reason },
+  };
+}
+
+/** A call that is stopped before anybody looks at what is in it: at a limit, looking would be the cost to be saved. */
+export const uninspected = (call: Call, snapshot: Snapshot): Omit<Judgement, 'verdict' | 'passes'> => ({
+  call,
+  entities: NO_ENTITIES,
+  snapshot,
+  inspection: { facts: {}, hazards: [] },
+  sent: call,
+});
+
+/**
+ * The judgement on a call that is over a rate limit.
+ *
+ * @param verdict what the call goes on with, when the limit is only observed.
+ */
+export function judgeOver(
+  judgement: Omit<Judgement, 'verdict' | 'passes'>,
+  over: Over,
+  verdict?: Verdict,
+): Judgement {
+  return {
+    ...judgement,
+    verdict: {
+      missing: [],
+      rewrites: [],
+      ...verdict,
+      effect: 'deny',
+      rule: '',
+      code: 'rate-limit',
+      reason: describeOver(over),
+      observe: over.observe,
+    },
+    passes: over.observe,
+    over,
+  };
+}
