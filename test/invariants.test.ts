@@ -24,7 +24,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['no error of a connection ends', 'guard/resets.test.ts', 'CONNECT'],
   // capture
   ['the engine gets only entries', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
-  ['an output that nobody listens to', 'capture/context.test.ts', 'INVARIANT: cut, silent, or given up'],
+  ['an output without another listener', 'capture/context.test.ts', 'INVARIANT: cut, silent, or given up'],
   ['no block of zeros', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
   ['nothing from before the first byte', 'capture/decode.test.ts', 'INVARIANT: a changed bit'],
   ['a client that leaves after its request', 'guard/bad-input.test.ts', 'connections cut at any point'],
