@@ -67,7 +67,8 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   // An empty file is an empty object: every section has a default.
   const parsed = parseFile(file, text.trim() === '' ? '{}' : text);
   if (!parsed.ok) return { ok: false, problems: [parsed.problem] };
-  const checked = configFileSchema.safeParse(parsed.value);
+  // Read once: to compile a checker for it would cost more than it saves.
+  const checked = configFileSchema.safeParse(parsed.value, { jitless: true });
   const issues = checked.success ? [] : checked.error.issues;
   const problems = shapeProblems(file, parsed.value, issues, configJsonSchema, {});
   if (!checked.success) return { ok: false, problems };

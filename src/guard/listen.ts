@@ -5,7 +5,6 @@ import {
   type IncomingMessage,
   type Server,
 } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
@@ -337,7 +336,8 @@ function createServer(config: ListenConfig, limits: Limits): Server {
   const server: Server =
     tls === undefined
       ? createHttpServer(options)
-      : createHttpsServer({
+      : // Loaded here: TLS takes some megabytes, and a guard on a socket does without.
+        process.getBuiltinModule('node:https').createServer({
           ...options,
           cert: readFileSync(tls.cert),
           key: readFileSync(tls.key),

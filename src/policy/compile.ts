@@ -44,7 +44,8 @@ function readFiles(files: readonly PolicyFile[], problems: Problem[]): ReadFile[
       problems.push(parsed.problem);
       return [];
     }
-    const checked = policyFileSchema.safeParse(parsed.value);
+    // Read once: to compile a checker for it would cost more than it saves.
+    const checked = policyFileSchema.safeParse(parsed.value, { jitless: true });
     const issues = checked.success ? [] : checked.error.issues;
     problems.push(...shapeProblems(file.name, parsed.value, issues, plainJsonSchema, {}));
     return checked.success ? [{ name: file.name, shape: checked.data }] : [];

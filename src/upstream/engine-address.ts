@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { connect as connectPlain, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 
 /** Where the engine is. */
 export interface EngineAddress {
@@ -59,7 +59,9 @@ export function readAddress({ url, tls }: EngineAddress): Dialler {
         ...(tls?.key !== undefined && { key: readFileSync(tls.key) }),
         ...(tls?.serverName !== undefined && { servername: tls.serverName }),
       };
-      return { ready: 'secureConnect', dial: (onread) => connectTls(withRead(options, onread)) };
+      // Loaded here: most engines are on a socket, and TLS takes some megabytes.
+      const tlsModule = process.getBuiltinModule('node:tls');
+      return { ready: 'secureConnect', dial: (onread) => tlsModule.connect(withRead(options, onread)) };
     }
     default:
       throw new Error(`upstream ${url}: the scheme must be unix, tcp or tls`);
