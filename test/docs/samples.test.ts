@@ -85,3 +85,19 @@ await t.test(
     for (const { id, until } of OPERATIONS) t.ok(until !== undefined || named.has(id), id);
   },
 );
+
+await t.test('every dependency has its reason, every room its place on the map', async (t) => {
+  const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+  const architecture = read('docs/explanation/architecture.md');
+  const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, object>;
+  for (const name of Object.keys(dependencies ?? {})) {
+    t.match(architecture, new RegExp(`^\\| \`${name}\` `, 'm'), name);
+  }
+  for (const name of Object.keys(devDependencies ?? {})) t.ok(architecture.includes(`\`${name}\``), name);
+  const contributing = read('CONTRIBUTING.md');
+  for (const entry of readdirSync(join(root, 'src'), { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    t.ok(contributing.includes(`\`src/${entry.name}/\``), entry.name);
+    t.ok(architecture.includes(`\`${entry.name}\``), entry.name);
+  }
+});

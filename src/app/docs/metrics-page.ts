@@ -37,7 +37,7 @@ export async function metricsParts(): Promise<ReadonlyMap<string, string>> {
   metrics.outcome('complete', 200);
   metrics.clientError('timeout');
   metrics.overLimit('ci', 'calls');
-  return new Map([['metrics', metricsTable(await metrics.render(LIVE))]]);
+  return new Map([['metrics', metricsTable((await metrics.render(LIVE)).text)]]);
 }
 
 /** A table of what a scrape in Prometheus' text format says: HELP and TYPE of each metric, and its labels. */
