@@ -45,29 +45,52 @@ const alerts = z.strictObject({
 export const auditSchema = z.strictObject({
   file: text
     .optional()
-    .describe('A file of JSON lines, or "-" for stdout (the default). Not beside "journal".'),
+    .describe('A file of JSON lines, or `"-"` for stdout. Not beside `journal`. Default: `"-"`.'),
   journal: text
     .optional()
     .describe('A directory: hash-chained, signed and rotated records, durable before a change takes effect.'),
   key: text
     .optional()
     .describe(
-      'Ed25519 private key (PEM) that signs checkpoints. Default: key.pem in the journal; made if missing.',
+      'Ed25519 private key (PEM) that signs checkpoints; made if it is missing. Default: `key.pem` in the journal.',
     ),
   rotate: z
-    .strictObject({ size: size(64 * 2 ** 10, 2 ** 30).default(64 * 2 ** 20), age: age().default(86_400_000) })
+    .strictObject({
+      size: size(64 * 2 ** 10, 2 ** 30)
+        .default(64 * 2 ** 20)
+        .describe('A file of the journal that is so large is closed, and the next one begun.'),
+      age: age().default(86_400_000).describe('The same for one that is so old.'),
+    })
     .prefault({}),
   keep: z
-    .strictObject({ size: size(2 ** 20).default(10 * 2 ** 30), age: age().default(90 * 86_400_000) })
+    .strictObject({
+      size: size(2 ** 20)
+        .default(10 * 2 ** 30)
+        .describe(
+          'How large the journal may become; the oldest files go first. At least twice `rotate.size`.',
+        ),
+      age: age()
+        .default(90 * 86_400_000)
+        .describe('How long records are kept.'),
+    })
     .prefault({}),
   onFull: z
     .enum(['block', 'drop'])
     .default('block')
-    .describe('When keep.size is used up by records that a sink has not delivered.'),
+    .describe(
+      'When `keep.size` is used up by records that a sink has not delivered: `block` fails the journal, so that changes are denied; `drop` removes the oldest records, and says so in the journal.',
+    ),
   checkpoint: z
-    .strictObject({ records: count(1_000_000).default(1_000), interval: duration().default(60_000) })
+    .strictObject({
+      records: count(1_000_000).default(1_000).describe('The journal is signed after so many records.'),
+      interval: duration()
+        .default(60_000)
+        .describe('The same after so much time, where there are new records.'),
+    })
     .prefault({}),
-  timeout: duration().default(5_000),
+  timeout: duration()
+    .default(5_000)
+    .describe('The disk has to answer within this time; after it, writing the record has failed.'),
   sinks: z
     .array(sinkSchema)
     .max(32)
@@ -82,7 +105,12 @@ export const auditSchema = z.strictObject({
       'Summaries in the trail, besides the records: many denials from one address, and what is worse.',
     ),
   onFailure: z
-    .strictObject({ write: onFailure.default('deny'), read: onFailure.default('allow') })
+    .strictObject({
+      write: onFailure
+        .default('deny')
+        .describe('What becomes of a call that changes something and whose record cannot be written.'),
+      read: onFailure.default('allow').describe('The same for a call that only reads.'),
+    })
     .prefault({}),
 });
 

@@ -88,13 +88,18 @@ const listen = z.strictObject({
       'must be 1 to 64 letters, digits, dots, hyphens or underscores',
     )
     .optional()
-    .describe('Policy sources name it. Default: the scheme of the URL, with a number from the second on.'),
-  url: text.describe('tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH'),
+    .describe(
+      'What the `listener` of a policy source refers to. Default: the scheme of the URL, with a number from the second on: `tcp`, `unix`, `unix-2`.',
+    ),
+  url: text.describe('`tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`.'),
   mode: z
     .string()
     .regex(/^0?[0-7]{3}$/, 'must be octal permissions such as "0660"')
-    .optional(),
-  group: text.optional(),
+    .optional()
+    .describe('Permissions of a unix socket. Default: `"0660"`.'),
+  group: text
+    .optional()
+    .describe('Group of a unix socket, by name or number. Default: the group that the guard runs as.'),
   insecure: z
     .boolean()
     .optional()
@@ -103,56 +108,97 @@ const listen = z.strictObject({
     ),
   tls: z
     .strictObject({
-      cert: text,
-      key: text,
-      clientCa: text.optional(),
-      clientAuth: z.enum(['required', 'optional']).optional(),
+      cert: text.describe('PEM file with the certificate of this listener, and the chain up to its CA.'),
+      key: text.describe('PEM file with its private key.'),
+      clientCa: text
+        .optional()
+        .describe('PEM file with the CA that signs client certificates. Without it none is asked for.'),
+      clientAuth: z
+        .enum(['required', 'optional'])
+        .optional()
+        .describe(
+          '`optional` lets clients without a certificate in, as clients without a name. Default: `"required"` with a `clientCa`.',
+        ),
     })
     .optional(),
 });
 
-const admin = z.strictObject({ url: text, insecure: z.boolean().optional() });
+const admin = z.strictObject({
+  url: text.describe('Where `/healthz`, `/readyz` and `/metrics` are: `tcp://HOST:PORT` or `unix:///PATH`.'),
+  insecure: z.boolean().optional().describe('Must be true for plain TCP beyond loopback.'),
+});
 
 /** The shape of the config file. Defaults that depend on other values, and all cross-checks, are in load.ts. */
 export const configFileSchema = z.strictObject({
-  $schema: z.string().optional(),
-  description: z.string().optional(),
-  listen: z.array(listen).min(1).optional(),
+  $schema: z.string().optional().describe('Path of `config.schema.json`, for completion in an editor.'),
+  description: z.string().optional().describe('A note for readers of the file.'),
+  listen: z
+    .array(listen)
+    .min(1)
+    .optional()
+    .describe('Where clients connect; several entries are fine. Default: `tcp://127.0.0.1:2375`.'),
   upstream: z
     .strictObject({
-      url: text.default('unix:///var/run/docker.sock'),
+      url: text
+        .default('unix:///var/run/docker.sock')
+        .describe('The engine: `unix:///PATH`, `tcp://HOST:PORT` or `tls://HOST:PORT`.'),
       tls: z
         .strictObject({
-          ca: text.optional(),
-          cert: text.optional(),
-          key: text.optional(),
-          serverName: text.optional(),
+          ca: text.optional().describe("PEM file of the engine's CA. Default: the system's CAs."),
+          cert: text.optional().describe('PEM file of the client certificate to show to the engine.'),
+          key: text.optional().describe('PEM file of its private key.'),
+          serverName: text
+            .optional()
+            .describe("The name that the engine's certificate must have. Default: the host of the URL."),
         })
         .optional(),
-      connectTimeout: duration().default(10_000),
-      timeout: duration().default(120_000),
-      maxConnections: count(65_536).default(1024),
+      connectTimeout: duration().default(10_000).describe('For a connection to the engine.'),
+      timeout: duration()
+        .default(120_000)
+        .describe(
+          'For answers that end by themselves; streams (events, logs, wait …) may be silent for ever.',
+        ),
+      maxConnections: count(65_536)
+        .default(1024)
+        .describe('Calls that are with the engine at the same time, streams included.'),
     })
     .prefault({}),
-  policy: z.array(text).min(1).optional(),
+  policy: z
+    .array(text)
+    .min(1)
+    .optional()
+    .describe('Policy files and directories, together one policy. Default: the shipped `default.json`.'),
   admin: z
     .union([admin, z.null()], { error: 'an object with "url", or null for no admin listener' })
-    .optional(),
+    .optional()
+    .describe('The listener for health and metrics; `null` for none. Default: `tcp://127.0.0.1:9323`.'),
   audit: auditSchema.prefault({}),
   limits: z
     .strictObject({
-      body: size(1024).default(4 * 2 ** 20),
-      buffered: size(1024).default(256 * 2 ** 20),
-      context: size(1024).default(16 * 2 ** 30),
-      connections: count(1_000_000).default(16_384),
-      headers: size(1024, 2 ** 20).default(32 * 2 ** 10),
-      target: size(256, 2 ** 20).default(16 * 2 ** 10),
-      jsonDepth: count(512).default(64),
-      headersTimeout: duration().default(10_000),
-      bodyTimeout: duration().default(30_000),
-      bodyIdle: duration().default(300_000),
-      idle: duration().default(120_000),
-      drain: duration().default(10_000),
+      body: size(1024)
+        .default(4 * 2 ** 20)
+        .describe('One JSON or form body.'),
+      buffered: size(1024)
+        .default(256 * 2 ** 20)
+        .describe('All bodies that are held in memory at the same time.'),
+      context: size(1024)
+        .default(16 * 2 ** 30)
+        .describe('One streamed body: a build context, an archive.'),
+      connections: count(1_000_000).default(16_384).describe('Open connections of each listener.'),
+      headers: size(1024, 2 ** 20)
+        .default(32 * 2 ** 10)
+        .describe('The headers of one request.'),
+      target: size(256, 2 ** 20)
+        .default(16 * 2 ** 10)
+        .describe('The request target: path and query.'),
+      jsonDepth: count(512).default(64).describe('How deep a JSON body may be nested.'),
+      headersTimeout: duration().default(10_000).describe('For the head of a request.'),
+      bodyTimeout: duration().default(30_000).describe('For a whole body that is held in memory.'),
+      bodyIdle: duration().default(300_000).describe('Between two pieces of a streamed body.'),
+      idle: duration().default(120_000).describe('Between two requests of one connection.'),
+      drain: duration()
+        .default(10_000)
+        .describe('How long a stop waits for the calls that are on their way.'),
     })
     .prefault({}),
   feeds: feedsSchema.prefault({}),
@@ -161,9 +207,11 @@ export const configFileSchema = z.strictObject({
       state: text.describe('Directory for the key that signs owners, and for who pulled which image.'),
     })
     .optional()
-    .describe('Needed where rules of the policy ask for "owner".'),
+    .describe('Who owns which object. Needed where rules of the policy use the fact `owner`.'),
   sequences: sequencesSchema.prefault({}),
-  egress: egressSchema.optional(),
+  egress: egressSchema
+    .optional()
+    .describe('The outbound side, `breakwater egress`. Without this section nothing is blocked.'),
 });
 
 export type ConfigFileShape = z.output<typeof configFileSchema>;

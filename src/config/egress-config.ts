@@ -84,64 +84,112 @@ const network = z.strictObject({
   bridge: z
     .string()
     .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/, 'must be the name of a Linux bridge')
-    .optional(),
-  subnet: text.optional().describe('CIDR'),
-  default: z.literal('deny'),
+    .optional()
+    .describe('Name of the Linux bridge of the network, such as `docker0`. Either this or `subnet`.'),
+  subnet: text.optional().describe('CIDR of the network.'),
+  default: z.literal('deny').describe('What is not in `allow` is refused.'),
   allow: z.array(text).default([]).describe('CIDRs and domains; a domain covers its subdomains.'),
 });
 
 /** The section `egress` as it stands in the file. */
 export const egressSchema = z.strictObject({
-  mode: z.enum(['block', 'alert']).default('block'),
+  mode: z
+    .enum(['block', 'alert'])
+    .default('block')
+    .describe('`alert` reports everything and refuses nothing.'),
   table: z
     .string()
     .regex(
       /^breakwater[a-z0-9_]{0,20}$/,
       'must be breakwater, maybe with more letters, digits or _ behind it',
     )
-    .default('breakwater'),
-  poll: duration().default(1_000),
+    .default('breakwater')
+    .describe('Name of the nftables table, family inet.'),
+  poll: duration()
+    .default(1_000)
+    .describe('Between two looks at the index, at the table, and at what it counted.'),
   attempts: z
     .strictObject({
-      directory: text.optional().describe('Default: the folder "egress" beside feeds.state.'),
-      group: text.optional(),
-      maxSize: size(64 * 2 ** 10).default(64 * 2 ** 20),
+      directory: text
+        .optional()
+        .describe('Where reports wait for the guard. Default: the folder `egress` beside `feeds.state`.'),
+      group: text.optional().describe('Group that may read and delete them, by name or number.'),
+      maxSize: size(64 * 2 ** 10)
+        .default(64 * 2 ** 20)
+        .describe('Of all reports together; what comes on top is counted and dropped.'),
     })
     .prefault({}),
   dns: z
     .strictObject({
-      listen: text.describe('ADDRESS:PORT; 0.0.0.0 and [::] take redirected queries on every bridge.'),
-      upstream: z.array(text).min(1).max(8).describe('ADDRESS or ADDRESS:PORT'),
-      clients: z.array(text).min(1).default(CLIENTS),
+      listen: text.describe('`ADDRESS:PORT`; `0.0.0.0` and `[::]` take redirected queries on every bridge.'),
+      upstream: z
+        .array(text)
+        .min(1)
+        .max(8)
+        .describe('The resolvers that are asked: `ADDRESS` or `ADDRESS:PORT`.'),
+      clients: z
+        .array(text)
+        .min(1)
+        .default(CLIENTS)
+        .describe('CIDRs of those who are answered; others get nothing. Default: private addresses.'),
       interfaces: z
         .array(z.string().regex(INTERFACE, 'must be the name of an interface, "*" only at its end'))
         .default([])
         .describe('Whose port 53 is redirected to the resolver. Default: every bridge.'),
-      rate: count(1_000_000).default(500),
-      cache: size(64 * 2 ** 10, 2 ** 30).default(16 * 2 ** 20),
+      rate: count(1_000_000).default(500).describe('Queries a second of one client; twice that in a burst.'),
+      cache: size(64 * 2 ** 10, 2 ** 30)
+        .default(16 * 2 ** 20)
+        .describe('Answers that are kept in memory.'),
     })
-    .optional(),
+    .optional()
+    .describe('The DNS resolver. Without this section names are not blocked, addresses are.'),
   gateway: z
     .strictObject({
-      listen: text.describe('ADDRESS:PORT'),
-      clients: z.array(text).min(1).default(CLIENTS),
+      listen: text.describe('`ADDRESS:PORT`'),
+      clients: z
+        .array(text)
+        .min(1)
+        .default(CLIENTS)
+        .describe('CIDRs of those whose connections are taken. Default: private addresses.'),
       allow: z.array(text).default([]).describe('Private networks, and domains that may lead there.'),
-      ports: z.array(z.int().min(1).max(65_535)).min(1).default([80, 443]),
+      ports: z
+        .array(z.int().min(1).max(65_535))
+        .min(1)
+        .default([80, 443])
+        .describe('Ports that may be reached through it.'),
     })
-    .optional(),
-  networks: z.array(network).max(64).default([]),
-  neverBlock: z.array(text).default([]).describe('Addresses and CIDRs'),
+    .optional()
+    .describe('The HTTP proxy for builds. Without this section there is none.'),
+  networks: z
+    .array(network)
+    .max(64)
+    .default([])
+    .describe('Networks whose containers reach only what is allowed.'),
+  neverBlock: z.array(text).default([]).describe('Addresses and CIDRs that never get into the table.'),
   history: z
     .strictObject({
-      keep: duration().default(24 * 3_600_000),
-      flows: count(65_535).default(65_535),
+      keep: duration()
+        .default(24 * 3_600_000)
+        .describe('How far back a newly listed indicator is looked for.'),
+      flows: count(65_535).default(65_535).describe('Flows that are remembered.'),
     })
     .prefault({}),
   onHit: z
     .strictObject({
-      action: z.enum(['none', 'pause', 'stop', 'disconnect']).default('none'),
-      minConfidence: z.int().min(0).max(100).default(0),
-      except: z.array(text).default([]).describe('Names of containers; "*" stands for any characters.'),
+      action: z
+        .enum(['none', 'pause', 'stop', 'disconnect'])
+        .default('none')
+        .describe('What the guard does with the container of an attempt.'),
+      minConfidence: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(0)
+        .describe('Only for indicators of at least this confidence.'),
+      except: z
+        .array(text)
+        .default([])
+        .describe('Names of containers it is not done to; `*` stands for any characters.'),
     })
     .prefault({}),
 });

@@ -26,64 +26,115 @@ const source = z.strictObject({
     .regex(
       /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
       'must be 1 to 64 letters, digits, dots, hyphens or underscores',
-    ),
-  url: text.describe('https://…, http://…, file:///PATH, or file:PATH relative to this file'),
+    )
+    .describe('What hits, log and metrics call it: letters, digits, dots, hyphens, underscores.'),
+  url: text.describe('`https://…`, `http://…`, `file:///PATH`, or `file:PATH` relative to this file.'),
   type: z
     .enum(['list', 'taxii', 'misp'])
     .optional()
     .describe(
-      'Default: taxii where the URL names a collection, misp where it ends in manifest.json, else list.',
+      '`list`: one document; `taxii`: a TAXII 2.1 collection (`…/collections/ID/`); `misp`: a directory with `manifest.json`. Default: by the URL.',
     ),
   format: z
     .enum(['auto', ...FORMATS])
     .default('auto')
-    .describe('Of a list.'),
-  action: z.enum(['block', 'alert']).default('block'),
-  minConfidence: percent.default(50),
+    .describe('Of a list; see [feed formats](feed-formats.md). `auto` looks at the content.'),
+  action: z
+    .enum(['block', 'alert'])
+    .default('block')
+    .describe(
+      '`alert`: hits are on record, nothing is denied. Lists of scanners and of public proxies belong there.',
+    ),
+  minConfidence: percent.default(50).describe('Indicators with less confidence (0 to 100) are left out.'),
   confidence: percent.default(75).describe('Of indicators for which the feed states none.'),
   ttl: age()
     .optional()
     .describe(
-      'From when an indicator was last seen, or else first imported. Default: as long as the feed lists it.',
+      'How long an indicator counts from when it was last seen; where the feed does not say that, from its first import. An end that the feed states comes first. Default: as long as the feed lists it.',
     ),
-  refresh: duration().default(3_600_000),
-  minInterval: duration().optional().describe('Default: 5m, or refresh where that is less.'),
-  timeout: duration().default(300_000),
-  idle: duration().default(30_000),
-  maxSize: size(1024, MAX_TEXT).default(128 * 2 ** 20),
-  maxEvents: count(20_000).default(2_000),
+  refresh: duration()
+    .default(3_600_000)
+    .describe(
+      'How often it is fetched, a tenth early or late; after a failure sooner, then later each time. `Retry-After` is honoured up to a day. A file is looked at every two seconds.',
+    ),
+  minInterval: duration()
+    .optional()
+    .describe(
+      'Never sooner than this after the last attempt. Default: `"5m"`, or `refresh` if that is less.',
+    ),
+  timeout: duration().default(300_000).describe('For one fetch as a whole.'),
+  idle: duration().default(30_000).describe('Without a byte.'),
+  maxSize: size(1024, MAX_TEXT)
+    .default(128 * 2 ** 20)
+    .describe('As sent, and unpacked; `500MiB` at most.'),
+  maxEvents: count(20_000).default(2_000).describe('Of a MISP feed: the newest events that are taken.'),
   headers: z
     .record(
       z.string().regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/, 'must be the name of an HTTP header'),
       header,
     )
-    .default({}),
+    .default({})
+    .describe(
+      'HTTP headers: `{"Auth-Key": "TEXT"}`, with `{"env": "NAME"}` or `{"file": "PATH"}` in place of the text. Sent to the host of the URL alone, never logged.',
+    ),
   proxy: z
     .union([text, z.null()], { error: 'the URL of an HTTP proxy, or null for none' })
     .optional()
-    .describe('Default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment.'),
-  tls: z.strictObject({ ca: text.optional() }).prefault({}),
-  internal: z.boolean().default(false).describe('The host may have a private address.'),
-  insecure: z.boolean().optional().describe('Must be true for plain HTTP beyond loopback.'),
+    .describe(
+      'An HTTP proxy, `http://HOST:PORT`; `null` for none. Default: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment.',
+    ),
+  tls: z
+    .strictObject({
+      ca: text
+        .optional()
+        .describe("PEM file of a CA; certificates are always verified. Default: the system's CAs."),
+    })
+    .prefault({}),
+  internal: z.boolean().default(false).describe('The host of the URL may have a private address.'),
+  insecure: z.boolean().optional().describe('Must be true for `http://` beyond loopback.'),
   allowReserved: z
     .boolean()
     .default(false)
-    .describe('For file: alone: a list you wrote yourself may name private and loopback addresses.'),
+    .describe('For `file:` alone: a list you wrote yourself may name private and loopback addresses.'),
 });
 
 /** The section `feeds` as it stands in the file. */
 export const feedsSchema = z.strictObject({
-  state: text.default('/var/lib/breakwater/feeds'),
-  required: z.boolean().default(false),
-  sources: z.array(source).max(256).default([]),
-  allow: z.array(text).default([]),
-  neverBlock: z.array(text).default([]),
-  warninglists: z.array(text).default([]),
+  state: text
+    .default('/var/lib/breakwater/feeds')
+    .describe(
+      'Directory of the last good copies and of the index, `index.bin`, which `breakwater egress` reads.',
+    ),
+  required: z
+    .boolean()
+    .default(false)
+    .describe('`/readyz` says 503 until every feed has data; else it only names those that have none.'),
+  sources: z.array(source).max(256).default([]).describe('The feeds.'),
+  allow: z
+    .array(text)
+    .default([])
+    .describe(
+      'Addresses, prefixes, domains with their subdomains, URLs and hashes that no feed can list for you.',
+    ),
+  neverBlock: z
+    .array(text)
+    .default([])
+    .describe(
+      "The same, for what must stay reachable. Built in: reserved addresses, this host's own, its resolvers, the engine, the hosts of feeds and proxies.",
+    ),
+  warninglists: z
+    .array(text)
+    .default([])
+    .describe(
+      'Paths of MISP warninglists (`cidr`, `hostname`, `string`): what they list is alerted on, not blocked.',
+    ),
   limits: z
     .strictObject({
-      indicators: count(50_000_000).default(5_000_000),
-      memory: size(64 * 2 ** 20).default(2 ** 30),
-      time: duration().default(600_000),
+      indicators: count(50_000_000).default(5_000_000).describe('Of one feed.'),
+      memory: size(64 * 2 ** 20)
+        .default(2 ** 30)
+        .describe('Of the process that reads a feed or builds the index.'),
+      time: duration().default(600_000).describe('For reading a feed, and for building the index.'),
     })
     .prefault({}),
 });

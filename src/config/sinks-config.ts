@@ -43,58 +43,107 @@ export const sinkSchema = z.strictObject({
     .regex(
       /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
       'must be 1 to 64 letters, digits, dots, hyphens or underscores',
-    ),
-  type: z.enum(TYPES),
+    )
+    .describe('What log, metrics and the cursor file call it.'),
+  type: z.enum(TYPES).describe('What kind of receiver it is.'),
   url: text
     .optional()
-    .describe('udp://, tcp:// or tls://HOST:PORT for syslog and gelf; file:PATH; https://… for the others.'),
+    .describe(
+      '`udp://`, `tcp://` or `tls://HOST:PORT` for syslog and gelf; `file:PATH`; `https://…` for the others. One without a path gets the usual path of its type.',
+    ),
   format: z
     .enum(['breakwater', 'ocsf', 'ecs', 'cef', 'leef', 'gelf'])
     .optional()
-    .describe('Default: ecs for elasticsearch, gelf for gelf, else breakwater: the record as it stands.'),
+    .describe(
+      '`breakwater` is the record as it stands. Default: `ecs` for elasticsearch, `gelf` for gelf, else `breakwater`.',
+    ),
   events: z
     .array(z.enum(EVENTS))
     .min(1)
     .optional()
     .describe(
-      'What it gets, such as ["alert"] for a pager. Default: all, by which the chain can be checked.',
+      'Which records it gets, such as `["alert"]` for a pager; only who gets all can check the chain. Default: all.',
     ),
   insecure: z.boolean().optional().describe('Must be true for a receiver beyond loopback without TLS.'),
   headers: z
     .record(z.string().regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the name of an HTTP header'), secret)
-    .optional(),
-  token: secret.optional(),
+    .optional()
+    .describe('More HTTP headers; values as in `token`.'),
+  token: secret
+    .optional()
+    .describe(
+      'The credential of the HTTP types: a text, `{"env": "NAME"}` or `{"file": "PATH"}`. Files are read again for each post.',
+    ),
   oauth: z
     .strictObject({
-      url: text,
-      id: text,
-      secret,
-      scope: z.string().default('https://monitor.azure.com/.default'),
+      url: text.describe('The token endpoint.'),
+      id: text.describe('Client id.'),
+      secret: secret.describe('Client secret: a text, `{"env": "NAME"}` or `{"file": "PATH"}`.'),
+      scope: z.string().default('https://monitor.azure.com/.default').describe('Scope to ask for.'),
     })
     .optional(),
-  tls: z.strictObject({ ca: text.optional(), cert: text.optional(), key: text.optional() }).optional(),
-  proxy: z.union([text, z.null()], { error: 'the URL of an HTTP proxy, or null for none' }).optional(),
+  tls: z
+    .strictObject({
+      ca: text
+        .optional()
+        .describe("PEM file of a CA; certificates are always verified. Default: the system's CAs."),
+      cert: text.optional().describe('PEM file of the client certificate.'),
+      key: text.optional().describe('PEM file of its private key.'),
+    })
+    .optional(),
+  proxy: z
+    .union([text, z.null()], { error: 'the URL of an HTTP proxy, or null for none' })
+    .optional()
+    .describe(
+      'An HTTP proxy: https goes through a tunnel (CONNECT), http as a plain request; `null` for none. Default: that of the environment.',
+    ),
   batch: z
     .strictObject({
-      records: count(10_000).default(500),
-      bytes: size(1024, 8 * 2 ** 20).default(512 * 2 ** 10),
-      interval: duration().default(500),
+      records: count(10_000).default(500).describe('Records of one batch, at most.'),
+      bytes: size(1024, 8 * 2 ** 20)
+        .default(512 * 2 ** 10)
+        .describe('Bytes of one batch, at most.'),
+      interval: duration().default(500).describe('How long a batch waits for more records.'),
     })
     .prefault({}),
-  timeout: duration().default(10_000),
-  retry: z.strictObject({ min: duration().default(500), max: duration().default(60_000) }).prefault({}),
+  timeout: duration().default(10_000).describe('For an answer of the receiver.'),
+  retry: z
+    .strictObject({
+      min: duration()
+        .default(500)
+        .describe('How long it waits before the first new attempt; twice as long before each further one.'),
+      max: duration().default(60_000).describe('The longest wait between two attempts.'),
+    })
+    .prefault({}),
   confirm: z
     .strictObject({
-      records: count(100_000).default(10_000),
-      interval: duration().default(5_000),
-      settle: duration().default(2_000),
+      records: count(100_000)
+        .default(10_000)
+        .describe(
+          'On TCP and TLS: after so many records a new connection is opened, and the old one confirmed.',
+        ),
+      interval: duration().default(5_000).describe('The same after so much time.'),
+      settle: duration()
+        .default(2_000)
+        .describe('Within this time a receiver must write down what it has read.'),
     })
     .prefault({}),
-  facility: z.int().min(0).max(23).optional(),
-  index: text.optional(),
-  acknowledge: z.boolean().optional(),
-  labels: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/), text).optional(),
-  body: z.enum(['array', 'ndjson']).optional(),
+  facility: z.int().min(0).max(23).optional().describe('Of syslog: the facility. Default: `13`, log audit.'),
+  index: text
+    .optional()
+    .describe('Of elasticsearch and splunk-hec: the index. Default: `breakwater-audit` for elasticsearch.'),
+  acknowledge: z
+    .boolean()
+    .optional()
+    .describe('Of splunk-hec: wait until the indexers have acknowledged. Default: `false`.'),
+  labels: z
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/), text)
+    .optional()
+    .describe('Of loki: labels of the stream.'),
+  body: z
+    .enum(['array', 'ndjson'])
+    .optional()
+    .describe('Of webhook: one JSON array, or one JSON object a line. Default: `array`.'),
 });
 
 type Shape = z.output<typeof sinkSchema>;

@@ -1,6 +1,6 @@
 /**
  * Every hazard that an inspector may raise and every fact it may state: closed lists. Policy files are checked
- * against them, and docs/hazards.md is generated from them. Pure data.
+ * against them, and docs/reference/hazards.md is generated from them. Pure data.
  */
 
 import { operationsThat } from '../docker/catalogue.js';
@@ -119,7 +119,7 @@ export const HAZARDS = [
     kind: 'sequence',
     argument: 'text',
     title: 'The last step of an attack in several calls',
-    lets: 'What the same or another client did before makes of this call a known attack. Arguments: `build-and-run` (a look at the engine and its containers, an image made on the engine itself, a container of it), `pull-and-escape` (an image of a repository that was new here, in a container that reaches the host), `exec-spread` (one client goes into many containers of others), `probing` (many refused calls of many kinds; by default on record only). Windows and thresholds are in the section `sequences` of the configuration, see docs/sequences.md.',
+    lets: 'What the same or another client did before makes of this call a known attack. Arguments: `build-and-run` (a look at the engine and its containers, an image made on the engine itself, a container of it), `pull-and-escape` (an image of a repository that was new here, in a container that reaches the host), `exec-spread` (one client goes into many containers of others), `probing` (many refused calls of many kinds; by default on record only). Windows and thresholds are in the section `sequences` of the configuration, see docs/explanation/sequences.md.',
     titleBy: {
       'build-and-run': 'Image built on the host and run',
       'pull-and-escape': 'New image pulled and run with access to the host',
@@ -926,7 +926,7 @@ export const FACTS = [
     // A bare pattern, or a list of them, means `each`.
     bare: 'each',
     operations: ['*'],
-    doc: 'Whose objects the call is about, as the engine tells at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …; `engine:unread-build` for a build whose Dockerfile was not read). KIND is `container`, `exec`, `image`, `tag`, `repository`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that nobody owns. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/ownership.md.',
+    doc: 'Whose objects the call is about, as the engine tells at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …; `engine:unread-build` for a build whose Dockerfile was not read). KIND is `container`, `exec`, `image`, `tag`, `repository`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that nobody owns. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/explanation/ownership.md.',
   },
   // ---- images
   {

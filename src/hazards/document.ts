@@ -17,7 +17,7 @@ function describeFact(fact: FactKind): string {
   return `- \`${fact.name}\` (${type}): ${fact.doc} Stated by: ${where}.`;
 }
 
-/** The text of docs/hazards.md, from the catalogue alone. Ends with a newline. */
+/** The text of docs/reference/hazards.md, from the catalogue alone. Ends with a newline. */
 export function hazardsDocument(): string {
   return [
     '# Hazards and facts',

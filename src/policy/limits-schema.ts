@@ -32,7 +32,7 @@ function rate(bytes: boolean, words: string) {
       { error: `${valid}, or {"rate": …, "burst": …}` },
     )
     .optional()
-    .describe(`${words} ${bytes ? 'SIZE/TIME: "10GiB/1h".' : 'N/TIME: "600/1m".'}`);
+    .describe(`${words} ${bytes ? 'SIZE/TIME: `"10GiB/1h"`.' : 'N/TIME: `"600/1m"`.'}`);
 }
 
 /** How often a source may do what. What each limit counts is in limits.ts. */
@@ -42,7 +42,7 @@ export const limitsSchema = z
       .enum(['source', 'client'])
       .optional()
       .describe(
-        'Who shares the limits: "source" (the default), all clients of the source together; "client", each by itself: certificate, else token, else address (IPv6: its /64).',
+        'Who shares the limits: `source`, all clients of the source together; `client`, each by itself: certificate, else token, else address (IPv6: its /64). Default: `"source"`.',
       ),
     calls: rate(false, 'Calls, those that are denied too.'),
     builds: rate(false, 'Image builds that the rules allow.'),

@@ -21,11 +21,11 @@ export const redactSchema = z
       env: but('Values of environment variables; their names stay.', 'Names of variables to show, globs.'),
       paths: but(
         'Paths of the host: sources of mounts, directories and sockets of the engine.',
-        'Paths to show, globs: "/srv/ci/**".',
+        'Paths to show, globs: `"/srv/ci/**"`.',
       ),
       labels: but(
         'Values of labels and annotations; their names stay.',
-        'Names of labels to show, globs: "com.docker.compose.*".',
+        'Names of labels to show, globs: `"com.docker.compose.*"`.',
       ),
       secrets: z
         .literal(true)

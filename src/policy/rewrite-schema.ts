@@ -11,11 +11,11 @@ const text = z.string().min(1).max(512);
 const network = z
   .string()
   .regex(NETWORK, 'must be the name of a network, such as "none", "bridge" or "ci-net"')
-  .describe('Name of a network: none, bridge, or one that was created.');
+  .describe('Name of a network: `none`, `bridge`, or one that was created.');
 const size = (words: string) =>
   z
     .union([z.string().regex(SIZE, 'a size such as "512MiB"'), z.number().int().min(1)])
-    .describe(`${words} A size such as "512MiB", or bytes.`);
+    .describe(`${words} A size such as \`"512MiB"\`, or bytes.`);
 const proxy = z.string().min(1).max(2048);
 
 /** What a rule changes in the calls it allows. The meaning of each key is in rewrite-*.ts. */
@@ -25,7 +25,7 @@ export const rewriteSchema = z
       .record(z.string().min(1).max(512), z.string().max(2048))
       .optional()
       .describe(
-        'Labels to set on what the call makes; they win over labels of the client. ${source}, ${call} and ${client} stand for the source of the rule that the caller belongs to, the call id, and the address of the client.',
+        'Labels to set on what the call makes; they win over labels of the client. `${source}`, `${call}` and `${client}` stand for the source of the rule that the caller belongs to, the call id, and the address of the client.',
       ),
     network: z
       .strictObject({
@@ -33,12 +33,12 @@ export const rewriteSchema = z
         default: network.optional().describe('Use this network when the call asks for none.'),
       })
       .optional()
-      .describe('The network of new containers and of build steps: exactly one of force and default.'),
+      .describe('The network of new containers and of build steps: exactly one of `force` and `default`.'),
     limits: z
       .strictObject({
         memory: size('Most memory.').optional(),
         memorySwap: size(
-          'Most memory and swap together, as the engine counts it; twice the memory if not given. Needs memory.',
+          'Most memory and swap together, as the engine counts it; twice the memory if not given. Needs `memory`.',
         ).optional(),
         cpus: z
           .number()
@@ -60,7 +60,7 @@ export const rewriteSchema = z
       .min(1)
       .optional()
       .describe(
-        'Capabilities the container is started without, also when the call adds them. With "ALL", what a call adds by name stays, and must be permitted.',
+        'Capabilities the container is started without, also when the call adds them. With `"ALL"`, what a call adds by name stays, and must be permitted.',
       ),
     user: z
       .string()
@@ -76,34 +76,34 @@ export const rewriteSchema = z
       .describe('The DNS servers of the container, in place of what the call asks for.'),
     proxy: z
       .strictObject({
-        http: proxy.optional(),
-        https: proxy.optional(),
+        http: proxy.optional().describe('URL of the proxy for http.'),
+        https: proxy.optional().describe('URL of the proxy for https.'),
         no: proxy.optional().describe('Hosts that are reached without the proxy.'),
       })
       .optional()
       .describe(
-        'HTTP_PROXY, HTTPS_PROXY and NO_PROXY in capitals and small letters: build arguments of builds, environment variables of containers.',
+        '`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in capitals and small letters: build arguments of builds, environment variables of containers.',
       ),
-    runtime: text.optional().describe('The OCI runtime of the container, such as "runsc".'),
+    runtime: text.optional().describe('The OCI runtime of the container, such as `"runsc"`.'),
     images: z
       .record(text, text)
       .optional()
       .describe(
-        'Image names to replace: "docker.io/library/*": "mirror.example.com/library/*". The first match counts; names are complete and without tag; tag and digest stay.',
+        'Image names to replace, such as `"docker.io/library/*": "mirror.example.com/library/*"`. The first match counts; names are complete and without tag; tag and digest stay.',
       ),
     pin: z
       .record(text, z.string().regex(DIGEST, 'must be "sha256:" and 64 hex digits'))
       .optional()
-      .describe('Digests of images: "alpine:3.20": "sha256:…" makes alpine:3.20 that very image.'),
+      .describe('Digests of images: `"alpine:3.20": "sha256:…"` makes `alpine:3.20` that very image.'),
     remove: z
       .array(z.string().min(1).max(1024))
       .min(1)
       .optional()
-      .describe('Fields ("/HostConfig/Binds") and query parameters ("?pull") to remove.'),
+      .describe('Fields (`"/HostConfig/Binds"`) and query parameters (`"?pull"`) to remove.'),
     set: z
       .record(z.string().min(1).max(1024), z.unknown())
       .optional()
-      .describe('Fields and query parameters to set: {"/HostConfig/Init": true, "?nocache": true}.'),
+      .describe('Fields and query parameters to set: `{"/HostConfig/Init": true, "?nocache": true}`.'),
   })
   .describe(
     'Changes to the calls that this rule allows. The rule is judged on the changed call, and that is what the engine gets.',

@@ -12,7 +12,7 @@ const NAME_TEXT =
 
 const name = z.string().regex(NAME, NAME_TEXT);
 const pattern = z.string().min(1).max(MAX_PATTERN);
-const description = z.string().max(2000).optional();
+const description = z.string().max(2000).optional().describe('A note for readers of the policy.');
 
 const certificate = pattern.regex(
   /^(CN|DNS|IP|URI|EMAIL)=./,
@@ -49,25 +49,40 @@ const source = z
 const rule = z.strictObject({
   id: name.describe('Unique over all files of the policy; denials and the audit log name it.'),
   description,
-  effect: z.enum(['allow', 'deny']).optional().describe('allow is the default. A matching deny rule wins.'),
-  sources: z.array(z.string().meta({ id: 'SourceName' })).min(1),
-  operations: z.array(pattern.meta({ id: 'OperationPattern' })).min(1),
-  where: z.record(z.string(), z.unknown()).meta({ id: 'Where' }).optional(),
-  permit: z.array(z.string().min(1).max(MAX_PATTERN).meta({ id: 'HazardPattern' })).optional(),
+  effect: z.enum(['allow', 'deny']).optional().describe('A matching deny rule wins. Default: `"allow"`.'),
+  sources: z
+    .array(z.string().meta({ id: 'SourceName' }))
+    .min(1)
+    .describe('Names of sources, of any file of the policy; `"*"` is everyone.'),
+  operations: z
+    .array(pattern.meta({ id: 'OperationPattern' }))
+    .min(1)
+    .describe('operationIds, globs over them, or sets such as `@read`.'),
+  where: z
+    .record(z.string(), z.unknown())
+    .meta({ id: 'Where' })
+    .optional()
+    .describe('Conditions on facts; all of them must hold.'),
+  permit: z
+    .array(z.string().min(1).max(MAX_PATTERN).meta({ id: 'HazardPattern' }))
+    .optional()
+    .describe('Hazards that are fine: `kind`, `kind:GLOB`, or `*` for all.'),
   rewrite: rewriteSchema.optional(),
   redact: redactSchema.optional(),
 });
 
 /** The shape of one policy file. What its words mean is checked in compile.ts, against the vocabulary. */
 export const policyFileSchema = z.strictObject({
-  $schema: z.string().optional(),
+  $schema: z.string().optional().describe('Path of `policy.schema.json`, for completion in an editor.'),
   description,
   mode: z
     .enum(['enforce', 'observe'])
     .optional()
-    .describe('observe: deny rules of this file are logged but not enforced; see the documentation.'),
-  sources: z.record(name, source).optional(),
-  rules: z.array(rule).optional(),
+    .describe(
+      '`observe`: deny rules of this file are on record, not enforced. Where every file of the policy says so, nothing is denied. Default: `"enforce"`.',
+    ),
+  sources: z.record(name, source).optional().describe('The clients, by name.'),
+  rules: z.array(rule).optional().describe('What they may do.'),
 });
 
 export type PolicyFileShape = z.output<typeof policyFileSchema>;

@@ -7,9 +7,11 @@ import { fieldsOf } from '../support/json-fields.js';
 import { playSiemScenes } from '../support/siem-scenes.js';
 import { readCef, readLeef } from './rules-lines.js';
 
-// docs/siem-formats.md names every field that is written.
+// docs/reference/siem-formats.md and audit-events.md name every field that is written.
 
-const docs = readFileSync(fileURLToPath(new URL('../../../docs/siem-formats.md', import.meta.url)), 'utf8');
+const page = (name: string): string =>
+  readFileSync(fileURLToPath(new URL(`../../../docs/reference/${name}`, import.meta.url)), 'utf8');
+const docs = page('siem-formats.md');
 const sections = new Map(
   docs
     .split(/^## /m)
@@ -26,7 +28,7 @@ const paths = (format: FormatName): Set<string> =>
   new Set(texts(format).flatMap((text) => fieldsOf(JSON.parse(text))));
 
 await t.test('breakwater: every field, with its type', async (t) => {
-  const section = sections.get('breakwater') ?? '';
+  const section = page('audit-events.md');
   const types = { text: 'string', number: 'number', boolean: 'boolean', list: 'object', object: 'object' };
   const rows = new Map<string, Set<string>>();
   for (const [, name = '', type = ''] of section.matchAll(/^\| `(\w+)` +\| (\w+) +\|/gm)) {

@@ -223,7 +223,7 @@ t.test(
   'sequences: on by default, each can be switched off, and what the page states are the defaults',
   async (t) => {
     const { sequences } = good(t, {});
-    const page = readFileSync('docs/sequences.md', 'utf8');
+    const page = readFileSync('docs/explanation/sequences.md', 'utf8');
     const example = /```json\n(\{\n {2}"sequences"[^]*?)\n```/.exec(page)?.[1] ?? '';
     t.strictSame(good(t, example).sequences, sequences);
     t.match(sequences, {

@@ -7,25 +7,29 @@ import { parseDuration, parseSize } from '../../src/base/units.js';
 import { VOCABULARY } from '../../src/policy/builtin.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 
-// What the README promises of policy and config must be what the code does.
+// What README and docs promise of policy and config must be what the code does.
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const readme = readFileSync(`${root}README.md`, 'utf8');
+const page = (name: string): string => readFileSync(`${root}${name}`, 'utf8');
+const policyPage = page('docs/reference/policy.md');
 
 await t.test('the policy example is a valid policy', async (t) => {
-  const text = /```json\n(\{\n {2}"\$schema"[^]*?)\n```/.exec(readme)?.[1] ?? '';
-  const compiled = compilePolicy([{ name: 'README.md', text }], VOCABULARY);
-  t.same(compiled.ok ? [] : compiled.problems, []);
+  for (const name of ['README.md', 'docs/reference/policy.md']) {
+    const text = /```json\n(\{\n {2}"\$schema"[^]*?)\n```/.exec(page(name))?.[1] ?? '';
+    const compiled = compilePolicy([{ name, text }], VOCABULARY);
+    t.same(compiled.ok ? [] : compiled.problems, [], name);
+  }
 });
 
 await t.test('the rule that redacts is a valid rule', async (t) => {
-  const rule = /```json\n(\{\n {2}"id": "dashboard"[^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const rule = /```json\n(\{\n {2}"id": "dashboard"[^]*?)\n```/.exec(policyPage)?.[1] ?? '';
   const text = `{"sources": {"dashboard": {"listener": ["unix"]}}, "rules": [${rule}]}`;
-  const compiled = compilePolicy([{ name: 'README.md', text }], VOCABULARY);
+  const compiled = compilePolicy([{ name: 'policy.md', text }], VOCABULARY);
   t.same(compiled.ok ? compiled.policy.rules : compiled.problems, 1);
 });
 
 await t.test('the example of feeds with the outbound side is a valid config', async (t) => {
-  const text = /```json\n(\{\n {2}"audit"[^]*?)\n```/.exec(readme)?.[1] ?? '';
+  const text =
+    /```json\n(\{\n {2}"audit"[^]*?)\n```/.exec(page('docs/how-to/feeds-and-egress.md'))?.[1] ?? '';
   const path = join(t.testdir({ 'config.json': text }), 'config.json');
   const loaded = loadConfig(path, { listen: [], policy: [] });
   t.same(loaded.ok ? [] : loaded.problems, []);
@@ -45,7 +49,7 @@ await t.test('the config table has every limit, with its default', async (t) => 
     }
   }
   const stated = new Map<string, number | undefined>();
-  for (const [, keys = '', values = ''] of readme.matchAll(
+  for (const [, keys = '', values = ''] of page('docs/reference/config.md').matchAll(
     /^\| (`(?:limits|upstream)\.[^|]*)\|([^|]*)\|/gm,
   )) {
     const names = [...keys.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);

@@ -622,6 +622,6 @@ void t.test('the catalogue is consistent and its page is fresh', (t) => {
     );
   }
   // npm run docs
-  t.equal(readFileSync('docs/hazards.md', 'utf8'), hazardsDocument(), 'docs/hazards.md');
+  t.equal(readFileSync('docs/reference/hazards.md', 'utf8'), hazardsDocument(), 'docs/reference/hazards.md');
   t.end();
 });

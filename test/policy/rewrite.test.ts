@@ -785,9 +785,9 @@ t.test('mistakes in a policy are told, with their place', async (t) => {
   wrong({ set: { '/HostConfig/Privileged': true } }, {}, [/has the hazard "privileged"/]);
 });
 
-t.test('the example of the README does what is said of it', async (t) => {
-  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
-  const example = /## Rewrites[^]*?```json\n([^]*?)\n```/.exec(readme)?.[1] ?? '';
+t.test('the example of the reference does what is said of it', async (t) => {
+  const page = readFileSync(new URL('../../../docs/reference/policy.md', import.meta.url), 'utf8');
+  const example = /## Rewrites[^]*?```json\n([^]*?)\n```/.exec(page)?.[1] ?? '';
   const rule = JSON.parse(example) as { id: string; rewrite: object };
   const policy = compileAll([rule]);
   const run = host({ Binds: ['/:/host'], Memory: 2 ** 36, NetworkMode: 'default' });
@@ -800,7 +800,7 @@ t.test('the example of the README does what is said of it', async (t) => {
       HostConfig: { Memory: 2 ** 31, NetworkMode: 'ci-net' },
     },
   });
-  const keys = [...readme.slice(readme.indexOf('## Rewrites')).matchAll(/^\| (`.*?) +\|/gm)];
+  const keys = [...page.slice(page.indexOf('## Rewrites')).matchAll(/^\| (`.*?) +\|/gm)];
   const named = keys.flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
   const known = Object.keys(rewriteSchema.shape);
   t.same(

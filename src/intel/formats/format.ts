@@ -2,7 +2,7 @@ import type { Indicator } from '../indicator.js';
 import type { Run } from './run.js';
 import type { Sample } from './sample.js';
 
-/** Every feed format, as `format` in the configuration names it. docs/feeds.md says what each one is. */
+/** Every feed format, as `format` in the configuration names it. docs/reference/feed-formats.md says what each one is. */
 export const FORMATS = [
   'feodo-json',
   'feodo-csv',
