@@ -2,7 +2,6 @@ import type { Call } from '../docker/call.js';
 import { asArray, asObject, type JsonObject } from '../base/json.js';
 import { inspect } from './inspect.js';
 
-
 const NONE: readonly string[] = [];
 
 /** The host paths that a call makes visible in a container, canonical, each once. */

@@ -196,7 +196,7 @@ const asWritten = (name: string): string =>
 
 /** The facts of a build whose Dockerfile is not known yet are not there; it is judged again when they are. */
 export function buildReferences(call: Call, facts: Facts): Reference[] {
-  const list = (name: string): string[] => asStrings(facts[name] as JsonValue | undefined);
+  const list = (name: string): string[] => asStrings(facts[name]);
   const bases = [...list('build.from'), ...list('build.copy-from'), ...queryTexts(call, 'cachefrom')];
   const mode = queryText(call, 'networkmode');
   const prefix = 'container:';

@@ -147,7 +147,9 @@ t.test('limits: not searched, but hashed all the same', async (t) => {
 });
 
 t.test('a flood of indicators is not listed without end, and said', async (t) => {
-  const { places, truncated } = await seen([tar(...Array.from({ length: 300 }, (_, n) => file(`f${n}`, NAME)))]);
+  const { places, truncated } = await seen([
+    tar(...Array.from({ length: 300 }, (_, n) => file(`f${n}`, NAME))),
+  ]);
   t.ok(places.length <= 256);
   t.ok(truncated);
 });

@@ -23,7 +23,7 @@ const SINK: SinkStatus = {
 
 /** One of everything, so that a scrape shows every metric with its labels. */
 const LIVE: LiveFigures = {
-  ...{ policyRevision: '', policyLoadedAt: 0, policyHealthy: true, version: '' },
+  ...{ callsOpen: 0, policyRevision: '', policyLoadedAt: 0, policyHealthy: true, version: '' },
   ...{ auditLines: 0, auditFailures: 0, auditHealthy: true, bufferedBytes: 0 },
   sinks: [SINK],
   feeds: [FEED],
