@@ -15,7 +15,7 @@ import {
 } from './copy.js';
 import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
-import { openIndexKeeper, type IndexKeeper } from './index-keeper.js';
+import { openIndexStore, type IndexStore } from './index-store.js';
 import { indexPath, type IntelSnapshot } from './index-file.js';
 import { buildInput } from './never-block.js';
 import { earliestAttempt, nextAttempt } from './schedule.js';
@@ -31,11 +31,12 @@ export interface Feeds {
   stop(): Promise<void>;
 }
 
-/** Between two looks at clock and files (ms), and after how many of them files are looked at. */
-const TICK = 500;
-const FILES_EVERY = 4;
+/** Between two looks at clock and files. */
+const TICK_MS = 500;
+/** After so many ticks files are looked at. */
+const FILE_TICKS = 4;
 /** Feeds that are asked at the same time: mostly they wait for a server. */
-const AT_ONCE = 3;
+const MAX_CONCURRENT = 3;
 
 interface Running {
   readonly source: FeedSource;
@@ -57,117 +58,154 @@ interface Running {
  */
 export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedHooks): Promise<Feeds> {
   if (config.sources.length === 0) {
-    const left = await stat(indexPath(config.state)).catch(() => undefined);
-    if (left !== undefined) {
-      // It brings the readers of all feed formats along, which run in a process of their own otherwise.
-      const { buildIndexFile } = await import('./build.js');
-      const outcome = await buildIndexFile({
-        kind: 'build',
-        input: await buildInput(config, []),
-        absent: [],
-      });
-      log.warn({ revision: outcome.revision }, 'feeds: no sources; nothing is listed any more');
-    }
+    await dropIndex(config, log);
     return NO_FEEDS;
   }
   // Said before the first call: feeds that cannot be kept would come to nothing, again and again.
   await makeStateDirectory(config.state);
+  const feeds = await Promise.all(config.sources.map((source) => readFeed(config, source, log)));
   const stopping = new AbortController();
-  const feeds: Running[] = await Promise.all(
-    config.sources.map(async (source) => {
-      const meta = await readMeta(config.state, source.name).catch((error: Error) => {
-        log.error({ feed: source.name }, error.message);
-        return undefined;
-      });
-      const attempts = await readAttempts(config.state, source.name);
-      return { source, meta: meta && summaryOf(meta), attempts, nextAt: 0, version: '', work: undefined };
-    }),
-  );
-  const keeper = await openIndexKeeper(
-    config,
-    log,
-    hooks,
-    stopping.signal,
-    feeds.some(({ meta }) => meta !== undefined),
-  );
+  const hasCopies = feeds.some(({ meta }) => meta !== undefined);
+  const store = await openIndexStore({ config, log, hooks, signal: stopping.signal }, hasCopies);
+  const running = new RunningFeeds(config, log, feeds, store, stopping);
+  await running.start();
+  return running;
+}
 
-  const gate = openGate(AT_ONCE);
-  let started = false;
-  let fresh = false;
-  const attempt = async (feed: Running): Promise<void> => {
-    const { source } = feed;
-    if (isFile(feed)) feed.version = await versionOf(feed);
-    const outcome = await gate(() =>
-      attemptRefresh(config, source, { acceptShrink: false, force: false, signal: stopping.signal }),
+/** Without sources an index of other times becomes an empty one. */
+async function dropIndex(config: FeedsConfig, log: FeedLog): Promise<void> {
+  const left = await stat(indexPath(config.state)).catch(() => undefined);
+  if (left === undefined) return;
+  // It brings the readers of all feed formats along, which run in a process of their own otherwise.
+  const { buildIndexFile } = await import('./build.js');
+  const outcome = await buildIndexFile({ kind: 'build', input: await buildInput(config, []), absent: [] });
+  log.warn({ revision: outcome.revision }, 'feeds: no sources; nothing is listed any more');
+}
+
+async function readFeed(config: FeedsConfig, source: FeedSource, log: FeedLog): Promise<Running> {
+  const meta = await readMeta(config.state, source.name).catch((error: Error) => {
+    log.error({ feed: source.name }, error.message);
+    return undefined;
+  });
+  const attempts = await readAttempts(config.state, source.name);
+  return { source, meta: meta && summaryOf(meta), attempts, nextAt: 0, version: '', work: undefined };
+}
+
+class RunningFeeds implements Feeds {
+  readonly #config: FeedsConfig;
+  readonly #log: FeedLog;
+  readonly #feeds: readonly Running[];
+  readonly #store: IndexStore;
+  readonly #stopping: AbortController;
+  readonly #limit = openGate(MAX_CONCURRENT);
+  #isStarted = false;
+  /** A new copy came during the start. */
+  #hasNewCopy = false;
+  #ticks = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    config: FeedsConfig,
+    log: FeedLog,
+    feeds: readonly Running[],
+    store: IndexStore,
+    stopping: AbortController,
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#feeds = feeds;
+    this.#store = store;
+    this.#stopping = stopping;
+  }
+
+  /** What stands on this host costs no waiting for a server: the first call meets it already. */
+  async start(): Promise<void> {
+    await Promise.all(
+      this.#feeds.map(async (feed) => {
+        if (isFile(feed) && (await isNew(feed))) await this.#refreshOne(feed);
+        else feed.nextAt = nextAttempt(feed.source, feed.attempts, Math.random());
+      }),
     );
-    if (stopping.signal.aborted) return;
-    tell(log, source, outcome);
+    this.#isStarted = true;
+    if (this.#hasNewCopy) await this.#store.rebuild();
+    this.#schedule();
+  }
+
+  current(): IntelSnapshot {
+    return this.#store.current();
+  }
+
+  status(): readonly FeedStatus[] {
+    return this.#feeds.map((feed) => statusNow(feed, this.#store));
+  }
+
+  async refresh(): Promise<void> {
+    await Promise.all(this.#feeds.map((feed) => this.#refreshOne(feed)));
+    await this.#store.settle();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    clearTimeout(this.#timer);
+    await Promise.all([this.#store.settle(), ...this.#feeds.map(({ work }) => work)]);
+  }
+
+  /** One attempt at a time for each feed; never rejects. */
+  #refreshOne(feed: Running): Promise<void> {
+    feed.work ??= this.#attempt(feed)
+      .catch((error: Error) => {
+        feed.nextAt = Date.now() + feed.source.minInterval;
+        this.#log.error({ feed: feed.source.name }, `the feed cannot be kept: ${error.message}`);
+      })
+      .finally(() => (feed.work = undefined));
+    return feed.work;
+  }
+
+  async #attempt(feed: Running): Promise<void> {
+    const { source } = feed;
+    const { signal } = this.#stopping;
+    if (isFile(feed)) feed.version = await versionOf(feed);
+    const outcome = await this.#limit(() =>
+      attemptRefresh(this.#config, source, { acceptShrink: false, force: false, signal }),
+    );
+    if (signal.aborted) return;
+    logOutcome(this.#log, source, outcome);
     feed.attempts = outcome.attempts;
     feed.nextAt = nextAttempt(source, outcome.attempts, Math.random());
     if (outcome.kind === 'fresh' || outcome.kind === 'unchanged') feed.meta = outcome.meta;
     if (outcome.kind !== 'fresh') return;
-    fresh = true;
-    if (started) await keeper.rebuild();
-  };
-  /** One attempt at a time for each feed; never rejects. */
-  const refreshOne = (feed: Running): Promise<void> => {
-    feed.work ??= attempt(feed)
-      .catch((error: Error) => {
-        feed.nextAt = Date.now() + feed.source.minInterval;
-        log.error({ feed: feed.source.name }, `the feed cannot be kept: ${error.message}`);
-      })
-      .finally(() => (feed.work = undefined));
-    return feed.work;
-  };
+    this.#hasNewCopy = true;
+    if (this.#isStarted) await this.#store.rebuild();
+  }
 
-  // What stands on this host costs no waiting for a server: the first call meets it already.
-  await Promise.all(
-    feeds.map(async (feed) => {
-      if (isFile(feed) && (await isNew(feed))) await refreshOne(feed);
-      else feed.nextAt = nextAttempt(feed.source, feed.attempts, Math.random());
-    }),
-  );
-  started = true;
-  if (fresh) await keeper.rebuild();
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      this.#tick()
+        .catch((error: Error) => this.#log.error({}, `feeds: ${error.message}`))
+        .finally(() => this.#stopping.signal.aborted || this.#schedule());
+    }, TICK_MS);
+    this.#timer.unref();
+  }
 
-  let ticks = 0;
-  const tick = async (): Promise<void> => {
+  async #tick(): Promise<void> {
     const now = Date.now();
-    for (const feed of feeds) {
+    const looksAtFiles = this.#ticks % FILE_TICKS === 0;
+    for (const feed of this.#feeds) {
       if (feed.work !== undefined) continue;
-      const look = isFile(feed) && ticks % FILES_EVERY === 0;
-      const damaged = keeper.built().some(({ name, error }) => name === feed.source.name && error !== '');
-      // A damaged copy is fetched anew as soon as the server may be asked.
-      const at = damaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
-      if (now < at && !(look && feed.version !== (await versionOf(feed)))) continue;
-      void refreshOne(feed);
+      const looks = isFile(feed) && looksAtFiles;
+      if (now < this.#nextAt(feed) && !(looks && feed.version !== (await versionOf(feed)))) continue;
+      void this.#refreshOne(feed);
     }
-    if (++ticks % FILES_EVERY === 0) await keeper.look();
-  };
-  let timer: NodeJS.Timeout | undefined;
-  const schedule = (): void => {
-    timer = setTimeout(() => {
-      tick()
-        .catch((error: Error) => log.error({}, `feeds: ${error.message}`))
-        .finally(() => stopping.signal.aborted || schedule());
-    }, TICK);
-    timer.unref();
-  };
-  schedule();
+    this.#ticks += 1;
+    if (this.#ticks % FILE_TICKS === 0) await this.#store.look();
+  }
 
-  return {
-    current: () => keeper.current(),
-    status: () => feeds.map((feed) => statusNow(feed, keeper)),
-    async refresh() {
-      await Promise.all(feeds.map(refreshOne));
-      await keeper.settle();
-    },
-    async stop() {
-      stopping.abort();
-      clearTimeout(timer);
-      await Promise.all([keeper.settle(), ...feeds.map(({ work }) => work)]);
-    },
-  };
+  /** A damaged copy is fetched anew as soon as the server may be asked. */
+  #nextAt(feed: Running): number {
+    const { name } = feed.source;
+    const isDamaged = this.#store.built().some((one) => one.name === name && one.error !== '');
+    return isDamaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
+  }
 }
 
 const NO_FEEDS: Feeds = {
@@ -191,12 +229,12 @@ async function versionOf({ source }: Running): Promise<string> {
   return found === undefined ? 'missing' : fileVersion(found);
 }
 
-function statusNow(feed: Running, keeper: IndexKeeper): FeedStatus {
-  const built = keeper.built().find(({ name }) => name === feed.source.name);
+function statusNow(feed: Running, store: IndexStore): FeedStatus {
+  const built = store.built().find(({ name }) => name === feed.source.name);
   return statusOf(feed.source, feed.meta, feed.attempts, built, Date.now());
 }
 
-function tell(log: FeedLog, { name: feed }: FeedSource, outcome: AttemptOutcome): void {
+function logOutcome(log: FeedLog, { name: feed }: FeedSource, outcome: AttemptOutcome): void {
   if (outcome.kind === 'failed') {
     const { failures } = outcome.attempts;
     log.warn({ feed, failures }, `feed ${feed}: ${outcome.message}; its last good copy stays in force`);
