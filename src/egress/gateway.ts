@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { createServer, request as startRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
 import { parseAddress } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import type { Duplex } from 'node:stream';
 import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
 import { LONGEST_HELLO, readHello } from './client-hello.js';
+import { Forwarder, IDLE } from './gateway-forward.js';
 import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
 
 /** An HTTP proxy for builds: plain HTTP and CONNECT. */
@@ -26,20 +27,9 @@ const CONNECT_TIMEOUT = 10_000;
 const HELLO_TIMEOUT = 10_000;
 /** For a client to close a connection that was turned away. */
 const LINGER = 10_000;
-/** Without a byte in either direction. */
-const IDLE = 300_000;
-
-/** Meant for the next hop alone (RFC 9110 section 7.6.1), or for us. */
-const HOP = new Set([
-  ...['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te'],
-  ...['trailer', 'transfer-encoding', 'upgrade', 'host'],
-]);
-
 /**
  * Requests are written anew from what was read, to an address that was checked: a name is resolved once, so that a
  * second answer of a hostile server leads nowhere else.
- *
- * Plain `node:http` on both sides: a proxy package would resolve and connect by itself, which is what must not happen.
  *
  * @throws Error when the address cannot be listened on.
  */
@@ -53,7 +43,8 @@ export async function listenGateway({ listen, clients, judge }: GatewayOptions):
     const client = parseAddress(clientOf(socket));
     if (client === undefined || !isWithin(client, clients)) socket.destroy();
   });
-  server.on('request', (request, response) => void forward(request, response, judge));
+  const forwarder = new Forwarder();
+  server.on('request', (request, response) => void forward(request, response, judge, forwarder));
   server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {
     tunnels.add(client);
     client.once('close', () => tunnels.delete(client));
@@ -94,7 +85,12 @@ function clientOf(socket: Socket): string {
   return (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
 }
 
-async function forward(request: IncomingMessage, response: ServerResponse, judge: Judge): Promise<void> {
+async function forward(
+  request: IncomingMessage,
+  response: ServerResponse,
+  judge: Judge,
+  forwarder: Forwarder,
+): Promise<void> {
   const refuse = (status: number, reason: string): void => {
     response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', connection: 'close' });
     response.end(`breakwater: ${reason}\n`);
@@ -109,53 +105,16 @@ async function forward(request: IncomingMessage, response: ServerResponse, judge
   const verdict = await judged(judge, clientOf(request.socket), target);
   if (!verdict.ok) return refuse(verdict.status, verdict.reason);
   if (response.destroyed) return undefined;
-  const upstream = startRequest({
-    host: verdict.address,
-    port: target.port,
-    method: request.method,
-    path: target.path,
-    headers: [
-      ...['Host', target.authority],
-      ...endToEnd(request),
-      // Said for every method: without it Node would write the body of a GET without any framing.
-      ...(coding === undefined ? [] : ['Transfer-Encoding', 'chunked']),
-    ],
-    agent: false,
-    setHost: false,
-    timeout: IDLE,
-  });
-  upstream.on('timeout', () => upstream.destroy(new Error('no byte for five minutes')));
-  upstream.on('response', (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, endToEnd(answer));
-    answer.pipe(response);
-    answer.on('error', () => response.destroy());
-    answer.on('aborted', () => response.destroy());
-  });
-  upstream.on('upgrade', (_answer, socket) => {
-    ignoreErrors(socket);
-    socket.destroy();
-    response.destroy();
-  });
-  upstream.on('error', (error) => {
+  const failed = (error: Error): void => {
     if (response.headersSent) response.destroy();
     else refuse(502, `${target.host}: ${error.message}`);
-  });
-  response.on('close', () => upstream.destroy());
-  request.pipe(upstream);
-  return undefined;
-}
-
-/** Headers that go on, as name and value by turns; those that `Connection` names stay too. */
-function endToEnd({ rawHeaders, headers }: IncomingMessage): string[] {
-  const named = new Set((headers.connection ?? '').toLowerCase().split(/[ \t]*,[ \t]*/));
-  const kept: string[] = [];
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!.toLowerCase();
-    // `Connection: content-length` would make the next hop read another body than we wrote.
-    if (HOP.has(name) || (named.has(name) && name !== 'content-length')) continue;
-    kept.push(rawHeaders[at]!, rawHeaders[at + 1]!);
+  };
+  try {
+    forwarder.send(request, response, target, verdict.address, failed);
+  } catch (error) {
+    failed(error as Error);
   }
-  return kept;
+  return undefined;
 }
 
 async function tunnel(request: IncomingMessage, client: Socket, first: Buffer, judge: Judge): Promise<void> {

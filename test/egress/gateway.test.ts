@@ -280,6 +280,233 @@ t.test('plain HTTP: written anew, to the checked address', async (t) => {
   t.match(alert.attempts, [/c2.example .* told/]);
 });
 
+/** A server that keeps what it gets and answers a whole head with `reply`. */
+async function scripted(
+  t: Test,
+  reply: (socket: Socket, head: string) => void,
+): Promise<{ port: number; got: () => string; sockets: Socket[] }> {
+  const pieces: Buffer[] = [];
+  const sockets: Socket[] = [];
+  const port = await listening(
+    t,
+    createServer((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => undefined);
+      let head = '';
+      socket.on('data', (piece: Buffer) => {
+        pieces.push(piece);
+        const before = head;
+        head += piece.toString('latin1');
+        if (!before.includes('\r\n\r\n') && head.includes('\r\n\r\n')) reply(socket, head);
+      });
+    }),
+  );
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()));
+  return { port, got: () => Buffer.concat(pieces).toString('latin1'), sockets };
+}
+
+/** Writes to the gateway; all that comes back until the connection is closed, or for `wait` ms. */
+function speak(port: number, text: string, wait = 3_000): Promise<{ text: string; closed: boolean }> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(text, 'latin1'));
+    let all = '';
+    const timer = setTimeout(() => {
+      resolve({ text: all, closed: false });
+      socket.destroy();
+    }, wait);
+    socket.on('data', (piece: Buffer) => (all += piece.toString('latin1')));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      resolve({ text: all, closed: true });
+    });
+  });
+}
+
+const OK_ANSWER = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok';
+
+t.test('plain HTTP: one request stays one request, with the framing it came with', async (t) => {
+  // Answers late, so that whatever would stand behind the request is there.
+  const origin = await scripted(t, (socket) => setTimeout(() => socket.end(OK_ANSWER), 100));
+  const { port } = await gatewayOf(t, { 'good.example': ['127.0.0.1'] }, [origin.port]);
+  const at = `http://good.example:${origin.port}`;
+  const inner = 'GET /bad/main.sh HTTP/1.1\r\nHost: shared.example\r\n\r\n';
+  const chunked = `Transfer-Encoding: chunked\r\n\r\n${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`;
+  const close = 'Host: x\r\nConnection: close\r\n';
+  for (const method of ['DELETE', 'OPTIONS', 'GET', 'POST', 'PATCH']) {
+    const before = origin.got().length;
+    t.match(await speak(port, `${method} ${at}/m HTTP/1.1\r\n${close}${chunked}`), {
+      text: /^HTTP\/1.1 200/,
+    });
+    const got = origin.got().slice(before);
+    t.match(got, /\r\ntransfer-encoding: chunked\r\n/i, `${method}: chunked`);
+    t.notMatch(got, /content-length/i, `${method}: and nothing else`);
+    t.ok(
+      got.includes(`\r\n\r\n${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`),
+      `${method}: its body`,
+    );
+  }
+  const cases: [string, string, RegExp | undefined][] = [
+    ['both lengths', `POST ${at}/ HTTP/1.1\r\n${close}Content-Length: 5\r\n${chunked}`, undefined],
+    [
+      'two lengths',
+      `POST ${at}/ HTTP/1.1\r\n${close}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello`,
+      undefined,
+    ],
+    [
+      'a length that Connection names',
+      `POST ${at}/ HTTP/1.1\r\nHost: x\r\nConnection: close, content-length\r\nContent-Length: 5\r\n\r\nhello`,
+      /content-length: 5\r\n.*\r\n\r\nhello$/is,
+    ],
+    [
+      'a coding that Connection names',
+      `POST ${at}/ HTTP/1.1\r\nHost: x\r\nConnection: close, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
+      /transfer-encoding: chunked\r\n.*hello\r\n0\r\n\r\n$/is,
+    ],
+    [
+      'an expectation',
+      `POST ${at}/ HTTP/1.1\r\n${close}Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello`,
+      /^(?!.*expect).*\r\n\r\nhello$/is,
+    ],
+    [
+      'another host in the header',
+      `GET ${at}/ HTTP/1.1\r\nHost: c2.example\r\nConnection: close\r\n\r\n`,
+      new RegExp(`^(?!.*c2\\.example).*host: good.example:${origin.port}\r\n`, 'is'),
+    ],
+    [
+      'headers twice, as they are spelt',
+      `GET ${at}/?a?b=c HTTP/1.1\r\n${close}X-One: 1\r\nx-one: 2\r\n\r\n`,
+      /^GET \/\?a\?b=c HTTP.*X-One: 1\r\nX-One: 2\r\n/s,
+    ],
+    ['slashes', `GET ${at}//a///b HTTP/1.1\r\n${close}\r\n`, /^GET \/\/a\/\/\/b HTTP/],
+    ['who asks stays here', `GET ${at}/ HTTP/1.1\r\n${close}\r\n`, /^(?!.*x-forwarded)(?!.*via)GET/is],
+    [
+      'trailers and hops',
+      `GET ${at}/ HTTP/1.1\r\nHost: x\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nTrailer: x\r\nProxy-Authorization: s\r\n\r\n`,
+      /^(?!.*(x-mine|keep-alive|\nte:|trailer|proxy-))GET/is,
+    ],
+  ];
+  for (const [what, text, wanted] of cases) {
+    const before = origin.got().length;
+    const answer = await speak(port, text);
+    const got = origin.got().slice(before);
+    t.ok(answer.closed, `${what}: answered`);
+    if (wanted === undefined) {
+      t.match(answer.text, /^HTTP\/1.1 400/, what);
+      t.equal(got, '', `${what}: nothing got through`);
+    } else {
+      t.match(got, wanted, what);
+      t.equal(got.match(/ HTTP\/1\.1\r\n/g)?.length, 1, `${what}: one request`);
+    }
+  }
+});
+
+t.test('plain HTTP: servers that answer badly, break off or point elsewhere', async (t) => {
+  process.env['FORCE_FETCH_PATH'] = 'true';
+  t.teardown(() => delete process.env['FORCE_FETCH_PATH']);
+  let reply = '';
+  let reset = false;
+  const origin = await scripted(t, (socket) => {
+    if (reset) socket.write(reply, () => setTimeout(() => socket.resetAndDestroy(), 50));
+    else socket.end(reply, 'latin1');
+  });
+  const { port } = await gatewayOf(t, { 'good.example': ['127.0.0.1'] }, [origin.port]);
+  const request = `GET http://good.example:${origin.port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+  const cases: [string, string, boolean, RegExp][] = [
+    ['good', OK_ANSWER, false, /^HTTP\/1.1 200 OK.*ok$/s],
+    ['nothing', '', false, /^HTTP\/1.1 502/],
+    ['no HTTP', 'hello\r\n\r\n', false, /^HTTP\/1.1 502/],
+    ['a status of zero', 'HTTP/1.1 000 x\r\nContent-Length: 0\r\n\r\n', false, /^HTTP\/1.1 502/],
+    [
+      'a control character in the reason',
+      'HTTP/1.1 200 a\x01b\r\nContent-Length: 0\r\n\r\n',
+      false,
+      /^HTTP\/1.1 (200 a\?b|502)/,
+    ],
+    [
+      'another protocol, unasked',
+      'HTTP/1.1 101 x\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\nbytes',
+      false,
+      /^(?!.*bytes)/s,
+    ],
+    ['a bare 101', 'HTTP/1.1 101 x\r\n\r\n', false, /^(?!HTTP\/1.1 101)/],
+    [
+      'a redirect, which is not followed',
+      'HTTP/1.1 302 Found\r\nLocation: http://198.51.100.66/\r\nContent-Length: 0\r\n\r\n',
+      false,
+      /^HTTP\/1.1 302.*Location: http:\/\/198\.51\.100\.66\//s,
+    ],
+    [
+      'cookies and spelling',
+      'HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-Abc: 1\r\nContent-Length: 0\r\n\r\n',
+      false,
+      /Set-Cookie: a\r\nSet-Cookie: b\r\nX-Abc: 1\r\n/,
+    ],
+    ['cut by a reset', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', true, /^HTTP\/1.1 200.*half$/s],
+    [
+      'chunks cut by a reset',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n',
+      true,
+      /^HTTP\/1.1 200(?!.*\r\n0\r\n\r\n).*half/s,
+    ],
+    ['a reset at once', '', true, /^HTTP\/1.1 502/],
+    ['still there', OK_ANSWER, false, /^HTTP\/1.1 200 OK.*ok$/s],
+  ];
+  for (const [what, text, broken, wanted] of cases) {
+    reply = text;
+    reset = broken;
+    const seen = await speak(port, request);
+    t.ok(seen.closed, `${what}: the client is not left waiting`);
+    t.match(seen.text, wanted, what);
+  }
+});
+
+t.test('plain HTTP: clients that leave, and those that do not read', async (t) => {
+  const origin = await scripted(t, (socket, head) => {
+    if (!head.startsWith('GET /endless')) return;
+    socket.write('HTTP/1.1 200 OK\r\n\r\n');
+    const more = (): void => {
+      while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
+    };
+    socket.on('drain', more);
+    more();
+  });
+  const { port } = await gatewayOf(t, { 'good.example': ['127.0.0.1'] }, [origin.port]);
+  const at = `http://good.example:${origin.port}`;
+  const leaves: [string, string][] = [
+    ['before an answer', `GET ${at}/silent HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['in the middle of a body', `POST ${at}/silent HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf`],
+    ['in the middle of an answer', `GET ${at}/endless HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['with an upgrade', `GET ${at}/silent HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n`],
+  ];
+  for (const [what, text] of leaves) {
+    for (let round = 0; round < 10; round++) {
+      const socket = connect(port, '127.0.0.1', () => socket.write(text));
+      socket.on('error', () => undefined);
+      await new Promise((resolve) => setTimeout(resolve, round * 5));
+      socket.resetAndDestroy();
+    }
+    for (let wait = 0; wait < 200 && !origin.sockets.every(({ destroyed }) => destroyed); wait++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    t.ok(
+      origin.sockets.every(({ destroyed }) => destroyed),
+      `${what}: the server is left, too`,
+    );
+  }
+  const slow = connect(port, '127.0.0.1', () => slow.write(`GET ${at}/endless HTTP/1.1\r\nHost: x\r\n\r\n`));
+  slow.on('error', () => undefined);
+  slow.pause();
+  const sent = (): number => origin.sockets.at(-1)?.bytesWritten ?? 0;
+  let before = -1;
+  for (let wait = 0; wait < 20 && (sent() === 0 || sent() !== before); wait++) {
+    before = sent();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+  }
+  t.equal(sent(), before, 'no more is taken from the server than the client reads');
+  t.ok(before > 0 && before < 32 * 1024 ** 2, `${before} bytes wait`);
+  slow.destroy();
+});
+
 t.test('CONNECT: nothing passes before the server name is checked', async (t) => {
   const got: Buffer[] = [];
   const sockets: Socket[] = [];
