@@ -13,7 +13,6 @@ import {
   type Attempts,
   type CopySummary,
 } from './copy.js';
-import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
 import { openIndexKeeper, type IndexKeeper } from './index-keeper.js';
 import { indexPath, type IntelSnapshot } from './index-file.js';
@@ -91,7 +90,7 @@ export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedH
     feeds.some(({ meta }) => meta !== undefined),
   );
 
-  const gate = openGate(AT_ONCE);
+  const gate = limitConcurrency(AT_ONCE);
   let started = false;
   let fresh = false;
   const attempt = async (feed: Running): Promise<void> => {
@@ -204,4 +203,21 @@ function tell(log: FeedLog, { name: feed }: FeedSource, outcome: AttemptOutcome)
     const { indicators, rejected, format } = outcome.meta;
     log.info({ feed, indicators, rejected, format }, `feed ${feed}: new copy`);
   }
+}
+
+/** Runs so many pieces of work at a time; the others wait their turn. */
+function limitConcurrency(width: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = width;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
 }
