@@ -93,7 +93,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   // policy
   ['what cannot be told counts as', 'policy/policy.test.ts', 'a fact that cannot be told'],
   ['the call that a verdict lets pass', 'policy/rewrite.test.ts', 'a rule is judged on the rewritten call'],
-  ['never more than the burst', 'policy/limits.test.ts', 'a refill never exceeds the burst'],
+  ['never more than the burst', 'policy/quotas.test.ts', 'a refill never exceeds the burst'],
   ['swarm handlers make a map', 'policy/ownership.test.ts', 'INVARIANT: a list shows'],
   ['a label of the client, of the image', 'policy/ownership.test.ts', 'INVARIANT: what is made bears'],
   ['an allow never passes a call', 'policy/properties.test.ts', 'INVARIANT: an allow names a rule'],

@@ -3,7 +3,7 @@ import { decodeVariants } from '../docker/shell-text.js';
 import { baseName } from '../docker/shell-pipeline.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
 import { readShell } from '../docker/shell-words.js';
-import { raise, type Findings } from './findings.js';
+import { addHazard, type Findings } from './findings.js';
 
 /** Programs that fetch what their arguments name; without a known address the argument of the hazard is `?`. */
 export const FETCHERS: ReadonlySet<string> = new Set(
@@ -80,9 +80,9 @@ const LOOPBACK = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?
 
 const LONGEST_ADDRESS = 2048;
 /** Programs within programs: `sh -c "bash -c '…'"`. */
-const DEEPEST = 4;
+const MAX_DEPTH = 4;
 /** More addresses than this in one command are not listed. */
-const MOST_ADDRESSES = 256;
+const MAX_ADDRESSES = 256;
 
 interface Scan {
   readonly variable: Variable;
@@ -117,17 +117,17 @@ export function inspectCommand(
   else scanWords(args, { captured: false, piped: false }, false, scan, 0);
   const hidden = decodeVariants(text, variable);
   for (const program of hidden.decoded) scanShell(program, scan, 1, false);
-  if (hidden.blown || scan.budget.left < 0 || scan.addresses.size > MOST_ADDRESSES) {
-    raise(found, 'opaque', 'command');
+  if (hidden.truncated || scan.budget.left < 0 || scan.addresses.size > MAX_ADDRESSES) {
+    addHazard(found, 'opaque', 'command');
   }
   let listed = 0;
   for (const address of scan.addresses) {
-    if (++listed <= MOST_ADDRESSES) raise(found, 'download', address);
+    if (++listed <= MAX_ADDRESSES) addHazard(found, 'download', address);
   }
 }
 
 function scanShell(text: string, scan: Scan, depth: number, captured: boolean): void {
-  if (depth > DEEPEST) scan.budget.left = -1;
+  if (depth > MAX_DEPTH) scan.budget.left = -1;
   if (scan.budget.left < 0) return;
   const commands = readShell(text, scan.variable, scan.budget, captured);
   // A shell that takes its program from a pipe or a file may get what any command here printed.
@@ -309,7 +309,7 @@ function findUrls(word: string, scan: Scan): void {
     let end = at + 3;
     while (end < word.length && end - at < LONGEST_ADDRESS && !/[\s"'<>`]/.test(word.charAt(end))) end++;
     from = end;
-    if (scheme === '' || scan.addresses.size > MOST_ADDRESSES) continue;
+    if (scheme === '' || scan.addresses.size > MAX_ADDRESSES) continue;
     const address = word.slice(at - scheme.length, end);
     const host = /^[^/?#\\]*/.exec(word.slice(at + 3, end))?.[0] ?? '';
     if (LOOPBACK.test(address)) continue;

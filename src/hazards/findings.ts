@@ -29,7 +29,7 @@ export function newFindings(): Findings {
 }
 
 /** Raises a hazard once. Kinds that are not in the catalogue do not compile. */
-export function raise<K extends Kind>(
+export function addHazard<K extends Kind>(
   found: Findings,
   kind: K,
   ...rest: K extends PlainKind ? [] : [string]
@@ -42,19 +42,19 @@ export function raise<K extends Kind>(
 }
 
 /** States a fact with the type that the catalogue gives it. */
-export function state<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
+export function setFact<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
   found.facts[name] = value;
 }
 
 /** Of a call about which much is stated: V8 makes a hash table of an object that grows by name, not of a literal. */
-export function stateAll(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
+export function setFacts(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
   found.facts = Object.keys(found.facts).length === 0 ? facts : { ...found.facts, ...facts };
 }
 
 type ListName = Extract<(typeof FACTS)[number], { type: 'strings' }>['name'];
 
 /** Adds to a fact that is a list. */
-export function append(found: Findings, name: ListName, value: string): void {
+export function addToFact(found: Findings, name: ListName, value: string): void {
   const list = found.facts[name];
   if (Array.isArray(list)) (list as string[]).push(value);
   else found.facts[name] = [value];

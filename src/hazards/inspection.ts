@@ -1,4 +1,4 @@
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import type { SequenceName } from './catalogue.js';
 
 /**
@@ -38,14 +38,14 @@ export interface Inspection {
    */
   readonly pending?: readonly string[];
   /** Listed indicators that the call names, those that only alert too; absent when there are none. */
-  readonly sightings?: readonly Sighting[];
+  readonly matches?: readonly IndicatorMatch[];
   /** Attacks in several calls that this one completes, those that only alert too; absent when there are none. */
   readonly sequences?: readonly SequenceFinding[];
 }
 
 /** Indicators that were found in a build context while it went by. */
 export interface ContextMatches {
-  readonly sightings: readonly Sighting[];
+  readonly matches: readonly IndicatorMatch[];
   /** The search budget ran out: not all of it was searched that should have been. */
   readonly truncated: boolean;
 }

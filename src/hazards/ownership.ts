@@ -1,7 +1,7 @@
 import type { Call, NamedObject } from '../docker/call.js';
 import type { Entities } from '../docker/entities.js';
 import { type JsonValue, asArray, asObject, asString } from '../base/json.js';
-import { state, type Findings } from './findings.js';
+import { setFact, type Findings } from './findings.js';
 import { queryJson } from './query.js';
 import { subjectOf } from './subjects.js';
 
@@ -16,9 +16,9 @@ export function inspectOwner(call: Call, { objects }: Entities, found: Findings)
   if (objects === undefined) return;
   const subject = subjectOf(call.operation.id);
   if (subject.kind === 'names') {
-    state(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
-  } else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
-  else state(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
+    setFact(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
+  } else if (subject.kind === 'engine') setFact(found, 'owner', [`engine:${subject.what}`]);
+  else setFact(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
 }
 
 /** A remote context, BuildKit, a Dockerfile that is not clear: it could build from anybody's image. */

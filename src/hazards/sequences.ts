@@ -102,9 +102,9 @@ export interface SequenceContext {
   readonly entities: Entities;
 }
 
-const MOST_CALLS = 20;
+const MAX_CALLS = 20;
 /** Clocks of engine and guard agree within this much (ms). */
-const CLOCKS_APART = 5_000;
+const MAX_CLOCK_DIFFERENCE = 5_000;
 
 /** Can a call of this operation complete a sequence? Where probing denies, every call can. */
 export function completesSequences(
@@ -214,7 +214,8 @@ function startOf(reference: string, context: SequenceContext): SequenceFinding |
     const { image, created } = entity.container;
     made = madeBy(`sha256:${image}`, { ...context, entities: NO_ENTITIES });
     // An older container only shares the image that a later build has come to as well.
-    if (made !== undefined && known === undefined && created < made.step.at - CLOCKS_APART) made = undefined;
+    if (made !== undefined && known === undefined && created < made.step.at - MAX_CLOCK_DIFFERENCE)
+      made = undefined;
     if (made !== undefined && known !== undefined && known.step.at < made.step.at) made = undefined;
   }
   return buildAndRun(made, known === undefined ? [] : [known], context);
@@ -332,7 +333,7 @@ function finding(
   why: string,
 ): SequenceFinding {
   const ordered = steps.toSorted((one, other) => one.at - other.at);
-  const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MOST_CALLS);
+  const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MAX_CALLS);
   return { sequence, action, calls, since: ordered[0]!.at, why };
 }
 

@@ -66,15 +66,15 @@ export interface History extends CallHistory {
   /** A call is over; most are of no interest. */
   ended(call: string, at: number): void;
   /** @param digits of its id. */
-  learnImage(digits: string, made: Made): void;
+  addImage(digits: string, made: Made): void;
   /** @param name with its tag, in its short form. */
-  learnName(name: string, made: Made): void;
-  learnPull(repository: string, step: Step): void;
-  learnPulledImage(digits: string, pulled: Pulled): void;
+  addImageName(name: string, made: Made): void;
+  addPull(repository: string, step: Step): void;
+  addPulledImage(digits: string, pulled: Pulled): void;
   /** A container is being created. */
   creates(step: Step, made: Made | undefined): void;
   /** That was it; `step` is of the call that creates it. */
-  learnContainer(digits: string, name: string, client: string, step: Step): void;
+  addContainer(digits: string, name: string, client: string, step: Step): void;
   renamed(reference: string, name: string): void;
   starts(reference: string): void;
   enters(client: string, container: string, step: Step): void;
@@ -235,19 +235,19 @@ class BoundedHistory implements History {
     if (one.build.running === 0) one.build.made.until = at;
   }
 
-  learnImage(digits: string, made: Made): void {
+  addImage(digits: string, made: Made): void {
     const id = digits.slice(0, DIGITS);
     keepDiscovery(this.#images.peek(id), made, this.#buildWindow);
     this.#images.set(id, made);
   }
 
-  learnName(name: string, made: Made): void {
+  addImageName(name: string, made: Made): void {
     if (name.length > MAX_NAME_LENGTH) return;
     keepDiscovery(this.#names.peek(name), made, this.#buildWindow);
     this.#names.set(copyOf(name), made);
   }
 
-  learnPull(repository: string, step: Step): void {
+  addPull(repository: string, step: Step): void {
     const before = this.#pulls.peek(repository);
     // A second pull of what was new a moment ago does not make it old.
     if (before !== undefined && step.at - before.step.at <= this.#pullWindow) return;
@@ -256,7 +256,7 @@ class BoundedHistory implements History {
     this.#pulls.set(name, { repository: name, step });
   }
 
-  learnPulledImage(digits: string, pulled: Pulled): void {
+  addPulledImage(digits: string, pulled: Pulled): void {
     this.#pulledImages.set(digits.slice(0, DIGITS), pulled);
   }
 
@@ -264,7 +264,7 @@ class BoundedHistory implements History {
     if (made !== undefined) this.#creating.set(step.call, made);
   }
 
-  learnContainer(digits: string, name: string, client: string, step: Step): void {
+  addContainer(digits: string, name: string, client: string, step: Step): void {
     const id = digits.slice(0, DIGITS);
     this.#containers.set(id, { id, step, client, made: this.#creating.get(step.call), started: false });
     this.#nameContainer(name, id);

@@ -9,7 +9,7 @@ import {
   type SequenceView,
 } from '../hazards/sequences.js';
 import { openHistory } from './history.js';
-import { LESSONS, watchSequences } from './learn.js';
+import { HISTORY_UPDATES, watchSequences } from './updates.js';
 import { lookupsFor } from './lookups.js';
 
 /** The call history of one guard. */
@@ -97,11 +97,11 @@ export function openSequences(
     learn({ sent, snapshot: { sources }, inspection, passes, verdict, entities }) {
       const { sequences } = inspection;
       if (passes) {
-        const lessons = LESSONS.get(sent.operation.id);
-        if (lessons !== undefined) {
+        const updates = HISTORY_UPDATES.get(sent.operation.id);
+        if (updates !== undefined) {
           const context = contextOf(clientKey(sent.client, sources), entities);
           const step = { call: sent.id, at: context.now };
-          for (const learn of lessons) learn({ call: sent, inspection, step, context, history });
+          for (const learn of updates) learn({ call: sent, inspection, step, context, history });
         }
       }
       if (verdict.effect === 'allow') return sequences;

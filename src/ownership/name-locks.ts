@@ -25,8 +25,8 @@ export interface NameLocks {
   readonly size: number;
 }
 
-const PATIENCE = 5_000;
-const LOOK = 20;
+const LOCK_TIMEOUT_MS = 5_000;
+const RETRY_INTERVAL_MS = 20;
 /** What no other object can be named later. */
 const WHOLE_ID = /^(?:sha256:)?[0-9a-f]{64}$/;
 
@@ -49,7 +49,7 @@ export function openNameLocks(): NameLocks {
       return held.size;
     },
     async hold(locks, owner) {
-      const until = performance.now() + PATIENCE;
+      const until = performance.now() + LOCK_TIMEOUT_MS;
       // All at once or none: two calls never wait for each other.
       for (;;) {
         const busy = locks.find((lock) => !isFree(lock, owner));
@@ -57,7 +57,7 @@ export function openNameLocks(): NameLocks {
         if (performance.now() > until) {
           throw new Refusal(409, 'busy', `${busy.name} is being changed by another caller; try again`);
         }
-        await sleep(LOOK);
+        await sleep(RETRY_INTERVAL_MS);
       }
       const holds = locks.map(({ name, mode }) => ({ name, hold: { mode, owner } }));
       for (const { name, hold } of holds) {

@@ -32,7 +32,7 @@ const DIGEST = /"status":"Digest: (sha256:[0-9a-f]{64})"/g;
 const DONE = /"status":"Status: (?:Downloaded newer image|Image is up to date) for /;
 const DELETED = /"Deleted":\s?"(sha256:[0-9a-f]{64})"/g;
 /** A pull of all tags of a repository prints a digest for each. */
-const MOST_DIGESTS = 1_000;
+const MAX_DIGESTS = 1_000;
 
 /**
  * What sees the pieces of the answer to a pull: the image that came is the owner's from then on.
@@ -68,7 +68,7 @@ export function watchPull(
   };
   return (piece) => {
     const text = rest + piece.toString('latin1');
-    for (const [, digest = ''] of text.matchAll(DIGEST)) if (digests.size < MOST_DIGESTS) digests.add(digest);
+    for (const [, digest = ''] of text.matchAll(DIGEST)) if (digests.size < MAX_DIGESTS) digests.add(digest);
     if (DONE.test(text) && image !== undefined) claimed(claim().catch(() => {}));
     rest = DONE.test(text) ? '' : text.slice(-OVERLAP);
   };

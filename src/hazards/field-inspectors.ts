@@ -1,79 +1,79 @@
 import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
-import { raise, type Findings } from './findings.js';
+import { addHazard, type Findings } from './findings.js';
 
 /**
  * Looks at one value of a body. `at` is the JSON pointer of the value.
  * Values have the types of the API's schema; whatever has not is read as the zero value where Go would refuse it.
  */
-export type Judge = (value: JsonValue, found: Findings, at: string) => void;
+export type FieldInspector = (value: JsonValue, found: Findings, at: string) => void;
 
 /** Judges of an object's fields, by canonical field name. A map, so that `constructor` is not a field of all. */
-export type Fields = ReadonlyMap<string, Judge>;
+export type Fields = ReadonlyMap<string, FieldInspector>;
 
-export function fields(...tables: readonly Readonly<Record<string, Judge>>[]): Fields {
+export function fields(...tables: readonly Readonly<Record<string, FieldInspector>>[]): Fields {
   return new Map(tables.flatMap((table) => Object.entries(table)));
 }
 
 /** For fields that can do no harm, or are only stated as facts. */
-export const harmless: Judge = () => {};
+export const harmless: FieldInspector = () => {};
 
 /**
  * Judges every field of an object.
  * INVARIANT: a non-zero field without a judge is a hazard; nothing in a body passes because nobody thought of it.
  */
-export function judgeObject(judges: Fields, value: JsonValue, found: Findings, at: string): void {
+export function inspectFields(inspectors: Fields, value: JsonValue, found: Findings, at: string): void {
   const object = asObject(value);
   // A decoded object inherits nothing.
   for (const key in object) {
-    const judge = judges.get(key);
-    if (judge === harmless) continue;
+    const inspect = inspectors.get(key);
+    if (inspect === harmless) continue;
     const field = object[key] ?? null;
-    if (judge === undefined) {
-      if (!isZero(field)) raise(found, 'unknown-field', pointer(at, key));
+    if (inspect === undefined) {
+      if (!isZero(field)) addHazard(found, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
-      judge(field, found, pointer(at, key));
+      inspect(field, found, pointer(at, key));
     }
   }
 }
 
-export function object(judges: Fields): Judge {
-  return (value, found, at) => judgeObject(judges, value, found, at);
+export function object(inspectors: Fields): FieldInspector {
+  return (value, found, at) => inspectFields(inspectors, value, found, at);
 }
 
 /** Judges each element of an array. A null element is passed on: Go makes a zero struct of it. */
-export function each(judge: Judge): Judge {
+export function each(inspect: FieldInspector): FieldInspector {
   return (value, found, at) => {
-    if (Array.isArray(value)) value.forEach((item, index) => judge(item, found, `${at}/${index}`));
+    if (Array.isArray(value)) value.forEach((item, index) => inspect(item, found, `${at}/${index}`));
   };
 }
 
-export function eachString(judge: (text: string, found: Findings) => void): Judge {
+export function eachString(inspect: (text: string, found: Findings) => void): FieldInspector {
   return (value, found) => {
-    for (const text of asStrings(value)) judge(text, found);
+    for (const text of asStrings(value)) inspect(text, found);
   };
 }
 
 export function eachEntry(
-  judge: (key: string, value: JsonValue, found: Findings, at: string) => void,
-): Judge {
+  inspect: (key: string, value: JsonValue, found: Findings, at: string) => void,
+): FieldInspector {
   return (value, found, at) => {
     const map = asObject(value);
-    for (const key of Object.keys(map)) judge(key, map[key] ?? null, found, pointer(at, key));
+    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, found, pointer(at, key));
   };
 }
 
 /** Judges a string, unless it is empty. */
-export function text(judge: (text: string, found: Findings) => void): Judge {
+export function text(inspect: (text: string, found: Findings) => void): FieldInspector {
   return (value, found) => {
     const given = asString(value);
-    if (given !== '') judge(given, found);
+    if (given !== '') inspect(given, found);
   };
 }
 
 /** Judges anything that is not a zero value: a flag that is set, a number that is given. */
-export function whenSet(judge: (found: Findings) => void): Judge {
+export function whenSet(inspect: (found: Findings) => void): FieldInspector {
   return (value, found) => {
-    if (!isZero(value)) judge(found);
+    if (!isZero(value)) inspect(found);
   };
 }
 
