@@ -78,10 +78,14 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['what an engine may take for the id', 'hazards/facts.test.ts', 'registry, tag and digest'],
   ['what cannot be decoded to its end', 'hazards/indicators.test.ts', 'what cannot be searched to its end'],
   ['every unknown field of the call', 'hazards/inspect.test.ts', 'one row per hazard'],
-  ['a non-zero field without a judge', 'hazards/facts.test.ts', 'a field that has no judge'],
+  ['a non-zero field without an inspector', 'hazards/facts.test.ts', 'a field that has no judge'],
   ['an operation that cannot be limited', 'policy/ownership.test.ts', 'what a condition about owners'],
   ['the top level too, where engines', 'hazards/subjects.test.ts', 'what a call names'],
-  ['what is not in the catalogue names', 'hazards/subjects.test.ts', 'every operation of the catalogue'],
+  [
+    'an operation that is not in the catalogue',
+    'hazards/subjects.test.ts',
+    'every operation of the catalogue',
+  ],
   // history and intel
   ['names that only look like a hash', 'intel/formats.test.ts', 'what a feed states of an entry'],
   ['from prose, only what was defanged', 'intel/formats.test.ts', 'prose: what was defanged'],

@@ -13,7 +13,7 @@ const PROXY_ARGUMENT = /^(?:http|https|ftp|all|no)_proxy$/i;
 
 const OWN_NETWORKS = new Set(['', 'default', 'none', 'bridge']);
 
-/** `remote=` in any form: nothing of what it fetches is in this request. */
+/** `remote=` in any form: what it fetches is not in this request and cannot be inspected. */
 function inspectRemote(remote: string, found: Findings): void {
   if (remote === '') return;
   if (remote === 'client-session') addHazard(found, 'opaque', 'session-build');
@@ -44,7 +44,7 @@ function inspectPath(path: string, found: Findings): string {
 
 const CONTEXT_FACTS = [...DOCKERFILE_FACTS, 'build.context-bytes', 'build.context-entries'] as const;
 
-/** A context that nobody has read is larger than any limit. */
+/** A context that was not read counts as larger than any limit. */
 function setContextSize(context: ContextReading | undefined, present: boolean, found: Findings): void {
   const unread = present ? Number.MAX_SAFE_INTEGER : 0;
   setFact(found, 'build.context-bytes', context?.bytes ?? unread);
@@ -52,7 +52,7 @@ function setContextSize(context: ContextReading | undefined, present: boolean, f
 }
 
 /**
- * The context: what its Dockerfile does, or that nobody has read it. Of a context with two readings nothing is
+ * The context: what its Dockerfile does, or that it was not read. Of an ambiguous context nothing is
  * believed: the Dockerfile found in it may not be the one that is built.
  */
 function inspectContext({ body, query }: Call, found: Findings): void {

@@ -42,7 +42,7 @@ import { bodyText } from './references.js';
 import { oomScore, resourceFacts, RESOURCES, restartPolicy } from './resources.js';
 import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
 
-/** container.Config (api/types/container/config.go). What it says happens inside the container only. */
+/** container.Config (api/types/container/config.go). It takes effect inside the container only. */
 const CONFIG: Readonly<Record<string, FieldInspector>> = {
   Hostname: harmless,
   Domainname: harmless,
@@ -170,7 +170,7 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
     cpus,
     pids,
     restart,
-    // Judges add to these; stated even when nothing is added, so that a condition always has a value to look at.
+    // Lists that inspectors add to; set even when they stay empty, so that a condition always has a value.
     mounts: [],
     networks: [],
     'network.aliases': [],

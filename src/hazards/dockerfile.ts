@@ -15,11 +15,11 @@ const LISTS = [
   'build.users',
 ] as const;
 
-/** Every fact that only the Dockerfile can tell. */
+/** Every fact that depends on the Dockerfile. */
 export const DOCKERFILE_FACTS = [...LISTS, 'build.syntax', 'build.stages', 'build.unclear'] as const;
 
 /**
- * States the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
+ * Sets the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
  * not hold because nothing is known.
  */
 export function setUnreadDockerfile(found: Findings): void {
@@ -30,7 +30,7 @@ export function setUnreadDockerfile(found: Findings): void {
 }
 
 /**
- * States what a Dockerfile builds from and runs, and raises what an allow of the build does not imply.
+ * Sets the facts of what a Dockerfile builds from and runs, and adds the hazards that an allow of the build does not imply.
  * INVARIANT: a Dockerfile without a single clear reading is `opaque:dockerfile`.
  */
 export function inspectDockerfile(reading: DockerfileReading, found: Findings): void {

@@ -13,7 +13,7 @@ import { cleanPath } from './path.js';
 import { queryFlag, queryText } from './query.js';
 import { bodyText } from './references.js';
 
-// The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, whatever the command is.
+// The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, with any command.
 const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;
 
 const environment: FieldInspector = (value, found) => {
@@ -62,7 +62,7 @@ export function inspectTop(_body: JsonValue, found: Findings, call: Call): void 
   if (args !== '' && args !== '-ef') addHazard(found, 'ps-args', args);
 }
 
-/** Reading and writing files of a container. What is written is a tar stream that nobody has read yet. */
+/** Reading and writing files of a container. A tar stream that is written is not inspected. */
 export function inspectArchive(_body: JsonValue, found: Findings, call: Call): void {
   const { in: part, steps } = call.operation.does.filesAt!;
   const path = part === 'body' ? bodyText(call, steps) : queryText(call, steps[0]!);

@@ -2,24 +2,24 @@ import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/j
 import { addHazard, type Findings } from './findings.js';
 
 /**
- * Looks at one value of a body. `at` is the JSON pointer of the value.
- * Values have the types of the API's schema; whatever has not is read as the zero value where Go would refuse it.
+ * Inspects one value of a body. `at` is the JSON pointer of the value.
+ * Values have the types of the API's schema; a value of another type, which Go would refuse, is read as the zero value.
  */
 export type FieldInspector = (value: JsonValue, found: Findings, at: string) => void;
 
-/** Judges of an object's fields, by canonical field name. A map, so that `constructor` is not a field of all. */
+/** Inspectors of an object's fields, by canonical field name. A map, so that `constructor` is no field of every object. */
 export type Fields = ReadonlyMap<string, FieldInspector>;
 
 export function fields(...tables: readonly Readonly<Record<string, FieldInspector>>[]): Fields {
   return new Map(tables.flatMap((table) => Object.entries(table)));
 }
 
-/** For fields that can do no harm, or are only stated as facts. */
+/** For fields that can do no harm, or are only set as facts. */
 export const harmless: FieldInspector = () => {};
 
 /**
- * Judges every field of an object.
- * INVARIANT: a non-zero field without a judge is a hazard; nothing in a body passes because nobody thought of it.
+ * Inspects every field of an object.
+ * INVARIANT: a non-zero field without an inspector is a hazard; no field passes because it was forgotten.
  */
 export function inspectFields(inspectors: Fields, value: JsonValue, found: Findings, at: string): void {
   const object = asObject(value);
@@ -40,7 +40,7 @@ export function object(inspectors: Fields): FieldInspector {
   return (value, found, at) => inspectFields(inspectors, value, found, at);
 }
 
-/** Judges each element of an array. A null element is passed on: Go makes a zero struct of it. */
+/** Inspects each element of an array. A null element is passed on: Go makes a zero struct of it. */
 export function each(inspect: FieldInspector): FieldInspector {
   return (value, found, at) => {
     if (Array.isArray(value)) value.forEach((item, index) => inspect(item, found, `${at}/${index}`));
@@ -62,7 +62,7 @@ export function eachEntry(
   };
 }
 
-/** Judges a string, unless it is empty. */
+/** Inspects a string, unless it is empty. */
 export function text(inspect: (text: string, found: Findings) => void): FieldInspector {
   return (value, found) => {
     const given = asString(value);
@@ -70,7 +70,7 @@ export function text(inspect: (text: string, found: Findings) => void): FieldIns
   };
 }
 
-/** Judges anything that is not a zero value: a flag that is set, a number that is given. */
+/** Called for anything that is not a zero value: a flag that is set, a number that is given. */
 export function whenSet(inspect: (found: Findings) => void): FieldInspector {
   return (value, found) => {
     if (!isZero(value)) inspect(found);

@@ -27,7 +27,7 @@ export function setImage(found: Findings, text: string): void {
   setImageFacts(found, imageFacts(text));
 }
 
-/** An image on its way from or to a registry. No tag means all of them, so none is made up. */
+/** An image that is pulled or pushed. Without a tag all tags are meant, so `latest` is not filled in. */
 function setTransfer(found: Findings, text: string, image: ImageName | undefined): ImageFacts {
   const facts = image === undefined ? unnamedImage(text) : namedImage(image);
   setImageFacts(found, facts);
@@ -104,7 +104,7 @@ export function inspectLoad(_body: JsonValue, found: Findings): void {
   addHazard(found, 'opaque', 'image-archive');
 }
 
-/** GET, and yet the daemon opens a connection to whatever registry the name holds. */
+/** Although it is a GET, the daemon connects to the registry that the name holds. */
 export function inspectDistribution(body: JsonValue, found: Findings, call: Call): void {
   inspectImage(body, found, call);
   addHazard(found, 'daemon-connects', shortImageName(call.path['name'] ?? ''));
@@ -116,7 +116,7 @@ export function inspectSearch(_body: JsonValue, found: Findings, call: Call): vo
   addHazard(found, 'daemon-connects', term);
 }
 
-/** The body holds credentials: only the server's name is looked at. */
+/** The body holds credentials: only the server's name is inspected. */
 export function inspectLogin(body: JsonValue, found: Findings): void {
   const server = asString(asObject(body)['serveraddress']);
   setFact(found, 'registry', server === '' ? 'docker.io' : server);

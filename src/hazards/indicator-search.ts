@@ -16,35 +16,35 @@ export interface Search {
   readonly matches: IndicatorMatch[];
   /** Indicator and place of each. */
   readonly seen: Set<string>;
-  /** What looking at the texts of the call may still cost. */
+  /** Budget for searching the texts of the call. */
   readonly work: ScanBudget;
-  /** What may still be written to decode the texts of the call. */
+  /** Budget for the output of the decoders. */
   readonly budget: TextBudget;
   /** Characters that may still be given to the decoders. */
   decodable: number;
-  /** What pointers are below, such as `?labels`; empty for those into the body. */
+  /** What pointers start with, such as `?labels`; empty for pointers into the body. */
   prefix: string;
-  /** Not everything was looked at. */
+  /** A budget ran out: not everything was searched. */
   truncated: boolean;
   /** The environment of the commands of the call, as far as the call states it. */
   variable: Variable;
 }
 
-/** Most characters of one call that are decoded: decoding is slow, and nobody has been let in yet. */
+/** Characters of one call that are decoded: decoding is slow, and the call has not been allowed yet. */
 const MAX_DECODED_LENGTH = 96 * 1024;
-/** Longer words no kernel passes to a program (MAX_ARG_STRLEN): they are data. */
+/** No kernel passes longer words to a program (MAX_ARG_STRLEN): they are data. */
 export const MAX_WORD_LENGTH = 128 * 1024;
 
-/** Decoding may write this much in any call, and four times what it has of texts that hide something. */
+/** Decoding may write this much in any call, plus four times the length of the encoded texts. */
 const MIN_DECODED_LENGTH = 64 * 1024;
 const DECODED_GROWTH = 4;
 
 /**
- * What looking at one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
+ * What searching one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
  * for 1 MiB and more of ordinary text; the attack is a body made of names, addresses or labels and nothing else.
  */
 const MAX_WORK = 8 * 1024 ** 2;
-/** Of each text, of each of its characters, and of each character that is decoded. */
+/** The price of each text, and of each character that is decoded. */
 const TEXT_PRICE = 32;
 const DECODE_PRICE = 48;
 
@@ -66,7 +66,7 @@ const HEX = 1;
 const BLOB = 2;
 const DIGIT = 4;
 const LIST = 8;
-/** Flags of a text, see `look`. */
+/** Flags of a text, see `classify`. */
 const DIRECT = 16;
 const HIDDEN = 32;
 const NUMERIC = 64;
@@ -89,10 +89,10 @@ for (let code = 0; code < 128; code++) {
   CLASSES[code] = flags;
 }
 
-/** Nothing that is listed is shorter. */
+/** No indicator is shorter. */
 export const MIN_LENGTH = 4;
 
-/** Names of images and containers: hexadecimal of nothing else. */
+/** Ids of images and containers: hexadecimal, but no encoded text. */
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 
 /** Shorter runs of base64 hide no address. */
@@ -101,7 +101,7 @@ const MIN_BLOB_LENGTH = 16;
 /**
  * What a text may hold, in one pass: DIRECT: an address, a domain, a URL or a hash as it stands; HIDDEN: quotes,
  * escapes or variables that change what it says; CODED: base64, hexadecimal or a list of character codes; NUMERIC: an
- * IPv4 address without dots. Most texts of a call hold none of it, and cost no more than this.
+ * IPv4 address without dots. Most texts hold none of these and are not searched any further.
  */
 function classify(text: string): number {
   let flags = 0;
@@ -142,7 +142,7 @@ function classify(text: string): number {
   return flags;
 }
 
-/** What a text may hold, paid for; nothing, and `truncated`, when the call has used up what it may cost. */
+/** `classify`, charged to the budget; 0, and `truncated` is set, when the budget is used up. */
 export function classifyWithin(search: Search, text: string): number {
   search.work.left -= TEXT_PRICE + text.length;
   if (search.work.left < 0) search.truncated = true;
@@ -176,7 +176,7 @@ export function searchText(
   if (flags !== 0) searchClassified(search, text, flags, place, meaning, variable);
 }
 
-/** The same, of a text that was looked at. */
+/** The same for a text whose flags are known. */
 export function searchClassified(
   search: Search,
   text: string,
@@ -230,7 +230,7 @@ const EMBEDS = /[0-9a-f]\.(?:[nx]ip|sslip|traefik)\./i;
 const EMBEDDED =
   /(?:^|[^0-9a-z])([0-9]{1,3}(?:[.-][0-9]{1,3}){3}|[0-9a-f]{8})\.(?:(?:nip|sslip|xip)\.io|traefik\.me)(?![a-z0-9])/gi;
 
-/** Name services that answer with the address in the question: `198.51.100.7.nip.io`, `c6336407.nip.io`. */
+/** DNS services that answer with the address that is written in the name: `198.51.100.7.nip.io`, `c6336407.nip.io`. */
 function searchEmbedded(search: Search, text: string, place: Place): void {
   for (const [, address = ''] of text.matchAll(EMBEDDED)) {
     const host = /^[0-9a-f]{8}$/i.test(address) ? `0x${address}` : address.replaceAll('-', '.');
@@ -258,7 +258,7 @@ const BEFORE = '(?<![0-9A-Za-z._%-])';
 const WITH_PORT = new RegExp(`${BEFORE}${NUMBER}:[0-9]{1,5}(?![0-9A-Za-z.:-])`, 'g');
 const STANDING_ALONE = new RegExp(`${BEFORE}${NUMBER}(?![0-9A-Za-z._-])`, 'g');
 
-/** Programs that talk to what their arguments name, beside those that fetch. */
+/** Programs that connect to what their arguments name, including those that fetch. */
 const CONNECTING_PROGRAMS = new Set([
   ...FETCHERS,
   ...['ping', 'ping6', 'fping', 'hping3', 'dig', 'nslookup', 'host', 'drill', 'getent', 'traceroute', 'mtr'],

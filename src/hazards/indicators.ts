@@ -80,7 +80,7 @@ function searchParameter(search: Search, name: string, given: QueryValue): void 
   }
 }
 
-/** Credentials are nobody's business here: of those headers only the hosts are looked at. */
+/** These headers hold credentials: only the hosts in them are searched. */
 function searchHeader(search: Search, name: string, value: string): void {
   if (name === 'x-registry-auth' || name === 'x-registry-config') {
     for (const host of authHosts(name, value)) searchText(search, host, `header ${name}`, 'host');
@@ -109,7 +109,7 @@ const HOSTS = new Set([
 ]);
 /** Lists and texts that are commands, or parts of one. */
 const COMMANDS = new Set(['Cmd', 'Entrypoint', 'Command', 'Args', 'Test', 'Shell', 'OnBuild']);
-/** Lists whose elements have nothing to do with one another. */
+/** Lists of unrelated elements. */
 const APART = new Set<string | number>(['Env', 'ExtraHosts', 'Hosts', 'Binds', 'PortSpecs']);
 
 const MEANINGS: ReadonlyMap<string | number, Meaning> = new Map([
@@ -157,7 +157,7 @@ function searchValue(search: Search, value: JsonValue, at: (string | number)[]):
   }
 }
 
-/** By the nearest field around a value that says something about it. */
+/** The meaning of a value, by the nearest field around it that has one. */
 function meaningAt(at: readonly (string | number)[]): Meaning {
   for (let n = at.length - 1; n >= 0; n--) {
     const meaning = MEANINGS.get(at[n]!);
@@ -170,7 +170,7 @@ function meaningAt(at: readonly (string | number)[]): Meaning {
 function searchJoined(search: Search, words: readonly string[], at: readonly (string | number)[]): void {
   const meaning = meaningAt(at);
   const text = words.join(' ');
-  // As it stands it says no more than its elements.
+  // Joined without decoding, the text holds no more than its elements do.
   if (text.length > MAX_WORD_LENGTH) return;
   const variable = meaning === 'command' ? positional(words, search.variable) : search.variable;
   searchText(search, text, at, meaning, variable);

@@ -70,7 +70,7 @@ import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
 import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
 
-/** Looks at one call. `body` is the decoded JSON body, null for calls without one. */
+/** Inspects one call. `body` is the decoded JSON body, null for calls without one. */
 type Inspector = (body: JsonValue, found: Findings, call: Call) => void;
 
 const force: Inspector = (_body, found, call) => setFact(found, 'force', queryFlag(call, 'force'));
@@ -88,7 +88,7 @@ const rename: Inspector = (_body, found, call) => {
   setFact(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
 };
 
-/** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
+/** Inspectors by operationId. An operation that is not here has its name as its only fact, and its unknown fields as hazards. */
 export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOperation<Inspector>([
   [builds, inspectBuild],
   [isOpaque, (_body, found, { operation }) => addHazard(found, 'opaque', operation.does.opaque!)],
@@ -125,17 +125,17 @@ export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOper
   [definesConfig, inspectConfig],
 ]);
 
-// The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
+// The protocols that clients upgrade to on connections that become raw streams. Elsewhere engines ignore Upgrade.
 const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
 
-/** Credentials in them are sent to a registry by the daemon: words of the caller's choice, from the host. */
+/** The daemon sends the credentials in them to a registry: from the host, text of the caller's choice. */
 const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
 
 const NO_INSPECTORS: readonly Inspector[] = [];
 
 const NO_MATCHES: ContextMatches = Object.freeze({ matches: Object.freeze([]), truncated: false });
 
-/** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
+/** Is this a name such as `own/peer` in the path of a container operation? See `link-alias`. A leading slash is ignored. */
 function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
 }
@@ -145,8 +145,8 @@ function isLinkAlias(call: Call, name: string): boolean {
  * made, and values of a wrong type are read as absent where Go refuses them.
  * INVARIANT: every unknown field of the call is a hazard.
  *
- * @param index what is listed; with an empty one nothing is looked for.
- * @param matches indicators that were found in its build context while it went by.
+ * @param index the indicators; with an empty index nothing is searched.
+ * @param matches indicators that were found in the build context.
  * @param entities what engine and host say of what the call names.
  */
 export function inspect(

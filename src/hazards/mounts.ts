@@ -13,7 +13,7 @@ import {
 } from './field-inspectors.js';
 import { cleanPath, mayHoldEngineSocket } from './path.js';
 
-/** A host path becomes visible in a container, whatever the syntax that asked for it. */
+/** A host path becomes visible in a container, in any syntax. */
 export function mountHostPath(source: string, found: Findings): void {
   const path = cleanPath(source);
   addHazard(found, 'bind', path);

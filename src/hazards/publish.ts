@@ -4,7 +4,7 @@ import { each, eachEntry, type FieldInspector } from './field-inspectors.js';
 
 /**
  * One published port. An empty host address means every interface, an empty port one of the daemon's choice.
- * TCP goes without saying, so that `publish:127.0.0.1:*` reads naturally; others are appended: `127.0.0.1:53:udp`.
+ * TCP is not written, so that `publish:127.0.0.1:*` reads naturally; other protocols are: `127.0.0.1:53:udp`.
  */
 function publish(address: string, port: string, protocol: string, found: Findings): void {
   const host = address === '' ? '0.0.0.0' : address.includes(':') ? `[${address}]` : address;

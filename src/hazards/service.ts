@@ -87,7 +87,7 @@ const AMOUNTS = fields({
   GenericResources: genericResources,
 });
 
-/** runtime.PluginSpec: its names are lower case on the wire, whatever swagger says. */
+/** runtime.PluginSpec: its names are lower case on the wire, unlike in swagger.yaml. */
 const PLUGIN = fields({
   name: harmless,
   remote: harmless,
@@ -138,7 +138,7 @@ const SERVICE = fields({
   EndpointSpec: object(fields({ Mode: harmless, Ports: servicePorts })),
 });
 
-/** Facts that judges add to; stated even when nothing is added, so that a condition always has a value to look at. */
+/** Lists that inspectors add to; set even when they stay empty, so that a condition always has a value. */
 function setEmptyLists(found: Findings): void {
   setFact(found, 'mounts', []);
   setFact(found, 'networks', []);

@@ -20,7 +20,7 @@ import type { History } from './history.js';
 import { scanAnswer, together } from '../docker/answers/scan.js';
 import { pulledRepository } from './lookups.js';
 
-/** A call that passes, for who learns from it. */
+/** A call that passes, with what the updates of the history need. */
 export interface PassingCall {
   readonly call: Call;
   readonly inspection: Inspection;
@@ -50,11 +50,11 @@ const noteImage: HistoryUpdate = ({ history, context, call, step }) => {
   if (isPull(call)) return;
   const origin = history.makes(context.client, id, step);
   for (const name of targets(call)) history.addImageName(name, origin);
-  // What comes into being while they run is theirs; with BuildKit nothing else tells.
+  // An image that appears while a build runs counts as that build's; BuildKit reports nothing better.
   if (does.makesImages === 'build' || does.makesImages === 'commit') history.builds(origin);
 };
 
-/** The image of the call has an origin: it keeps it under whatever name it gets, and when it was only told by its age. */
+/** The origin of the call's image. It is also remembered by id, so that it stays known when the image is renamed. */
 function originOf({ call, history, context }: PassingCall): Made | undefined {
   const made = madeBy(imageOf(call), context);
   const image = entityOf(context.entities, 'image', imageOf(call))?.images?.[0];
@@ -93,7 +93,7 @@ const noteEntry: HistoryUpdate = ({ call, inspection, history, context, step }) 
   if (into !== undefined) history.enters(context.client, into, step);
 };
 
-/** What passing calls teach, by operation. */
+/** Updates of the history by passing calls, by operation. */
 export const HISTORY_UPDATES: ReadonlyMap<OperationId, readonly HistoryUpdate[]> = byOperation<HistoryUpdate>(
   [
     [({ does }) => does.discovers === 'engine', noteDiscovery],
@@ -108,15 +108,15 @@ export const HISTORY_UPDATES: ReadonlyMap<OperationId, readonly HistoryUpdate[]>
   ],
 );
 
-/** A pull; what may pull imports where there is no `fromImage`. */
+/** A pull; the same operation imports when there is no `fromImage`. */
 const isPull = (call: Call): boolean =>
   call.operation.does.pulls === 'image' && queryText(call, 'fromImage') !== '';
 
-/** A list of the containers with a label: Compose and Traefik ask for their own, not for what there is. */
+/** A list of the containers with a label: Compose and Traefik list their own containers, which is no discovery. */
 function isOwnList(call: Call): boolean {
   const { label } = asObject(queryJson(call, 'filters'));
   const labels = Array.isArray(label) ? label : Object.keys(asObject(label ?? null));
-  return labels.some((one) => one !== '');
+  return labels.some((text) => text !== '');
 }
 
 /** The names that an image gets, with their tags. */
@@ -133,7 +133,7 @@ function targets(call: Call): readonly string[] {
 /** More than the longest pattern of `answerIds` matches. */
 const OVERLAP = 512;
 
-/** Learns from the engine's answer to a call, before the client sees it. */
+/** Updates the history from the engine's answer to a call, before the client sees it. */
 export function watchSequences(
   history: History,
   call: Call,

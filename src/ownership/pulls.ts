@@ -35,13 +35,13 @@ const DELETED = /"Deleted":\s?"(sha256:[0-9a-f]{64})"/g;
 const MAX_DIGESTS = 1_000;
 
 /**
- * What sees the pieces of the answer to a pull: the image that came is the owner's from then on.
+ * An observer of the answer to a pull: the image that was pulled belongs to the owner from then on.
  *
- * INVARIANT: only an image that was not there before, or that had come from this very repository. A registry of the
- * attacker's can serve a manifest that names the id of an image of somebody else's; the engine then takes the image that
+ * INVARIANT: only an image that was not there before, or that had been pulled from the same repository. A registry of an
+ * attacker can serve a manifest that names the id of another owner's image; the engine then uses the image that
  * it has and fetches nothing (distribution/pull_v2.go).
  *
- * @param claimed takes the promise of each claim: who asks for images next waits for it.
+ * @param claimed receives the promise of each claim; the next lookup of images waits for it.
  */
 export function watchPull(
   call: Call,
@@ -74,7 +74,7 @@ export function watchPull(
   };
 }
 
-/** What sees the answer to a removal: an image that is gone is nobody's. */
+/** An observer of the answer to a removal: an image that is gone has no owner. */
 export function watchRemoval(images: ImageOwners): (piece: Buffer) => void {
   let rest = '';
   return (piece) => {
