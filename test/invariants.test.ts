@@ -78,10 +78,14 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['what an engine may take for the id', 'hazards/facts.test.ts', 'registry, tag and digest'],
   ['what cannot be decoded to its end', 'hazards/indicators.test.ts', 'what cannot be searched to its end'],
   ['every unknown field of the call', 'hazards/inspect.test.ts', 'one row per hazard'],
-  ['a non-zero field without a judge', 'hazards/facts.test.ts', 'a field that has no judge'],
+  ['a non-zero field without an inspector', 'hazards/facts.test.ts', 'a field that has no judge'],
   ['an operation that cannot be limited', 'policy/ownership.test.ts', 'what a condition about owners'],
   ['the top level too, where engines', 'hazards/subjects.test.ts', 'what a call names'],
-  ['what is not in the catalogue names', 'hazards/subjects.test.ts', 'every operation of the catalogue'],
+  [
+    'an operation that is not in the catalogue',
+    'hazards/subjects.test.ts',
+    'every operation of the catalogue',
+  ],
   // history and intel
   ['names that only look like a hash', 'intel/formats.test.ts', 'what a feed states of an entry'],
   ['from prose, only what was defanged', 'intel/formats.test.ts', 'prose: what was defanged'],
@@ -93,7 +97,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   // policy
   ['what cannot be told counts as', 'policy/policy.test.ts', 'a fact that cannot be told'],
   ['the call that a verdict lets pass', 'policy/rewrite.test.ts', 'a rule is judged on the rewritten call'],
-  ['never more than the burst', 'policy/limits.test.ts', 'a refill never exceeds the burst'],
+  ['never more than the burst', 'policy/quotas.test.ts', 'a refill never exceeds the burst'],
   ['swarm handlers make a map', 'policy/ownership.test.ts', 'INVARIANT: a list shows'],
   ['a label of the client, of the image', 'policy/ownership.test.ts', 'INVARIANT: what is made bears'],
   ['an allow never passes a call', 'policy/properties.test.ts', 'INVARIANT: an allow names a rule'],

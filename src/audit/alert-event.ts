@@ -1,6 +1,6 @@
 import type { EgressContainer } from './egress-event.js';
 import { list, text } from './json-text.js';
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import { indicators } from './sightings.js';
 
 /**
@@ -32,7 +32,7 @@ export interface AlertEvent {
   readonly rule: string;
   /** Since this is told, the first few each. */
   readonly hazards: readonly string[];
-  readonly indicators: readonly Sighting[];
+  readonly indicators: readonly IndicatorMatch[];
   /** All of this window so far, what an earlier alert of the same window told included. */
   readonly count: number;
   /** Milliseconds since 1970. */

@@ -1,7 +1,7 @@
 import type { Client } from '../docker/call.js';
 import { clientNetwork } from '../base/address.js';
 import { durationInWords } from '../base/units.js';
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import type { AlertClient, AlertEvent, AlertKind } from './alert-event.js';
 import type { EgressContainer, EgressEvent } from './egress-event.js';
 import type { AuditEvent, DecisionEvent } from './event.js';
@@ -20,7 +20,7 @@ export interface Occurrence {
   readonly sources: readonly string[];
   readonly rule: string;
   readonly hazards: readonly string[];
-  readonly indicators: readonly Sighting[];
+  readonly indicators: readonly IndicatorMatch[];
   /** The first one is an alert. */
   readonly severe: boolean;
   readonly count: number;

@@ -4,7 +4,7 @@ import { atMost } from '../base/cache.js';
 import type { AlertEvent } from './alert-event.js';
 import { alertMessage, occurrenceOf, whatFailed, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import type { AuditWriter, Written } from './writer.js';
 
 export interface AlertOptions {
@@ -37,7 +37,7 @@ interface Tally {
   operations: string[];
   latest: Pick<Occurrence, 'sources' | 'rule'>;
   hazards: string[];
-  indicators: Sighting[];
+  indicators: IndicatorMatch[];
 }
 
 /** Whom and what an alert is about, the same in all of its windows. */

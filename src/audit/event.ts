@@ -1,6 +1,6 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue, SequenceFinding } from '../hazards/inspection.js';
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
 import { list, record, text } from './json-text.js';
@@ -25,7 +25,7 @@ export interface DecisionEvent {
   /** Hazards, written `kind:argument`. */
   readonly hazards: readonly string[];
   /** Listed indicators that were found in the call, those that only alert too; absent when there are none. */
-  readonly indicators?: readonly Sighting[];
+  readonly indicators?: readonly IndicatorMatch[];
   /** Attacks in several calls that this one completes, those that only alert too; absent when there are none. */
   readonly sequences?: readonly SequenceFinding[];
   readonly verdict: 'allow' | 'deny';

@@ -1,10 +1,10 @@
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import { text } from './json-text.js';
 
 const MOST_INDICATORS = 50;
 
 /** Members of an event, with the comma behind them. Of more than are listed, `indicatorCount` says how many there were. */
-export function indicators(sightings: readonly Sighting[]): string {
+export function indicators(sightings: readonly IndicatorMatch[]): string {
   const shown = sightings.slice(0, MOST_INDICATORS).map(({ hit, value, where }) => {
     const { indicator, type, feed, confidence, threat, action } = hit;
     return (

@@ -16,15 +16,15 @@ export interface ContextReading {
   readonly bytes: number;
   readonly compression: Compression;
   /** Why the context has no single clear reading, one sentence each, at most `UNCLEAR_LIMIT`. */
-  readonly unclear: readonly string[];
+  readonly ambiguities: readonly string[];
 }
 
 export type Compression = '' | 'gzip' | 'bzip2' | 'xz' | 'zstd';
 
-/** Most reasons kept in `ContextReading.unclear`. */
-export const UNCLEAR_LIMIT = 20;
+/** Most reasons kept in `ContextReading.ambiguities`. */
+export const MAX_AMBIGUITIES = 20;
 
-/** An entry of the archive with its meaning; anything that is not one of these four kinds is unclear. */
+/** An entry of the archive with its meaning; anything that is not one of these four kinds is ambiguous. */
 export interface ContextEntry {
   readonly kind: 'file' | 'directory' | 'symlink' | 'hardlink';
   /** As the archive has it. */
@@ -62,7 +62,7 @@ export type Placed =
       readonly link: string;
       readonly node: ContextNode;
     }
-  | { readonly unclear: string }
+  | { readonly ambiguity: string }
   /** The context's own directory (`./`): dockerd ignores the entry. */
   | { readonly root: true };
 
@@ -80,11 +80,11 @@ const COMPONENT_LIMIT = 255;
  */
 export function placeEntry(tree: ContextTree, entry: ContextEntry): Placed {
   const parts = cleanParts(entry.name);
-  if (typeof parts === 'string') return { unclear: `${parts}: ${show(entry.name)}` };
+  if (typeof parts === 'string') return { ambiguity: `${parts}: ${show(entry.name)}` };
   const last = parts.pop();
   if (last === undefined) {
     if (entry.kind === 'directory' && entry.name !== '' && !entry.name.startsWith('/')) return { root: true };
-    return { unclear: `an entry that would replace the context's own directory: ${show(entry.name)}` };
+    return { ambiguity: `an entry that would replace the context's own directory: ${show(entry.name)}` };
   }
   // Everything is checked before the first name is added.
   let parent: DirectoryNode | undefined = tree.root;
@@ -95,19 +95,19 @@ export function placeEntry(tree: ContextTree, entry: ContextEntry): Placed {
       break;
     }
     // A write through `d -> .` lands on another path than its name says (`d/Dockerfile` is the Dockerfile).
-    if (next.kind === 'symlink') return { unclear: `an entry below a symbolic link: ${show(entry.name)}` };
-    if (next.kind === 'file') return { unclear: `an entry below a file: ${show(entry.name)}` };
+    if (next.kind === 'symlink') return { ambiguity: `an entry below a symbolic link: ${show(entry.name)}` };
+    if (next.kind === 'file') return { ambiguity: `an entry below a file: ${show(entry.name)}` };
     parent = next;
   }
   const earlier = parent?.children.get(last);
   if (earlier !== undefined && !(earlier.kind === 'directory' && entry.kind === 'directory')) {
-    return { unclear: `a path that comes twice: ${show(entry.name)}` };
+    return { ambiguity: `a path that comes twice: ${show(entry.name)}` };
   }
   if (entry.kind === 'file' && entry.name.endsWith('/')) {
-    return { unclear: `a file with the name of a directory: ${show(entry.name)}` };
+    return { ambiguity: `a file with the name of a directory: ${show(entry.name)}` };
   }
   const node = earlier ?? newNode(tree, entry);
-  if (typeof node === 'string') return { unclear: `${node}: ${show(entry.name)} -> ${show(entry.link)}` };
+  if (typeof node === 'string') return { ambiguity: `${node}: ${show(entry.name)} -> ${show(entry.link)}` };
   if (earlier === undefined) {
     let at = tree.root;
     for (const part of parts) {

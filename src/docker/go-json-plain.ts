@@ -4,7 +4,7 @@ import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';
 
 /** Longer texts take the long way: this one holds the value twice for a moment. */
-const LONGEST = 64 * 1024;
+const MAX_LENGTH = 64 * 1024;
 /** Digits that every double holds exactly, and every integer type of 64 bits. */
 const EXACT_DIGITS = 15;
 
@@ -25,7 +25,7 @@ interface Count {
  * all exact names of the schema.
  */
 export function decodePlain(text: string, schema: Schema, depth: number): JsonValue | undefined {
-  if (text.length > LONGEST) return undefined;
+  if (text.length > MAX_LENGTH) return undefined;
   const colons = survey(text, depth);
   if (colons < 0) return undefined;
   let parsed: JsonValue;

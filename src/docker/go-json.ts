@@ -2,7 +2,7 @@ import type { UnknownField } from './call.js';
 import { decodePlain } from './go-json-plain.js';
 import { anyValue, emptyObject, emptyRecord, foldKey, isZero } from './json-any.js';
 import {
-  DEEPEST,
+  MAX_DEPTH,
   enter,
   finishScan,
   integerOf,
@@ -55,8 +55,8 @@ interface Field {
 }
 
 /** More unknown fields than this say that the schema is not the one the client means. */
-const MOST_UNKNOWN = 64;
-const LONGEST_POINTER = 1024;
+const MAX_UNKNOWN = 64;
+const MAX_POINTER_LENGTH = 1024;
 const DEFAULT_DEPTH = 64;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const fieldsByName = new WeakMap<Fields, ReadonlyMap<string, Field>>();
@@ -97,7 +97,7 @@ export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits
 
 /** As `decodeJson`, for text; `keepNull` for values of type `map[string]*string`. @throws Refusal 400 */
 export function decodeJsonText(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
-  const value = decodePlain(text, schema, Math.min(depth, DEEPEST));
+  const value = decodePlain(text, schema, Math.min(depth, MAX_DEPTH));
   return value === undefined ? decodeScanned(text, schema, depth, keepNull) : { value, unknown: [] };
 }
 
@@ -206,7 +206,7 @@ function decodeUnknown(decoder: Decoder, object: JsonObject, key: string): void 
   if (isZero(value)) return;
   const where = pointerOf(decoder.path);
   // Both limits keep the pointers of one body linear in its size.
-  if (decoder.unknown.length === MOST_UNKNOWN || where.length > LONGEST_POINTER) {
+  if (decoder.unknown.length === MAX_UNKNOWN || where.length > MAX_POINTER_LENGTH) {
     throw shapeError(
       decoder,
       'too-many-unknown-fields',

@@ -10,9 +10,9 @@ export interface Scan {
 }
 
 /** Deeper than any API type; keeps the recursion of the decoder far from the end of the stack. */
-export const DEEPEST = 512;
+export const MAX_DEPTH = 512;
 /** Longer than any number that means something; BigInt() is not linear in its digits. */
-const LONGEST_NUMBER = 128;
+const MAX_NUMBER_LENGTH = 128;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const HEX4 = /[0-9a-fA-F]{4}/y;
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -29,7 +29,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 /** @throws Refusal 400 when the text has a byte order mark or half a surrogate pair */
 export function startScan(text: string, depth: number): Scan {
-  const scan: Scan = { text, at: 0, depth: 0, maximumDepth: Math.min(depth, DEEPEST), path: [] };
+  const scan: Scan = { text, at: 0, depth: 0, maximumDepth: Math.min(depth, MAX_DEPTH), path: [] };
   if (text.charCodeAt(0) === 0xfeff) throw syntaxError(scan, 'a byte order mark, which JSON does not have');
   if (LONE_SURROGATE.test(text)) throw syntaxError(scan, 'half of a surrogate pair in the text');
   return scan;
@@ -177,7 +177,7 @@ export function scanNumber(scan: Scan): { literal: string; integer: boolean } {
   const match = NUMBER.exec(scan.text);
   if (match === null) throw syntaxError(scan, `${found(scan)} where a value belongs`);
   const literal = match[0];
-  if (literal.length > LONGEST_NUMBER) throw syntaxError(scan, 'a number with too many digits');
+  if (literal.length > MAX_NUMBER_LENGTH) throw syntaxError(scan, 'a number with too many digits');
   scan.at += literal.length;
   return { literal, integer: match[1] === undefined && match[2] === undefined };
 }

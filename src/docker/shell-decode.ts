@@ -177,8 +177,10 @@ export function decodeHex(text: string): string | undefined {
 
 /** Text from character codes; undefined when it is not text. */
 export function toText(codes: readonly number[]): string | undefined {
-  const odd = codes.filter((code) => !((code >= 32 && code < 127) || (code >= 9 && code <= 13))).length;
-  if (codes.length < 4 || odd * 20 > codes.length) return undefined;
+  const unprintable = codes.filter(
+    (code) => !((code >= 32 && code < 127) || (code >= 9 && code <= 13)),
+  ).length;
+  if (codes.length < 4 || unprintable * 20 > codes.length) return undefined;
   const parts: string[] = [];
   for (let at = 0; at < codes.length; at += 4096) {
     parts.push(String.fromCharCode(...codes.slice(at, at + 4096)));

@@ -10,10 +10,10 @@ export interface Variants {
   /** Those of them that were hidden in base64, hexadecimal or the like: programs of their own. */
   readonly decoded: readonly string[];
   /** There is more than was decoded: what was found is not all. */
-  readonly blown: boolean;
+  readonly truncated: boolean;
 }
 
-const DEEPEST = 3;
+const MAX_DEPTH = 3;
 const GROWTH = 4;
 /** Small texts may grow to this much in any case: `$URL` is four characters. */
 const FLOOR = 64 * 1024;
@@ -39,7 +39,7 @@ export function decodeVariants(
   const seen = new Set<string>();
   const decoded = new Set<string>();
   let level = [text];
-  for (let depth = 0; depth <= DEEPEST && level.length > 0 && budget.left >= 0; depth++) {
+  for (let depth = 0; depth <= MAX_DEPTH && level.length > 0 && budget.left >= 0; depth++) {
     const found = new Set<string>();
     for (const one of level) {
       if (budget.left < 0) break;
@@ -62,7 +62,7 @@ export function decodeVariants(
   }
   // Something was still hidden at the last level.
   const deeper = level.length > 0;
-  return { variants: [...seen], decoded: [...decoded], blown: budget.left < 0 || deeper };
+  return { variants: [...seen], decoded: [...decoded], truncated: budget.left < 0 || deeper };
 }
 
 /** The words of all commands, one command a line, without quotes; then what their pipelines print. */
@@ -81,7 +81,7 @@ function flatten(text: string, variable: Variable, budget: TextBudget): string {
   return lines.join('\n').replaceAll(UNKNOWN, '');
 }
 
-const MOST_WORDS = 32;
+const MAX_WORDS = 32;
 
 /** `c2.{evil,good}.example` as bash takes it. */
 function expandBraces(word: string, budget: TextBudget): string[] {
@@ -91,7 +91,7 @@ function expandBraces(word: string, budget: TextBudget): string[] {
   let words = [''];
   parts.forEach((part, index) => {
     const choices = index % 2 === 0 ? [part] : part.split(',');
-    words = words.flatMap((start) => choices.map((choice) => start + choice)).slice(0, MOST_WORDS);
+    words = words.flatMap((start) => choices.map((choice) => start + choice)).slice(0, MAX_WORDS);
     budget.left -= 4 * words.length;
   });
   for (const one of words) budget.left -= one.length;

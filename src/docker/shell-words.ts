@@ -6,7 +6,7 @@ import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from './s
 import { append, endCommand, endWord, substitute, valueOf, type Reader } from './shell-reader.js';
 
 /** Deeper `$( $( …` than this is not followed. */
-const DEEPEST = 6;
+const MAX_DEPTH = 6;
 
 /**
  * Reads the text of a shell (POSIX sh and what bash and busybox add) into its simple commands, those inside `$( )`,
@@ -50,7 +50,7 @@ function readNested(
   };
   // A flood of empty substitutions costs more than its characters.
   budget.left -= text.length + 64;
-  if (depth > DEEPEST) budget.left = -1;
+  if (depth > MAX_DEPTH) budget.left = -1;
   while (reader.at < text.length && budget.left >= 0) step(reader);
   endCommand(reader, false);
   return reader.out;
@@ -227,7 +227,7 @@ function expandInside(reader: Reader, quoted: string): string {
   const text = quoted.replace(/["']/g, '');
   // As inside double quotes: blanks and operators are themselves here.
   const inner: Reader = { ...reader, text, at: -1, word: '', started: false, depth: reader.depth + 1 };
-  if (inner.depth > DEEPEST) {
+  if (inner.depth > MAX_DEPTH) {
     reader.budget.left = -1;
     return UNKNOWN;
   }

@@ -2,7 +2,7 @@ import type { Call } from '../docker/call.js';
 import { NO_ENTITIES } from '../docker/entities.js';
 import { readCall, type HeadReading, type ReadLimits } from '../docker/read.js';
 import { decideUnread } from '../policy/decide.js';
-import { judge, judgeOver, uninspected, type Judgement } from '../policy/judge.js';
+import { judge, judgeExceeded, uninspected, type Judgement } from '../policy/judge.js';
 import type { CallSnapshot } from './snapshot.js';
 
 /**
@@ -20,7 +20,7 @@ export function admit(
   const { policy, sources, client, quota } = snapshot;
   // Counted before it is judged: trying again and again what is denied is not free.
   const over = quota?.admit();
-  if (over !== undefined) return judgeOver(uninspected(headAsCall(id, head, client), snapshot), over);
+  if (over !== undefined) return judgeExceeded(uninspected(headAsCall(id, head, client), snapshot), over);
   const verdict = decideUnread(policy, { operation: head.operation, client }, sources);
   if (verdict === undefined) return undefined;
   // Where nothing has to be read for it, the record says what the call was about.

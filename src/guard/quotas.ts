@@ -11,15 +11,15 @@ import {
   fullLevel,
   spend,
   waitFor,
-  worst,
+  worstOf,
   type Level,
-  type LimitName,
-  type Over,
+  type QuotaName,
+  type ExceededQuota,
   type Rate,
   type RateName,
-  type SourceLimits,
-} from '../policy/limits.js';
-import { judgeOver, type Judgement } from '../policy/judge.js';
+  type SourceQuotas,
+} from '../policy/quotas.js';
+import { judgeExceeded, type Judgement } from '../policy/judge.js';
 import { sourcesFor } from './snapshot.js';
 
 /** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
@@ -40,11 +40,11 @@ export interface Quotas {
 /** One call's part in the limits of its caller's sources. */
 export interface Quota {
   /** Counts the call itself. @returns the limit that stops it. */
-  admit(): Over | undefined;
+  admit(): ExceededQuota | undefined;
   /** Counts what an allowed call does; once a call. @returns the limit that stops it. */
-  begin(operation: Operation): Over | undefined;
+  begin(operation: Operation): ExceededQuota | undefined;
   /** The limit that it is over and that is only recorded. */
-  readonly observed: Over | undefined;
+  readonly observed: ExceededQuota | undefined;
   /** Counts bytes that have come or gone; undefined when no source of the caller limits them. */
   readonly flow: Flow | undefined;
   /** The call is over: gives its stream back. */
@@ -60,7 +60,7 @@ interface Account {
 
 /** What is kept of one source. */
 interface Ledger {
-  readonly per: SourceLimits['per'];
+  readonly per: SourceQuotas['per'];
   readonly whole: Account;
   readonly clients: LRUCache<string, Account> | undefined;
 }
@@ -68,7 +68,7 @@ interface Ledger {
 /** One source of a caller. */
 interface Entry {
   readonly source: CompiledSource;
-  readonly limits: SourceLimits;
+  readonly limits: SourceQuotas;
   readonly account: Account;
 }
 
@@ -80,7 +80,7 @@ interface Entry {
  * @param clock milliseconds that never go back.
  */
 export function openQuotas(
-  onOver: (source: string, limit: LimitName) => void,
+  onOver: (source: string, limit: QuotaName) => void,
   clock: () => number = () => performance.now(),
 ): Quotas {
   let ledgers = new Map<string, Ledger>();
@@ -121,16 +121,16 @@ export function openQuotas(
 export function withinQuota(judgement: Judgement, quota: Quota | undefined): Judgement {
   if (quota === undefined || !judgement.passes) return judgement;
   const over = quota.begin(judgement.call.operation);
-  if (over !== undefined) return judgeOver(judgement, over);
+  if (over !== undefined) return judgeExceeded(judgement, over);
   const { observed } = quota;
   return observed === undefined || judgement.verdict.effect === 'deny'
     ? judgement
-    : judgeOver(judgement, observed, judgement.verdict);
+    : judgeExceeded(judgement, observed, judgement.verdict);
 }
 
 const newAccount = (): Account => ({ levels: new Map(), open: 0 });
 
-const openLedger = (per: SourceLimits['per']): Ledger => ({
+const openLedger = (per: SourceQuotas['per']): Ledger => ({
   per,
   whole: newAccount(),
   clients: per === 'client' ? new LRUCache(atMost(MAX_CLIENTS)) : undefined,
@@ -158,7 +158,7 @@ export function clientKey(source: Pick<CompiledSource, 'token'>, client: Client)
 
 function openQuota(
   entries: readonly Entry[],
-  onOver: (source: string, limit: LimitName) => void,
+  onOver: (source: string, limit: QuotaName) => void,
   clock: () => number,
 ): Quota {
   const withBytes = entries.filter(({ limits }) => limits.rates.bytes !== undefined);
@@ -167,12 +167,12 @@ function openQuota(
   let holding = false;
   let slowed = false;
   let closed = false;
-  let observed: Over | undefined;
+  let observed: ExceededQuota | undefined;
 
   /** All or nothing: a call that one source stops takes nothing from another. */
-  const take = (names: readonly RateName[], stream: boolean): Over | undefined => {
+  const take = (names: readonly RateName[], stream: boolean): ExceededQuota | undefined => {
     const now = clock();
-    const found: Over[] = [];
+    const found: ExceededQuota[] = [];
     for (const entry of entries) {
       for (const name of names) {
         const wait = name === 'bytes' ? bytesWait(entry, now) : waitOf(entry, name, 1, now);
@@ -183,7 +183,7 @@ function openQuota(
         found.push(over(entry, 'streams', 0));
     }
     for (const { source, limit } of found) onOver(source, limit);
-    const most = worst(found);
+    const most = worstOf(found);
     if (most !== undefined && !most.observe) return most;
     observed ??= most;
     for (const entry of entries) {
@@ -292,7 +292,7 @@ function charge(entry: Entry, name: RateName, amount: number, now: number): void
   kept.level = spend(kept.level, kept.rate, amount, now, floor);
 }
 
-function over({ source: { name }, limits }: Entry, limit: LimitName, wait: number): Over {
+function over({ source: { name }, limits }: Entry, limit: QuotaName, wait: number): ExceededQuota {
   const who = limits.per === 'client' ? `this client of source ${name}` : `source ${name}`;
   const amount = limit === 'streams' ? `${limits.streams} at the same time` : limits.rates[limit]!.text;
   return {

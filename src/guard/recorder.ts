@@ -109,7 +109,7 @@ function decisionEvent(
     params: call.path,
     facts: inspection.facts,
     hazards: inspection.hazards.map(formatHazard),
-    ...(inspection.sightings !== undefined && { indicators: inspection.sightings }),
+    ...(inspection.matches !== undefined && { indicators: inspection.matches }),
     ...(sequences !== undefined && { sequences }),
     verdict: verdict.effect,
     enforced: !verdict.observe,

@@ -2,8 +2,8 @@ import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
-import { DOCKERFILE_FACTS, inspectDockerfile, stateUnreadDockerfile } from './dockerfile.js';
-import { raise, state, type Findings } from './findings.js';
+import { DOCKERFILE_FACTS, inspectDockerfile, setUnreadDockerfile } from './dockerfile.js';
+import { addHazard, setFact, type Findings } from './findings.js';
 import { shortImageName } from './image-name.js';
 import { cleanPath } from './path.js';
 import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './query.js';
@@ -13,12 +13,12 @@ const PROXY_ARGUMENT = /^(?:http|https|ftp|all|no)_proxy$/i;
 
 const OWN_NETWORKS = new Set(['', 'default', 'none', 'bridge']);
 
-/** `remote=` in any form: nothing of what it fetches is in this request. */
+/** `remote=` in any form: what it fetches is not in this request and cannot be inspected. */
 function inspectRemote(remote: string, found: Findings): void {
   if (remote === '') return;
-  if (remote === 'client-session') raise(found, 'opaque', 'session-build');
-  else if (remote === 'upload-request') raise(found, 'opaque', 'upload-request');
-  else raise(found, 'remote-context', remote);
+  if (remote === 'client-session') addHazard(found, 'opaque', 'session-build');
+  else if (remote === 'upload-request') addHazard(found, 'opaque', 'upload-request');
+  else addHazard(found, 'remote-context', remote);
 }
 
 /**
@@ -27,10 +27,10 @@ function inspectRemote(remote: string, found: Findings): void {
  */
 function inspectBuilder(call: Call, found: Findings): void {
   const version = queryText(call, 'version');
-  if (version !== '' && version !== '1') raise(found, 'opaque', 'buildkit');
+  if (version !== '' && version !== '1') addHazard(found, 'opaque', 'buildkit');
   for (const name of ['session', 'buildid', 'outputs']) {
     const value = queryText(call, name);
-    if (value !== '' && value !== '[]' && value !== 'null') raise(found, 'opaque', 'buildkit');
+    if (value !== '' && value !== '[]' && value !== 'null') addHazard(found, 'opaque', 'buildkit');
   }
 }
 
@@ -38,21 +38,21 @@ function inspectBuilder(call: Call, found: Findings): void {
 function inspectPath(path: string, found: Findings): string {
   const clean = path === '' ? '' : cleanPath(path);
   // `a/../x` is the same file as `x` only where `a` is no link: it names two files.
-  if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) raise(found, 'build-dockerfile', path);
+  if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) addHazard(found, 'build-dockerfile', path);
   return clean;
 }
 
 const CONTEXT_FACTS = [...DOCKERFILE_FACTS, 'build.context-bytes', 'build.context-entries'] as const;
 
-/** A context that nobody has read is larger than any limit. */
-function stateSize(context: ContextReading | undefined, present: boolean, found: Findings): void {
+/** A context that was not read counts as larger than any limit. */
+function setContextSize(context: ContextReading | undefined, present: boolean, found: Findings): void {
   const unread = present ? Number.MAX_SAFE_INTEGER : 0;
-  state(found, 'build.context-bytes', context?.bytes ?? unread);
-  state(found, 'build.context-entries', context?.entries ?? unread);
+  setFact(found, 'build.context-bytes', context?.bytes ?? unread);
+  setFact(found, 'build.context-entries', context?.entries ?? unread);
 }
 
 /**
- * The context: what its Dockerfile does, or that nobody has read it. Of a context with two readings nothing is
+ * The context: what its Dockerfile does, or that it was not read. Of an ambiguous context nothing is
  * believed: the Dockerfile found in it may not be the one that is built.
  */
 function inspectContext({ body, query }: Call, found: Findings): void {
@@ -61,13 +61,14 @@ function inspectContext({ body, query }: Call, found: Findings): void {
     found.pending = CONTEXT_FACTS;
     return;
   }
-  stateSize(context, body.kind === 'stream' && body.present, found);
-  if (context === undefined || context.unclear.length > 0) {
-    stateUnreadDockerfile(found);
+  setContextSize(context, body.kind === 'stream' && body.present, found);
+  if (context === undefined || context.ambiguities.length > 0) {
+    setUnreadDockerfile(found);
     const content = context?.dockerfile?.content;
     if (content !== undefined) found.dockerfile = { content, reading: { clear: false, reason: '' } };
-    if (context !== undefined) state(found, 'build.unclear', context.unclear);
-    if (context !== undefined || body.kind !== 'stream' || body.present) raise(found, 'opaque', 'context');
+    if (context !== undefined) setFact(found, 'build.unclear', context.ambiguities);
+    if (context !== undefined || body.kind !== 'stream' || body.present)
+      addHazard(found, 'opaque', 'context');
     return;
   }
   if (context.dockerfile === undefined) {
@@ -89,32 +90,32 @@ export function inspectBuild(_body: JsonValue, found: Findings, call: Call): voi
   const remote = queryText(call, 'remote');
   const dockerfile = inspectPath(queryText(call, 'dockerfile'), found);
   const args = keysOf(queryJson(call, 'buildargs'));
-  state(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
-  state(found, 'build.dockerfile', dockerfile);
-  state(found, 'build.remote', remote);
-  state(found, 'build.args', args);
-  state(found, 'build.labels', keysOf(queryJson(call, 'labels')));
-  state(found, 'build.platform', queryText(call, 'platform'));
-  state(found, 'build.network', network);
-  state(found, 'build.target', queryText(call, 'target'));
-  state(found, 'build.pull', queryFlag(call, 'pull'));
-  state(found, 'build.cache-from', queryTexts(call, 'cachefrom'));
-  state(found, 'build.memory', queryNumber(call, 'memory'));
+  setFact(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
+  setFact(found, 'build.dockerfile', dockerfile);
+  setFact(found, 'build.remote', remote);
+  setFact(found, 'build.args', args);
+  setFact(found, 'build.labels', keysOf(queryJson(call, 'labels')));
+  setFact(found, 'build.platform', queryText(call, 'platform'));
+  setFact(found, 'build.network', network);
+  setFact(found, 'build.target', queryText(call, 'target'));
+  setFact(found, 'build.pull', queryFlag(call, 'pull'));
+  setFact(found, 'build.cache-from', queryTexts(call, 'cachefrom'));
+  setFact(found, 'build.memory', queryNumber(call, 'memory'));
 
   inspectRemote(remote, found);
   inspectBuilder(call, found);
   inspectContext(call, found);
-  if (!OWN_NETWORKS.has(network)) raise(found, 'build-network', network);
-  for (const entry of queryTexts(call, 'extrahosts')) raise(found, 'build-extra-hosts', entry);
+  if (!OWN_NETWORKS.has(network)) addHazard(found, 'build-network', network);
+  for (const entry of queryTexts(call, 'extrahosts')) addHazard(found, 'build-extra-hosts', entry);
   const parent = queryText(call, 'cgroupparent');
-  if (parent !== '') raise(found, 'build-cgroup-parent', cleanPath(parent));
-  for (const option of queryTexts(call, 'securityopt')) raise(found, 'build-security-opt', option);
+  if (parent !== '') addHazard(found, 'build-cgroup-parent', cleanPath(parent));
+  for (const option of queryTexts(call, 'securityopt')) addHazard(found, 'build-security-opt', option);
   const isolation = queryText(call, 'isolation');
-  if (isolation !== '' && isolation !== 'default') raise(found, 'build-isolation', isolation);
+  if (isolation !== '' && isolation !== 'default') addHazard(found, 'build-isolation', isolation);
   for (const limit of asArray(queryJson(call, 'ulimits'))) {
-    raise(found, 'build-ulimit', asString(asObject(limit)['Name']));
+    addHazard(found, 'build-ulimit', asString(asObject(limit)['Name']));
   }
   for (const name of args) {
-    if (PROXY_ARGUMENT.test(name) || name.startsWith('BUILDKIT_')) raise(found, 'build-arg', name);
+    if (PROXY_ARGUMENT.test(name) || name.startsWith('BUILDKIT_')) addHazard(found, 'build-arg', name);
   }
 }

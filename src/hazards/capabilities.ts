@@ -1,5 +1,5 @@
-import { append, raise } from './findings.js';
-import { eachString, type Judge } from './judge.js';
+import { addToFact, addHazard } from './findings.js';
+import { eachString, type FieldInspector } from './field-inspectors.js';
 
 /** Upper case, without `CAP_`, as NormalizeLegacyCapabilities of moby's oci/caps reads it. */
 function normalise(name: string): string {
@@ -7,11 +7,11 @@ function normalise(name: string): string {
   return upper.startsWith('CAP_') ? upper.slice(4) : upper;
 }
 
-export const addedCapabilities: Judge = eachString((name, found) => {
-  raise(found, 'capability', normalise(name));
-  append(found, 'capabilities.add', normalise(name));
+export const addedCapabilities: FieldInspector = eachString((name, found) => {
+  addHazard(found, 'capability', normalise(name));
+  addToFact(found, 'capabilities.add', normalise(name));
 });
 
-export const droppedCapabilities: Judge = eachString((name, found) => {
-  append(found, 'capabilities.drop', normalise(name));
+export const droppedCapabilities: FieldInspector = eachString((name, found) => {
+  addToFact(found, 'capabilities.drop', normalise(name));
 });

@@ -1,5 +1,5 @@
 /**
- * Every hazard that an inspector may raise and every fact it may state: closed lists. Policy files are checked
+ * Every hazard that an inspector may add and every fact it may set: closed lists. Policy files are checked
  * against them, and docs/reference/hazards.md is generated from them. Pure data.
  */
 
@@ -79,7 +79,7 @@ export const HAZARDS = [
   {
     kind: 'unknown-field',
     argument: 'text',
-    title: 'A field or parameter nobody has judged',
+    title: 'A field or parameter that Breakwater does not know',
     lets: 'A newer engine may read a body field or query parameter that Breakwater does not know, and do anything with it. The argument is the JSON pointer of the field, or `?name` for a parameter.',
     reachesHost: 'always',
     permit: 'unknown-field:/HostConfig/NewSwitch',
@@ -138,7 +138,7 @@ export const HAZARDS = [
     kind: 'registry-credentials',
     argument: 'text',
     title: 'Credentials that the daemon sends to a registry',
-    lets: 'Whatever the header holds, the daemon sends from the host to the registry, or to the token server that the registry names. The argument is the server the credentials say they are for; `unnamed` when they name none.',
+    lets: 'The daemon sends the content of the header from the host to the registry, or to the token server that the registry names. The argument is the server the credentials say they are for; `unnamed` when they name none.',
     attack: 'T1610',
     permit: 'registry-credentials:registry.example.com',
   },
@@ -156,7 +156,7 @@ export const HAZARDS = [
     kind: 'build-dockerfile',
     argument: 'text',
     title: 'A Dockerfile outside the context',
-    lets: 'A path that leads out of the build context asks the daemon for a file of the host. Engines refuse it; it has no honest use.',
+    lets: 'A path that leads out of the build context requests a file of the host. Engines refuse it; it has no legitimate use.',
     attack: 'T1612',
     permit: 'build-dockerfile:../Dockerfile',
   },
@@ -294,7 +294,7 @@ export const HAZARDS = [
     kind: 'download',
     argument: 'text',
     title: 'A command that downloads',
-    lets: 'A command of the Dockerfile fetches from, or connects to, this address: curl, wget, git, nc, ssh, /dev/tcp, one-liners of other languages, URLs given to package managers, also where quotes, variables or base64 hide it. `?` when the address cannot be told. Installing packages from the configured repositories is no hazard. What a program in the context or the image fetches is not seen here.',
+    lets: 'A command of the Dockerfile fetches from, or connects to, this address: curl, wget, git, nc, ssh, /dev/tcp, one-liners of other languages, URLs given to package managers, also where quotes, variables or base64 hide it. `?` when the address is not known. Installing packages from the configured repositories is no hazard. What a program in the context or the image fetches is not detected here.',
     attack: 'T1612 T1105',
     permit: 'download:https://artifacts.example.com/**',
   },
@@ -473,7 +473,7 @@ export const HAZARDS = [
     kind: 'group-add',
     argument: 'text',
     title: 'An additional group',
-    lets: 'Processes get the rights of a host group, such as docker or disk, on whatever is mounted.',
+    lets: 'Processes get the rights of a host group, such as docker or disk, on everything that is mounted.',
     permit: 'group-add:1000',
   },
   {
@@ -507,7 +507,7 @@ export const HAZARDS = [
     kind: 'docker-socket',
     argument: 'none',
     title: 'The container engine’s own socket',
-    lets: 'A mount that holds, or may hold, the socket of an engine (docker.sock, containerd.sock, podman.sock, a directory above them): whoever has it owns the host and is past Breakwater.',
+    lets: 'A mount that holds, or may hold, the socket of an engine (docker.sock, containerd.sock, podman.sock, a directory above them): with it a container controls the host and bypasses Breakwater.',
     cis: '5.32',
     attack: 'T1611 T1552.007',
     reachesHost: 'always',
@@ -575,7 +575,7 @@ export const HAZARDS = [
     kind: 'container-id-file',
     argument: 'path',
     title: 'A file for the container id',
-    lets: 'Names a host file for the id; the daemon has no reason to be told.',
+    lets: 'Names a host file for the id; the daemon needs no such name from a client.',
     permit: 'container-id-file:/run/ci/id',
   },
   // ---- containers: network
@@ -839,7 +839,7 @@ export const HAZARDS = [
     kind: 'swarm',
     argument: 'text',
     title: 'A change of the cluster itself',
-    lets: 'Joins the host to a cluster whose managers run what they like on it, or changes, leaves, unlocks one. Arguments: `init`, `force-new-cluster`, `join`, `leave`, `update`, `unlock`, `unlock-key`, `node-update`, `node-delete`.',
+    lets: 'Joins the host to a cluster whose managers can run anything on it, or changes, leaves, unlocks one. Arguments: `init`, `force-new-cluster`, `join`, `leave`, `update`, `unlock`, `unlock-key`, `node-update`, `node-delete`.',
     cis: '5.1',
     attack: 'T1610',
     permit: 'swarm:leave',
@@ -857,7 +857,7 @@ export const HAZARDS = [
     kind: 'external-ca',
     argument: 'text',
     title: 'A certificate authority for a cluster',
-    lets: 'Whoever holds it can issue manager certificates.',
+    lets: 'With it, certificates of managers can be issued.',
     permit: 'external-ca:https://ca.example.com/**',
   },
   {
@@ -926,7 +926,7 @@ export const FACTS = [
     // A bare pattern, or a list of them, means `each`.
     bare: 'each',
     operations: ['*'],
-    doc: 'Whose objects the call is about, as the engine tells at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …; `engine:unread-build` for a build whose Dockerfile was not read). KIND is `container`, `exec`, `image`, `tag`, `repository`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that nobody owns. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/explanation/ownership.md.',
+    doc: 'The owners of the objects that the call names, as the engine reports them at that moment: `self` for the caller’s own, `other:KIND` for those of another source, `nobody:KIND` for those that no source owns, `shared:KIND` for an image that others have pulled too and that the call would remove or rename, `engine:WHAT` for what cannot be limited to an owner (`engine:build-cache`, `engine:disk-usage`, `engine:image-archive`, `engine:swarm` …; `engine:unread-build` for a build whose Dockerfile was not read). KIND is `container`, `exec`, `image`, `tag`, `repository`, `volume`, `network`, `service`, `task`, `secret` or `config`. `"owner": "self"` demands the caller’s own, `"owner": ["self", "nobody:image"]` lets it use images that have no owner. Lists, events and prunes are limited to the caller’s own. An allow rule with this condition names its sources, see docs/explanation/ownership.md.',
   },
   // ---- images
   {

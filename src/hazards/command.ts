@@ -3,7 +3,7 @@ import { decodeVariants } from '../docker/shell-text.js';
 import { baseName } from '../docker/shell-pipeline.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
 import { readShell } from '../docker/shell-words.js';
-import { raise, type Findings } from './findings.js';
+import { addHazard, type Findings } from './findings.js';
 
 /** Programs that fetch what their arguments name; without a known address the argument of the hazard is `?`. */
 export const FETCHERS: ReadonlySet<string> = new Set(
@@ -26,7 +26,7 @@ const NETWORK_CODE =
 
 /**
  * Commands that only look at, print or move what their arguments name: `apk add curl`, `which wget`, `rm -f /bin/nc`,
- * `sed s#http://a#http://b#` fetch nothing of what they mention. A package manager's URLs are looked at all the same.
+ * `sed s#http://a#http://b#` fetch nothing of what they mention. A package manager's URLs are inspected all the same.
  */
 const HARMLESS = new Set(
   (
@@ -75,14 +75,14 @@ const SHELLS = new Set([
 const SCHEME =
   /^(?:https?|ftps?|sftp|scp|ssh|git|svn|hg|rsync|tftp|gopher|dict|wss?|s3|gs|(?:git|svn|hg|bzr)\+[a-z+]{1,12})$/;
 
-/** The container itself, strictly written: health checks ask it all the time. */
+/** The container itself, strictly written: health checks call it all the time. */
 const LOOPBACK = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:\/[^\s@\\]*)?$/i;
 
 const LONGEST_ADDRESS = 2048;
 /** Programs within programs: `sh -c "bash -c '…'"`. */
-const DEEPEST = 4;
+const MAX_DEPTH = 4;
 /** More addresses than this in one command are not listed. */
-const MOST_ADDRESSES = 256;
+const MAX_ADDRESSES = 256;
 
 interface Scan {
   readonly variable: Variable;
@@ -95,7 +95,7 @@ interface Scan {
 /**
  * Raises `download:ADDRESS` for what a shell text or an argument vector would fetch (curl, wget, git clone, nc,
  * /dev/tcp, one-liners of other languages, pipes into a shell, URLs given to package managers), also where quotes,
- * variables, base64 and the like hide it, and `download:?` where a download tool gets an address that cannot be told.
+ * variables, base64 and the like hide it, and `download:?` where the address that a download tool gets is not known.
  * Installing packages from the configured repositories is no hazard. Best effort by nature: a program in the context or
  * the image can do anything.
  *
@@ -117,17 +117,17 @@ export function inspectCommand(
   else scanWords(args, { captured: false, piped: false }, false, scan, 0);
   const hidden = decodeVariants(text, variable);
   for (const program of hidden.decoded) scanShell(program, scan, 1, false);
-  if (hidden.blown || scan.budget.left < 0 || scan.addresses.size > MOST_ADDRESSES) {
-    raise(found, 'opaque', 'command');
+  if (hidden.truncated || scan.budget.left < 0 || scan.addresses.size > MAX_ADDRESSES) {
+    addHazard(found, 'opaque', 'command');
   }
   let listed = 0;
   for (const address of scan.addresses) {
-    if (++listed <= MOST_ADDRESSES) raise(found, 'download', address);
+    if (++listed <= MAX_ADDRESSES) addHazard(found, 'download', address);
   }
 }
 
 function scanShell(text: string, scan: Scan, depth: number, captured: boolean): void {
-  if (depth > DEEPEST) scan.budget.left = -1;
+  if (depth > MAX_DEPTH) scan.budget.left = -1;
   if (scan.budget.left < 0) return;
   const commands = readShell(text, scan.variable, scan.budget, captured);
   // A shell that takes its program from a pipe or a file may get what any command here printed.
@@ -182,7 +182,7 @@ function scanWords(
   const evaluates = given.slice(0, first).some((word) => baseName(word) === 'eval');
   if (evaluates) scanText(words.join(' '), scan, depth);
   for (const word of words) if (/[\s;|&`]|\$\(/.test(word)) scanText(word, scan, depth);
-  // `$FETCH http://…` has told its address; `… | $SHELL` has not.
+  // The address of `$FETCH http://…` is known already; that of `… | $SHELL` is not.
   if (piped && head.includes(UNKNOWN) && head.length === 1) scan.addresses.add('?');
 }
 
@@ -219,19 +219,19 @@ function scanFetch(tool: string, args: readonly string[], scan: Scan): void {
     return;
   }
   // These also copy from one directory to another.
-  let told = tool === 'rsync' || tool === 'scp';
+  let hasAddress = tool === 'rsync' || tool === 'scp';
   for (const [index, arg] of args.entries()) {
-    if (hasUrl(arg)) told = true;
-    else if (LOOPBACK.test(`http://${arg}`)) told = true;
-    else if (told ? /^[^/\s:]{1,255}:/.test(arg) : isAddress(arg) && !takesFile(args[index - 1])) {
-      told = true;
+    if (hasUrl(arg)) hasAddress = true;
+    else if (LOOPBACK.test(`http://${arg}`)) hasAddress = true;
+    else if (hasAddress ? /^[^/\s:]{1,255}:/.test(arg) : isAddress(arg) && !takesFile(args[index - 1])) {
+      hasAddress = true;
       scan.addresses.add(shorten(arg));
     } else if (arg.includes(UNKNOWN) && !takesFile(args[index - 1]) && !arg.startsWith('-')) {
-      told = true;
+      hasAddress = true;
       scan.addresses.add('?');
     }
   }
-  if (!told && !isProse(args, scan)) scan.addresses.add('?');
+  if (!hasAddress && !isProse(args, scan)) scan.addresses.add('?');
 }
 
 /** `echo curl wget > list` names tools; `echo 'curl $URL' > script` leaves open what is fetched. */
@@ -309,7 +309,7 @@ function findUrls(word: string, scan: Scan): void {
     let end = at + 3;
     while (end < word.length && end - at < LONGEST_ADDRESS && !/[\s"'<>`]/.test(word.charAt(end))) end++;
     from = end;
-    if (scheme === '' || scan.addresses.size > MOST_ADDRESSES) continue;
+    if (scheme === '' || scan.addresses.size > MAX_ADDRESSES) continue;
     const address = word.slice(at - scheme.length, end);
     const host = /^[^/?#\\]*/.exec(word.slice(at + 3, end))?.[0] ?? '';
     if (LOOPBACK.test(address)) continue;

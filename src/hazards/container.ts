@@ -9,20 +9,20 @@ import {
   keysOf,
 } from '../base/json.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { append, raise, stateAll, type Findings } from './findings.js';
+import { addToFact, addHazard, setFacts, type Findings } from './findings.js';
 import { imageFacts } from './image-name.js';
 import {
   eachEntry,
   eachString,
   fields,
   harmless,
-  judgeObject,
+  inspectFields,
   object,
   text,
   variableNames,
   whenSet,
-  type Judge,
-} from './judge.js';
+  type FieldInspector,
+} from './field-inspectors.js';
 import { logConfig } from './logging.js';
 import { binds, mountHostPath, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
 import { impliedIpcMode, isolation, namespaceMode, networkMode } from './namespaces.js';
@@ -42,8 +42,8 @@ import { bodyText } from './references.js';
 import { oomScore, resourceFacts, RESOURCES, restartPolicy } from './resources.js';
 import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
 
-/** container.Config (api/types/container/config.go). What it says happens inside the container only. */
-const CONFIG: Readonly<Record<string, Judge>> = {
+/** container.Config (api/types/container/config.go). It takes effect inside the container only. */
+const CONFIG: Readonly<Record<string, FieldInspector>> = {
   Hostname: harmless,
   Domainname: harmless,
   User: harmless,
@@ -61,12 +61,12 @@ const CONFIG: Readonly<Record<string, Judge>> = {
   ArgsEscaped: harmless,
   Image: harmless,
   // Keys are destinations of anonymous volumes, never sources (daemon/create_unix.go).
-  Volumes: eachEntry((target, _value, found) => append(found, 'mounts', `:${cleanPath(target)}:rw`)),
+  Volumes: eachEntry((target, _value, found) => addToFact(found, 'mounts', `:${cleanPath(target)}:rw`)),
   WorkingDir: harmless,
   Entrypoint: harmless,
   NetworkDisabled: harmless,
   MacAddress: macAddress,
-  OnBuild: eachString((instruction, found) => raise(found, 'on-build', instruction)),
+  OnBuild: eachString((instruction, found) => addHazard(found, 'on-build', instruction)),
   Labels: harmless,
   StopSignal: harmless,
   StopTimeout: harmless,
@@ -74,10 +74,10 @@ const CONFIG: Readonly<Record<string, Judge>> = {
 };
 
 /** container.HostConfig (api/types/container/hostconfig.go). */
-const HOST_CONFIG: Readonly<Record<string, Judge>> = {
+const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   ...RESOURCES,
   Binds: binds,
-  ContainerIDFile: text((path, found) => raise(found, 'container-id-file', cleanPath(path))),
+  ContainerIDFile: text((path, found) => addHazard(found, 'container-id-file', cleanPath(path))),
   LogConfig: logConfig,
   NetworkMode: networkMode,
   PortBindings: portBindings,
@@ -86,7 +86,7 @@ const HOST_CONFIG: Readonly<Record<string, Judge>> = {
   VolumeDriver: volumeDriver,
   VolumesFrom: volumesFrom,
   ConsoleSize: harmless,
-  Annotations: eachEntry((key, _value, found) => raise(found, 'annotation', key)),
+  Annotations: eachEntry((key, _value, found) => addHazard(found, 'annotation', key)),
   // Engines of API 1.40 take it in place of the whole default set.
   Capabilities: addedCapabilities,
   CapAdd: addedCapabilities,
@@ -96,24 +96,26 @@ const HOST_CONFIG: Readonly<Record<string, Judge>> = {
   DnsOptions: dnsOptions,
   DnsSearch: dnsSearch,
   ExtraHosts: extraHosts,
-  GroupAdd: eachString((group, found) => raise(found, 'group-add', group)),
+  GroupAdd: eachString((group, found) => addHazard(found, 'group-add', group)),
   IpcMode: namespaceMode('ipc'),
   Cgroup: namespaceMode('cgroup'),
   Links: links,
   OomScoreAdj: oomScore,
   PidMode: namespaceMode('pid'),
-  Privileged: whenSet((found) => raise(found, 'privileged')),
-  PublishAllPorts: whenSet((found) => raise(found, 'publish-all')),
+  Privileged: whenSet((found) => addHazard(found, 'privileged')),
+  PublishAllPorts: whenSet((found) => addHazard(found, 'publish-all')),
   ReadonlyRootfs: harmless,
   SecurityOpt: securityOptions,
-  StorageOpt: eachEntry((key, value, found) => raise(found, 'storage-option', `${key}=${asString(value)}`)),
+  StorageOpt: eachEntry((key, value, found) =>
+    addHazard(found, 'storage-option', `${key}=${asString(value)}`),
+  ),
   Tmpfs: tmpfs,
   UTSMode: namespaceMode('uts'),
   UsernsMode: namespaceMode('user'),
   ShmSize: harmless,
   Sysctls: sysctls,
   Runtime: text((runtime, found) => {
-    if (runtime !== 'runc') raise(found, 'runtime', runtime);
+    if (runtime !== 'runc') addHazard(found, 'runtime', runtime);
   }),
   Isolation: isolation,
   Mounts: mounts,
@@ -147,7 +149,7 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
   const given = queryText(call, 'name');
   const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);
-  stateAll(found, {
+  setFacts(found, {
     image,
     registry,
     'image.tag': tag,
@@ -168,7 +170,7 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
     cpus,
     pids,
     restart,
-    // Judges add to these; stated even when nothing is added, so that a condition always has a value to look at.
+    // Lists that inspectors add to; set even when they stay empty, so that a condition always has a value.
     mounts: [],
     networks: [],
     'network.aliases': [],
@@ -177,19 +179,19 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
     'capabilities.drop': [],
   });
   impliedIpcMode(call.apiVersion, asString(host['IpcMode']), found);
-  judgeObject(CREATE, body, found, '');
+  inspectFields(CREATE, body, found, '');
 }
 
 export function inspectContainerUpdate(body: JsonValue, found: Findings): void {
-  stateAll(found, resourceFacts(asObject(body)));
-  judgeObject(UPDATE, body, found, '');
+  setFacts(found, resourceFacts(asObject(body)));
+  inspectFields(UPDATE, body, found, '');
 }
 
 /** Engines below API 1.24 take a HostConfig here, and a checkpoint may come from any directory of the host. */
 export function inspectContainerStart(body: JsonValue, found: Findings, call: Call): void {
   const directory = queryText(call, 'checkpoint-dir');
   const checkpoint = queryText(call, 'checkpoint');
-  if (directory !== '') raise(found, 'checkpoint', cleanPath(directory));
-  else if (checkpoint !== '') raise(found, 'checkpoint', checkpoint);
-  judgeObject(HOST, body, found, '');
+  if (directory !== '') addHazard(found, 'checkpoint', cleanPath(directory));
+  else if (checkpoint !== '') addHazard(found, 'checkpoint', checkpoint);
+  inspectFields(HOST, body, found, '');
 }

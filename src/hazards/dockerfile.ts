@@ -2,7 +2,7 @@ import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/
 import { baseName } from '../docker/shell-pipeline.js';
 import { UNKNOWN } from '../docker/shell-command.js';
 import { inspectCommand } from './command.js';
-import { append, raise, state, type Findings } from './findings.js';
+import { addToFact, addHazard, setFact, type Findings } from './findings.js';
 import { imageFacts, shortImageName } from './image-name.js';
 
 const LISTS = [
@@ -15,42 +15,42 @@ const LISTS = [
   'build.users',
 ] as const;
 
-/** Every fact that only the Dockerfile can tell. */
+/** Every fact that depends on the Dockerfile. */
 export const DOCKERFILE_FACTS = [...LISTS, 'build.syntax', 'build.stages', 'build.unclear'] as const;
 
 /**
- * States the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
+ * Sets the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
  * not hold because nothing is known.
  */
-export function stateUnreadDockerfile(found: Findings): void {
-  for (const name of LISTS) state(found, name, ['?']);
-  state(found, 'build.syntax', []);
-  state(found, 'build.stages', []);
-  state(found, 'build.unclear', []);
+export function setUnreadDockerfile(found: Findings): void {
+  for (const name of LISTS) setFact(found, name, ['?']);
+  setFact(found, 'build.syntax', []);
+  setFact(found, 'build.stages', []);
+  setFact(found, 'build.unclear', []);
 }
 
 /**
- * States what a Dockerfile builds from and runs, and raises what an allow of the build does not imply.
+ * Sets the facts of what a Dockerfile builds from and runs, and adds the hazards that an allow of the build does not imply.
  * INVARIANT: a Dockerfile without a single clear reading is `opaque:dockerfile`.
  */
 export function inspectDockerfile(reading: DockerfileReading, found: Findings): void {
   if (!reading.clear) {
-    stateUnreadDockerfile(found);
-    raise(found, 'opaque', 'dockerfile');
-    append(found, 'build.unclear', reading.reason);
+    setUnreadDockerfile(found);
+    addHazard(found, 'opaque', 'dockerfile');
+    addToFact(found, 'build.unclear', reading.reason);
     return;
   }
   const { stages, syntax } = reading;
-  for (const name of LISTS) state(found, name, []);
-  state(found, 'build.unclear', []);
-  state(found, 'build.syntax', syntax.map(shortImageName));
-  state(
+  for (const name of LISTS) setFact(found, name, []);
+  setFact(found, 'build.unclear', []);
+  setFact(found, 'build.syntax', syntax.map(shortImageName));
+  setFact(
     found,
     'build.stages',
     stages.map(({ name }, index) => (name === '' ? String(index) : name)),
   );
   for (const name of syntax) {
-    raise(found, 'syntax', shortImageName(name));
+    addHazard(found, 'syntax', shortImageName(name));
     appendRegistry(name, found);
   }
   for (const stage of stages) inspectStage(stage, found);
@@ -58,14 +58,14 @@ export function inspectDockerfile(reading: DockerfileReading, found: Findings): 
 
 function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, found: Findings): void {
   if (base.kind === 'image') {
-    append(found, 'build.from', imageOf(base.image));
+    addToFact(found, 'build.from', imageOf(base.image));
     if (base.image !== 'scratch') appendRegistry(base.image, found);
   }
   for (const copy of copies) inspectCopy(copy, found);
   for (const source of sources) inspectSource(source, found);
   for (const command of commands) inspectStep(command, found);
-  for (const user of users) append(found, 'build.users', user.replaceAll(UNKNOWN, '?'));
-  for (const trigger of triggers) raise(found, 'on-build', trigger);
+  for (const user of users) addToFact(found, 'build.users', user.replaceAll(UNKNOWN, '?'));
+  for (const trigger of triggers) addHazard(found, 'on-build', trigger);
 }
 
 function imageOf(text: string): string {
@@ -75,15 +75,15 @@ function imageOf(text: string): string {
 function appendRegistry(image: string, found: Findings): void {
   const { registry } = imageFacts(image);
   const known = found.facts['build.registries'];
-  if (!Array.isArray(known) || !known.includes(registry)) append(found, 'build.registries', registry);
+  if (!Array.isArray(known) || !known.includes(registry)) addToFact(found, 'build.registries', registry);
 }
 
 function inspectCopy(base: Base, found: Findings): void {
   if (base.kind === 'stage') return;
   const image = shortImageName(base.image.replaceAll(UNKNOWN, '?'));
-  append(found, 'build.copy-from', image);
+  addToFact(found, 'build.copy-from', image);
   appendRegistry(image, found);
-  raise(found, 'copy-from-image', image);
+  addHazard(found, 'copy-from-image', image);
 }
 
 const FETCHED = ['http://', 'https://', 'git@', 'git://', 'ssh://', 'github.com/'];
@@ -101,9 +101,9 @@ function inspectSource({ text, written }: Source, found: Findings): void {
   const git = /^(?:git@|git:\/\/|ssh:\/\/|github\.com\/)/.test(plain) || (url && isRepository(plain));
   if (!open && !url && !git) return;
   const address = open && !url ? written : plain;
-  append(found, 'build.add-urls', address);
-  if (git) raise(found, 'add-git', address);
-  if (!git || /^https?:/i.test(plain)) raise(found, 'add-url', address);
+  addToFact(found, 'build.add-urls', address);
+  if (git) addHazard(found, 'add-git', address);
+  if (!git || /^https?:/i.test(plain)) addHazard(found, 'add-url', address);
 }
 
 function isRepository(url: string): boolean {
@@ -114,7 +114,7 @@ function isRepository(url: string): boolean {
 function inspectStep(command: Command, found: Findings): void {
   const { instruction, args, heredocs, flags } = command;
   const text = [args.join(' '), ...heredocs].join('\n');
-  append(found, instruction === 'run' ? 'build.run' : 'build.command', text);
+  addToFact(found, instruction === 'run' ? 'build.run' : 'build.command', text);
   for (const { name, value } of flags) inspectFlag(name, value, found);
   const { variable, shell, form } = command;
   if (form === 'exec') inspectCommand(args, 'exec', variable, found);
@@ -139,12 +139,12 @@ function inspectFlag(name: string, value: string, found: Findings): void {
     const types = fields
       .filter((field) => /^type=/i.test(field))
       .map((field) => field.slice(5).toLowerCase());
-    for (const type of types.length === 0 ? ['bind'] : types) raise(found, 'run-mount', type);
+    for (const type of types.length === 0 ? ['bind'] : types) addHazard(found, 'run-mount', type);
   } else if (name === 'network') {
     const network = value.toLowerCase();
-    if (network !== 'default' && network !== 'none') raise(found, 'run-network', network);
+    if (network !== 'default' && network !== 'none') addHazard(found, 'run-network', network);
   } else if (name === 'security') {
     const security = value.toLowerCase();
-    if (security !== 'sandbox') raise(found, 'run-security', security);
-  } else if (name === 'device') raise(found, 'run-device', value);
+    if (security !== 'sandbox') addHazard(found, 'run-security', security);
+  } else if (name === 'device') addHazard(found, 'run-device', value);
 }

@@ -14,7 +14,7 @@ type FactType<N extends FactName> = ValueOf[Extract<(typeof FACTS)[number], { na
 export interface Findings {
   facts: Record<string, FactValue>;
   readonly hazards: Hazard[];
-  /** Hazards already raised, so that a repeated one costs nothing further. */
+  /** Hazards that are there already, so that a repeated one is added once. */
   readonly seen: Set<string>;
   /** See Entities. */
   hostPaths?: Readonly<Record<string, string>>;
@@ -28,8 +28,8 @@ export function newFindings(): Findings {
   return { facts: {}, hazards: [], seen: new Set() };
 }
 
-/** Raises a hazard once. Kinds that are not in the catalogue do not compile. */
-export function raise<K extends Kind>(
+/** Adds a hazard once. Kinds that are not in the catalogue do not compile. */
+export function addHazard<K extends Kind>(
   found: Findings,
   kind: K,
   ...rest: K extends PlainKind ? [] : [string]
@@ -41,20 +41,20 @@ export function raise<K extends Kind>(
   found.hazards.push({ kind, argument });
 }
 
-/** States a fact with the type that the catalogue gives it. */
-export function state<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
+/** Sets a fact, with the type that the catalogue gives it. */
+export function setFact<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
   found.facts[name] = value;
 }
 
-/** Of a call about which much is stated: V8 makes a hash table of an object that grows by name, not of a literal. */
-export function stateAll(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
+/** Sets many facts at once, from a literal: V8 makes a slow hash table of an object that grows property by property. */
+export function setFacts(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
   found.facts = Object.keys(found.facts).length === 0 ? facts : { ...found.facts, ...facts };
 }
 
 type ListName = Extract<(typeof FACTS)[number], { type: 'strings' }>['name'];
 
 /** Adds to a fact that is a list. */
-export function append(found: Findings, name: ListName, value: string): void {
+export function addToFact(found: Findings, name: ListName, value: string): void {
   const list = found.facts[name];
   if (Array.isArray(list)) (list as string[]).push(value);
   else found.facts[name] = [value];
@@ -63,10 +63,10 @@ export function append(found: Findings, name: ListName, value: string): void {
 const NO_FACTS: Inspection['facts'] = Object.freeze({});
 const NO_HAZARDS: Inspection['hazards'] = Object.freeze([]);
 
-/** The result for calls about which there is nothing to say. Shared and frozen: the hot path allocates nothing. */
+/** The result for calls without facts and hazards. Shared and frozen: the hot path allocates nothing. */
 export const NOTHING: Inspection = Object.freeze({ facts: NO_FACTS, hazards: NO_HAZARDS });
 
-/** A call that only names something. */
+/** The result for calls whose only fact is a name. */
 export function named(name: string): Inspection {
   return { facts: { name }, hazards: NO_HAZARDS };
 }

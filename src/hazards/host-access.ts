@@ -21,7 +21,7 @@ const CLOCK = new Set(['/etc/localtime', '/etc/timezone']);
 /** Is this a path of the host's own, not one where data of an application lies (`/srv/app`, `/home/me/project`)? */
 function isSystemPath(path: string): boolean {
   if (CLOCK.has(path)) return false;
-  // What is not clearly a path is a hazard because it may be any.
+  // A source that is not clearly a path may be any path.
   return !path.startsWith('/') || SYSTEM.test(path) || ABOVE.test(path) || SECRETS.test(path);
 }
 

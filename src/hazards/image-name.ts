@@ -15,7 +15,7 @@ export interface ImageName {
 /**
  * Reads an image reference as ParseNormalizedNamed of distribution/reference does, and shortens the name as
  * FamiliarName does: `docker.io/library/alpine`, `index.docker.io/alpine` and `alpine` are all `alpine`.
- * Undefined for ids and whatever is not a reference.
+ * Undefined for ids and for texts that are no reference.
  */
 export function readImageName(text: string): ImageName | undefined {
   if (text.length > 1024 || ID.test(text)) return undefined;
@@ -54,7 +54,7 @@ export function shortImageName(text: string): string {
   return formatImageName(image.tag === '' && image.digest === '' ? { ...image, tag: 'latest' } : image);
 }
 
-/** What policy may ask of one image. All but `image` are `""` where it is no name, or may be an id. */
+/** The facts of one image. All but `image` are `""` where it is no name, or may be an id. */
 export interface ImageFacts {
   /** In its one form, see `shortImageName`. */
   readonly image: string;

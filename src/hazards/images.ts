@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, isZero } from '../base/json.js';
-import { raise, state, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './findings.js';
 import {
   formatImageName,
   imageFacts,
@@ -15,22 +15,22 @@ import {
 } from './image-name.js';
 import { queryText, queryTexts } from './query.js';
 
-function stateFacts(found: Findings, { image, registry, tag, digest }: ImageFacts): void {
-  state(found, 'image', image);
-  state(found, 'registry', registry);
-  state(found, 'image.tag', tag);
-  state(found, 'image.digest', digest);
+function setImageFacts(found: Findings, { image, registry, tag, digest }: ImageFacts): void {
+  setFact(found, 'image', image);
+  setFact(found, 'registry', registry);
+  setFact(found, 'image.tag', tag);
+  setFact(found, 'image.digest', digest);
 }
 
 /** An image that the engine looks up among its own. */
-export function stateImage(found: Findings, text: string): void {
-  stateFacts(found, imageFacts(text));
+export function setImage(found: Findings, text: string): void {
+  setImageFacts(found, imageFacts(text));
 }
 
-/** An image on its way from or to a registry. No tag means all of them, so none is made up. */
-function stateTransfer(found: Findings, text: string, image: ImageName | undefined): ImageFacts {
+/** An image that is pulled or pushed. Without a tag all tags are meant, so `latest` is not filled in. */
+function setTransfer(found: Findings, text: string, image: ImageName | undefined): ImageFacts {
   const facts = image === undefined ? unnamedImage(text) : namedImage(image);
-  stateFacts(found, facts);
+  setImageFacts(found, facts);
   return facts;
 }
 
@@ -47,77 +47,78 @@ function target(repository: string, tag: string): string {
 export function inspectImageCreate(_body: JsonValue, found: Findings, call: Call): void {
   const fromImage = queryText(call, 'fromImage');
   const fromSrc = queryText(call, 'fromSrc');
-  state(found, 'platform', queryText(call, 'platform'));
-  stateFacts(found, unnamedImage(''));
-  state(found, 'image.target', '');
+  setFact(found, 'platform', queryText(call, 'platform'));
+  setImageFacts(found, unnamedImage(''));
+  setFact(found, 'image.target', '');
   if (fromImage !== '') inspectPull(fromImage, queryText(call, 'tag'), found);
   if (fromImage !== '' && fromSrc === '') return;
-  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+  setFact(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
   // `-` is the body; anything else is fetched by the daemon, also without a scheme.
-  if (fromSrc === '-' || fromSrc === '') raise(found, 'opaque', 'image-archive');
-  if (fromSrc !== '-' && fromSrc !== '') raise(found, 'import', fromSrc);
+  if (fromSrc === '-' || fromSrc === '') addHazard(found, 'opaque', 'image-archive');
+  if (fromSrc !== '-' && fromSrc !== '') addHazard(found, 'import', fromSrc);
   inspectChanges(call, found);
 }
 
 function inspectPull(fromImage: string, tag: string, found: Findings): void {
-  const facts = stateTransfer(found, fromImage, pulledImageName(fromImage, tag));
-  if (facts.tag === '' && facts.digest === '') raise(found, 'pull-all-tags', facts.image);
+  const facts = setTransfer(found, fromImage, pulledImageName(fromImage, tag));
+  if (facts.tag === '' && facts.digest === '') addHazard(found, 'pull-all-tags', facts.image);
 }
 
 /** Dockerfile instructions of commit and import. */
 function inspectChanges(call: Call, found: Findings): void {
-  for (const change of queryTexts(call, 'changes')) if (change !== '') raise(found, 'image-change', change);
+  for (const change of queryTexts(call, 'changes'))
+    if (change !== '') addHazard(found, 'image-change', change);
 }
 
 export function inspectCommit(body: JsonValue, found: Findings, call: Call): void {
   const container = queryText(call, 'container');
-  state(found, 'container', container);
-  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
-  if (container.slice(1).includes('/')) raise(found, 'link-alias', container);
+  setFact(found, 'container', container);
+  setFact(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+  if (container.slice(1).includes('/')) addHazard(found, 'link-alias', container);
   inspectChanges(call, found);
   const config = asObject(body);
   for (const field of Object.keys(config)) {
-    if (!isZero(config[field] ?? null)) raise(found, 'image-change', field);
+    if (!isZero(config[field] ?? null)) addHazard(found, 'image-change', field);
   }
 }
 
 export function inspectTag(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
+  setFact(found, 'image.target', target(queryText(call, 'repo'), queryText(call, 'tag')));
 }
 
 export function inspectPush(_body: JsonValue, found: Findings, call: Call): void {
   const name = call.path['name'] ?? '';
-  stateTransfer(found, name, joinImageName(name, queryText(call, 'tag')));
-  state(found, 'platform', queryText(call, 'platform'));
+  setTransfer(found, name, joinImageName(name, queryText(call, 'tag')));
+  setFact(found, 'platform', queryText(call, 'platform'));
 }
 
 export function inspectImage(_body: JsonValue, found: Findings, call: Call): void {
-  stateImage(found, call.path['name'] ?? '');
+  setImage(found, call.path['name'] ?? '');
 }
 
 export function inspectImages(_body: JsonValue, found: Findings, call: Call): void {
-  state(found, 'images', queryTexts(call, 'names').map(shortImageName));
+  setFact(found, 'images', queryTexts(call, 'names').map(shortImageName));
 }
 
 export function inspectLoad(_body: JsonValue, found: Findings): void {
-  raise(found, 'opaque', 'image-archive');
+  addHazard(found, 'opaque', 'image-archive');
 }
 
-/** GET, and yet the daemon opens a connection to whatever registry the name holds. */
+/** Although it is a GET, the daemon connects to the registry that the name holds. */
 export function inspectDistribution(body: JsonValue, found: Findings, call: Call): void {
   inspectImage(body, found, call);
-  raise(found, 'daemon-connects', shortImageName(call.path['name'] ?? ''));
+  addHazard(found, 'daemon-connects', shortImageName(call.path['name'] ?? ''));
 }
 
 export function inspectSearch(_body: JsonValue, found: Findings, call: Call): void {
   const term = queryText(call, 'term');
-  state(found, 'search.term', term);
-  raise(found, 'daemon-connects', term);
+  setFact(found, 'search.term', term);
+  addHazard(found, 'daemon-connects', term);
 }
 
-/** The body holds credentials: only the server's name is looked at. */
+/** The body holds credentials: only the server's name is inspected. */
 export function inspectLogin(body: JsonValue, found: Findings): void {
   const server = asString(asObject(body)['serveraddress']);
-  state(found, 'registry', server === '' ? 'docker.io' : server);
-  raise(found, 'registry-login', server === '' ? 'docker.io' : server);
+  setFact(found, 'registry', server === '' ? 'docker.io' : server);
+  addHazard(found, 'registry-login', server === '' ? 'docker.io' : server);
 }

@@ -11,7 +11,7 @@ const lenient = new TextDecoder();
 export function searchDockerfile(search: Search, content: Uint8Array, reading: DockerfileReading): void {
   const text = lenient.decode(content);
   for (const [at, line] of text.split('\n').entries()) {
-    if (search.blown) return;
+    if (search.truncated) return;
     scan(search, line, `Dockerfile line ${at + 1}`);
   }
   if (!reading.clear) {

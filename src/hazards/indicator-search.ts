@@ -1,11 +1,11 @@
 import { decodeVariants } from '../docker/shell-text.js';
 import type { TextBudget, Variable } from '../docker/shell-command.js';
-import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
+import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
 import { scanHost, scanText, type ScanBudget } from '../intel/scan.js';
 import { FETCHERS } from './command.js';
 
-/** More sightings than this in one call are not listed: the rest is `opaque:text`. */
-export const MOST_SIGHTINGS = 256;
+/** More matches than this in one call are not listed: the rest is `opaque:text`. */
+export const MAX_MATCHES = 256;
 
 /** The steps of a pointer, or a place in words. The array may change afterwards; it is read at once. */
 export type Place = string | readonly (string | number)[];
@@ -13,51 +13,51 @@ export type Place = string | readonly (string | number)[];
 /** A search through the texts of one call. */
 export interface Search {
   readonly index: IndicatorIndex;
-  readonly sightings: Sighting[];
+  readonly matches: IndicatorMatch[];
   /** Indicator and place of each. */
   readonly seen: Set<string>;
-  /** What looking at the texts of the call may still cost. */
+  /** Budget for searching the texts of the call. */
   readonly work: ScanBudget;
-  /** What may still be written to decode the texts of the call. */
+  /** Budget for the output of the decoders. */
   readonly budget: TextBudget;
   /** Characters that may still be given to the decoders. */
   decodable: number;
-  /** What pointers are below, such as `?labels`; empty for those into the body. */
+  /** What pointers start with, such as `?labels`; empty for pointers into the body. */
   prefix: string;
-  /** Not everything was looked at. */
-  blown: boolean;
+  /** A budget ran out: not everything was searched. */
+  truncated: boolean;
   /** The environment of the commands of the call, as far as the call states it. */
   variable: Variable;
 }
 
-/** Most characters of one call that are decoded: decoding is slow, and nobody has been let in yet. */
-const MOST_DECODED = 96 * 1024;
-/** Longer words no kernel passes to a program (MAX_ARG_STRLEN): they are data. */
-export const LONGEST_WORD = 128 * 1024;
+/** Characters of one call that are decoded: decoding is slow, and the call has not been allowed yet. */
+const MAX_DECODED_LENGTH = 96 * 1024;
+/** No kernel passes longer words to a program (MAX_ARG_STRLEN): they are data. */
+export const MAX_WORD_LENGTH = 128 * 1024;
 
-/** Decoding may write this much in any call, and four times what it has of texts that hide something. */
-const FLOOR = 64 * 1024;
-const GROWTH = 4;
+/** Decoding may write this much in any call, plus four times the length of the encoded texts. */
+const MIN_DECODED_LENGTH = 64 * 1024;
+const DECODED_GROWTH = 4;
 
 /**
- * What looking at one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
+ * What searching one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
  * for 1 MiB and more of ordinary text; the attack is a body made of names, addresses or labels and nothing else.
  */
-const MOST_WORK = 8 * 1024 ** 2;
-/** Of each text, of each of its characters, and of each character that is decoded. */
+const MAX_WORK = 8 * 1024 ** 2;
+/** The price of each text, and of each character that is decoded. */
 const TEXT_PRICE = 32;
 const DECODE_PRICE = 48;
 
 export function startSearch(index: IndicatorIndex): Search {
   return {
     index,
-    sightings: [],
+    matches: [],
     seen: new Set(),
-    work: { left: MOST_WORK },
-    budget: { left: FLOOR },
-    decodable: MOST_DECODED,
+    work: { left: MAX_WORK },
+    budget: { left: MIN_DECODED_LENGTH },
+    decodable: MAX_DECODED_LENGTH,
     prefix: '',
-    blown: false,
+    truncated: false,
     variable: () => undefined,
   };
 }
@@ -66,7 +66,7 @@ const HEX = 1;
 const BLOB = 2;
 const DIGIT = 4;
 const LIST = 8;
-/** Flags of a text, see `look`. */
+/** Flags of a text, see `classify`. */
 const DIRECT = 16;
 const HIDDEN = 32;
 const NUMERIC = 64;
@@ -89,21 +89,21 @@ for (let code = 0; code < 128; code++) {
   CLASSES[code] = flags;
 }
 
-/** Nothing that is listed is shorter. */
-export const SHORTEST = 4;
+/** No indicator is shorter. */
+export const MIN_LENGTH = 4;
 
-/** Names of images and containers: hexadecimal of nothing else. */
+/** Ids of images and containers: hexadecimal, but no encoded text. */
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
 
 /** Shorter runs of base64 hide no address. */
-const SHORTEST_BLOB = 16;
+const MIN_BLOB_LENGTH = 16;
 
 /**
  * What a text may hold, in one pass: DIRECT: an address, a domain, a URL or a hash as it stands; HIDDEN: quotes,
  * escapes or variables that change what it says; CODED: base64, hexadecimal or a list of character codes; NUMERIC: an
- * IPv4 address without dots. Most texts of a call hold none of it, and cost no more than this.
+ * IPv4 address without dots. Most texts hold none of these and are not searched any further.
  */
-function look(text: string): number {
+function classify(text: string): number {
   let flags = 0;
   let blob = 0;
   let hex = 0;
@@ -127,7 +127,7 @@ function look(text: string): number {
         if (code === COLON && before === COLON) flags |= DIRECT;
         if (++list === 7) flags |= CODED | DIRECT;
       }
-    } else if (++blob === SHORTEST_BLOB) flags |= CODED;
+    } else if (++blob === MIN_BLOB_LENGTH) flags |= CODED;
     if ((of & HEX) === 0) {
       // 0x7f000042
       if ((code | 32) === 0x78 && digits === 1) flags |= NUMERIC;
@@ -142,11 +142,11 @@ function look(text: string): number {
   return flags;
 }
 
-/** What a text may hold, paid for; nothing, and `blown`, when the call has used up what it may cost. */
-export function lookPaid(search: Search, text: string): number {
+/** `classify`, charged to the budget; 0, and `truncated` is set, when the budget is used up. */
+export function classifyWithin(search: Search, text: string): number {
   search.work.left -= TEXT_PRICE + text.length;
-  if (search.work.left < 0) search.blown = true;
-  return search.blown ? 0 : look(text);
+  if (search.work.left < 0) search.truncated = true;
+  return search.truncated ? 0 : classify(text);
 }
 
 /** How a text is meant, where that decides what in it is an address. */
@@ -162,7 +162,7 @@ export type Meaning =
 
 /**
  * Looks for indicators in a text and in all that shells and decoders may make of it.
- * INVARIANT: what cannot be decoded to its end sets `blown`.
+ * INVARIANT: what cannot be decoded to its end sets `truncated`.
  */
 export function searchText(
   search: Search,
@@ -171,13 +171,13 @@ export function searchText(
   meaning: Meaning = 'text',
   variable: Variable = search.variable,
 ): void {
-  if (text.length < SHORTEST) return;
-  const flags = lookPaid(search, text);
-  if (flags !== 0) searchLooked(search, text, flags, place, meaning, variable);
+  if (text.length < MIN_LENGTH) return;
+  const flags = classifyWithin(search, text);
+  if (flags !== 0) searchClassified(search, text, flags, place, meaning, variable);
 }
 
-/** The same, of a text that was looked at. */
-export function searchLooked(
+/** The same for a text whose flags are known. */
+export function searchClassified(
   search: Search,
   text: string,
   flags: number,
@@ -185,25 +185,25 @@ export function searchLooked(
   meaning: Meaning,
   variable: Variable,
 ): void {
-  if (search.blown) return;
+  if (search.truncated) return;
   scanAs(search, text, flags, place, meaning);
   if ((flags & HIDDEN) === 0 && ((flags & CODED) === 0 || meaning === 'key' || DIGEST.test(text))) return;
-  if (text.length > LONGEST_WORD) {
+  if (text.length > MAX_WORD_LENGTH) {
     searchData(search, text, place);
     return;
   }
   search.decodable -= text.length;
   search.work.left -= DECODE_PRICE * text.length;
   if (search.decodable < 0 || search.work.left < 0) {
-    search.blown = true;
+    search.truncated = true;
     return;
   }
-  search.budget.left += GROWTH * text.length;
-  const { variants, blown } = decodeVariants(text, variable, search.budget);
+  search.budget.left += DECODED_GROWTH * text.length;
+  const { variants, truncated } = decodeVariants(text, variable, search.budget);
   for (const variant of variants) {
-    if (variant !== text) scanAs(search, variant, lookPaid(search, variant), place, meaning);
+    if (variant !== text) scanAs(search, variant, classifyWithin(search, variant), place, meaning);
   }
-  if (blown) search.blown = true;
+  if (truncated) search.truncated = true;
 }
 
 /** Contents of configs and the like: base64 as a whole, or nothing that is decoded. */
@@ -219,9 +219,9 @@ function scanAs(search: Search, text: string, flags: number, place: Place, meani
 
 /** Looks for indicators in a text as it stands. */
 export function scan(search: Search, text: string, place: Place): void {
-  const { sightings, blown } = scanText(text, search.index, '', search.work);
-  for (const sighting of sightings) note(search, sighting, place);
-  if (blown) search.blown = true;
+  const { matches, truncated } = scanText(text, search.index, '', search.work);
+  for (const match of matches) addMatch(search, match, place);
+  if (truncated) search.truncated = true;
   // `.nip.io` and the like are rare, and so are names with so many digits.
   if (text.length > 14 && EMBEDS.test(text)) searchEmbedded(search, text, place);
 }
@@ -230,22 +230,22 @@ const EMBEDS = /[0-9a-f]\.(?:[nx]ip|sslip|traefik)\./i;
 const EMBEDDED =
   /(?:^|[^0-9a-z])([0-9]{1,3}(?:[.-][0-9]{1,3}){3}|[0-9a-f]{8})\.(?:(?:nip|sslip|xip)\.io|traefik\.me)(?![a-z0-9])/gi;
 
-/** Name services that answer with the address in the question: `198.51.100.7.nip.io`, `c6336407.nip.io`. */
+/** DNS services that answer with the address that is written in the name: `198.51.100.7.nip.io`, `c6336407.nip.io`. */
 function searchEmbedded(search: Search, text: string, place: Place): void {
   for (const [, address = ''] of text.matchAll(EMBEDDED)) {
     const host = /^[0-9a-f]{8}$/i.test(address) ? `0x${address}` : address.replaceAll('-', '.');
-    const sighting = scanHost(host, search.index, '');
-    if (sighting !== undefined) note(search, { ...sighting, value: address }, place);
+    const match = scanHost(host, search.index, '');
+    if (match !== undefined) addMatch(search, { ...match, value: address }, place);
   }
 }
 
-function note(search: Search, sighting: Sighting, place: Place): void {
+function addMatch(search: Search, match: IndicatorMatch, place: Place): void {
   const where = typeof place === 'string' ? place : search.prefix + place.map(escapeStep).join('');
-  const key = `${sighting.hit.indicator} ${where}`;
+  const key = `${match.hit.indicator} ${where}`;
   if (search.seen.has(key)) return;
   search.seen.add(key);
-  if (search.sightings.length < MOST_SIGHTINGS) search.sightings.push({ ...sighting, where });
-  else search.blown = true;
+  if (search.matches.length < MAX_MATCHES) search.matches.push({ ...match, where });
+  else search.truncated = true;
 }
 
 function escapeStep(step: string | number): string {
@@ -256,10 +256,10 @@ const NUMBER = '(0[xX][0-9a-fA-F]{1,8}|0[0-7]{8,11}|[0-9]{8,10})';
 const BEFORE = '(?<![0-9A-Za-z._%-])';
 /** The registry of an image, or `host:port`. */
 const WITH_PORT = new RegExp(`${BEFORE}${NUMBER}:[0-9]{1,5}(?![0-9A-Za-z.:-])`, 'g');
-const ALONE = new RegExp(`${BEFORE}${NUMBER}(?![0-9A-Za-z._-])`, 'g');
+const STANDING_ALONE = new RegExp(`${BEFORE}${NUMBER}(?![0-9A-Za-z._-])`, 'g');
 
-/** Programs that talk to what their arguments name, beside those that fetch. */
-const TALKERS = new Set([
+/** Programs that connect to what their arguments name, including those that fetch. */
+const CONNECTING_PROGRAMS = new Set([
   ...FETCHERS,
   ...['ping', 'ping6', 'fping', 'hping3', 'dig', 'nslookup', 'host', 'drill', 'getent', 'traceroute', 'mtr'],
   ...[
@@ -282,11 +282,11 @@ const TALKERS = new Set([
  * part of a URL, and found there.
  */
 function searchNumbers(search: Search, text: string, place: Place, meaning: Meaning): void {
-  const talks =
+  const connects =
     meaning === 'host' ||
-    (meaning === 'command' && text.split(/[\s;|&()/"'`[\],]+/).some((word) => TALKERS.has(word)));
-  for (const [, host = ''] of text.matchAll(talks ? ALONE : WITH_PORT)) {
-    const sighting = scanHost(host, search.index, '');
-    if (sighting !== undefined) note(search, sighting, place);
+    (meaning === 'command' && text.split(/[\s;|&()/"'`[\],]+/).some((word) => CONNECTING_PROGRAMS.has(word)));
+  for (const [, host = ''] of text.matchAll(connects ? STANDING_ALONE : WITH_PORT)) {
+    const match = scanHost(host, search.index, '');
+    if (match !== undefined) addMatch(search, match, place);
   }
 }

@@ -4,15 +4,15 @@ import { isRecord } from '../docker/json-any.js';
 import { type JsonObject, type JsonValue, asObject, asStrings } from '../base/json.js';
 import { authHosts } from '../docker/registry-auth.js';
 import type { Variable } from '../docker/shell-command.js';
-import type { IndicatorIndex, Sighting } from '../intel/indicator.js';
-import { raise, type Findings } from './findings.js';
+import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
+import { addHazard, type Findings } from './findings.js';
 import { searchDockerfile } from './indicator-dockerfile.js';
 import {
-  LONGEST_WORD,
-  lookPaid,
-  searchLooked,
+  MAX_WORD_LENGTH,
+  classifyWithin,
+  searchClassified,
   searchText,
-  SHORTEST,
+  MIN_LENGTH,
   startSearch,
   type Meaning,
   type Search,
@@ -28,23 +28,24 @@ export function isEmptyIndex({ counts }: IndicatorIndex): boolean {
  * Looks for indicators in every string of a call: path, parameters, headers, body, the Dockerfile of its context; no
  * field can be forgotten, because none is named. Those that are to be blocked become hazards, all are returned.
  *
- * @param seen what was seen of the build context while it went by.
+ * @param contextMatches what was seen of the build context while it went by.
  */
 export function inspectIndicators(
   call: Call,
   found: Findings,
   index: IndicatorIndex,
-  seen: ContextMatches,
-): readonly Sighting[] {
+  contextMatches: ContextMatches,
+): readonly IndicatorMatch[] {
   const search = startSearch(index);
   searchCall(search, call);
   if (found.dockerfile !== undefined) {
     searchDockerfile(search, found.dockerfile.content, found.dockerfile.reading);
   }
-  const sightings = seen.sightings.length === 0 ? search.sightings : [...search.sightings, ...seen.sightings];
-  for (const { hit } of sightings) if (hit.action === 'block') raise(found, 'indicator', hit.indicator);
-  if (search.blown || seen.truncated) raise(found, 'opaque', 'text');
-  return sightings;
+  const matches =
+    contextMatches.matches.length === 0 ? search.matches : [...search.matches, ...contextMatches.matches];
+  for (const { hit } of matches) if (hit.action === 'block') addHazard(found, 'indicator', hit.indicator);
+  if (search.truncated || contextMatches.truncated) addHazard(found, 'opaque', 'text');
+  return matches;
 }
 
 function searchCall(search: Search, call: Call): void {
@@ -79,7 +80,7 @@ function searchParameter(search: Search, name: string, given: QueryValue): void 
   }
 }
 
-/** Credentials are nobody's business here: of those headers only the hosts are looked at. */
+/** These headers hold credentials: only the hosts in them are searched. */
 function searchHeader(search: Search, name: string, value: string): void {
   if (name === 'x-registry-auth' || name === 'x-registry-config') {
     for (const host of authHosts(name, value)) searchText(search, host, `header ${name}`, 'host');
@@ -108,7 +109,7 @@ const HOSTS = new Set([
 ]);
 /** Lists and texts that are commands, or parts of one. */
 const COMMANDS = new Set(['Cmd', 'Entrypoint', 'Command', 'Args', 'Test', 'Shell', 'OnBuild']);
-/** Lists whose elements have nothing to do with one another. */
+/** Lists of unrelated elements. */
 const APART = new Set<string | number>(['Env', 'ExtraHosts', 'Hosts', 'Binds', 'PortSpecs']);
 
 const MEANINGS: ReadonlyMap<string | number, Meaning> = new Map([
@@ -127,13 +128,13 @@ function within(search: Search, prefix: string, value: JsonValue): void {
  * before when this returns.
  */
 function searchValue(search: Search, value: JsonValue, at: (string | number)[]): void {
-  if (search.blown) return;
+  if (search.truncated) return;
   if (typeof value === 'string') {
-    const flags = lookPaid(search, value);
-    if (flags !== 0) searchLooked(search, value, flags, at, meaningAt(at), search.variable);
+    const flags = classifyWithin(search, value);
+    if (flags !== 0) searchClassified(search, value, flags, at, meaningAt(at), search.variable);
   } else if (Array.isArray(value)) {
     let strings = value.length > 1;
-    for (let n = 0; n < value.length && !search.blown; n++) {
+    for (let n = 0; n < value.length && !search.truncated; n++) {
       const item = value[n]!;
       if (typeof item !== 'string') strings = false;
       at.push(n);
@@ -144,10 +145,10 @@ function searchValue(search: Search, value: JsonValue, at: (string | number)[]):
   } else if (typeof value === 'object' && value !== null) {
     const known = isRecord(value);
     for (const key of Object.keys(value)) {
-      if (search.blown) return;
+      if (search.truncated) return;
       const item = value[key]!;
       // Most of a call: numbers and flags in fields that the API has.
-      if (known && (typeof item === 'string' ? item.length < SHORTEST : typeof item !== 'object')) continue;
+      if (known && (typeof item === 'string' ? item.length < MIN_LENGTH : typeof item !== 'object')) continue;
       at.push(key);
       if (!known) searchText(search, key, at, 'key');
       searchValue(search, item, at);
@@ -156,7 +157,7 @@ function searchValue(search: Search, value: JsonValue, at: (string | number)[]):
   }
 }
 
-/** By the nearest field around a value that says something about it. */
+/** The meaning of a value, by the nearest field around it that has one. */
 function meaningAt(at: readonly (string | number)[]): Meaning {
   for (let n = at.length - 1; n >= 0; n--) {
     const meaning = MEANINGS.get(at[n]!);
@@ -169,8 +170,8 @@ function meaningAt(at: readonly (string | number)[]): Meaning {
 function searchJoined(search: Search, words: readonly string[], at: readonly (string | number)[]): void {
   const meaning = meaningAt(at);
   const text = words.join(' ');
-  // As it stands it says no more than its elements.
-  if (text.length > LONGEST_WORD) return;
+  // Joined without decoding, the text holds no more than its elements do.
+  if (text.length > MAX_WORD_LENGTH) return;
   const variable = meaning === 'command' ? positional(words, search.variable) : search.variable;
   searchText(search, text, at, meaning, variable);
 }

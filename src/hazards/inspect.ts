@@ -9,7 +9,7 @@ import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
-import { named, newFindings, NOTHING, raise, state, type Findings } from './findings.js';
+import { named, newFindings, NOTHING, addHazard, setFact, type Findings } from './findings.js';
 import {
   inspectCommit,
   inspectDistribution,
@@ -70,28 +70,28 @@ import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
 import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
 
-/** Looks at one call. `body` is the decoded JSON body, null for calls without one. */
+/** Inspects one call. `body` is the decoded JSON body, null for calls without one. */
 type Inspector = (body: JsonValue, found: Findings, call: Call) => void;
 
-const force: Inspector = (_body, found, call) => state(found, 'force', queryFlag(call, 'force'));
-const signal: Inspector = (_body, found, call) => state(found, 'signal', queryText(call, 'signal'));
+const force: Inspector = (_body, found, call) => setFact(found, 'force', queryFlag(call, 'force'));
+const signal: Inspector = (_body, found, call) => setFact(found, 'signal', queryText(call, 'signal'));
 
 const checkpoint: Inspector = (body, found, call) => {
   const { CheckpointDir, CheckpointID } = asObject(body);
   const directory = asString(CheckpointDir) || queryText(call, 'dir');
   const name = asString(CheckpointID) || (call.path['checkpoint'] ?? '');
-  raise(found, 'checkpoint', directory === '' ? name : cleanPath(directory));
+  addHazard(found, 'checkpoint', directory === '' ? name : cleanPath(directory));
 };
 
 const rename: Inspector = (_body, found, call) => {
   const name = queryText(call, 'name');
-  state(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
+  setFact(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
 };
 
-/** Inspectors by operationId. An operation that is not here states its name and has only its unknown fields. */
+/** Inspectors by operationId. An operation that is not here has its name as its only fact, and its unknown fields as hazards. */
 export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOperation<Inspector>([
   [builds, inspectBuild],
-  [isOpaque, (_body, found, { operation }) => raise(found, 'opaque', operation.does.opaque!)],
+  [isOpaque, (_body, found, { operation }) => addHazard(found, 'opaque', operation.does.opaque!)],
   [pullsImage, inspectImageCreate],
   [loadsImages, inspectLoad],
   [commits, inspectCommit],
@@ -125,17 +125,17 @@ export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOper
   [definesConfig, inspectConfig],
 ]);
 
-// The protocols that clients ask for on connections that become raw streams. Elsewhere engines ignore Upgrade.
+// The protocols that clients upgrade to on connections that become raw streams. Elsewhere engines ignore Upgrade.
 const PROTOCOLS = new Set(['', 'tcp', 'websocket', 'h2c']);
 
-/** Credentials in them are sent to a registry by the daemon: words of the caller's choice, from the host. */
+/** The daemon sends the credentials in them to a registry: from the host, text of the caller's choice. */
 const REGISTRY_HEADERS = ['x-registry-auth', 'x-registry-config'] as const;
 
 const NO_INSPECTORS: readonly Inspector[] = [];
 
-const NO_MATCHES: ContextMatches = Object.freeze({ sightings: Object.freeze([]), truncated: false });
+const NO_MATCHES: ContextMatches = Object.freeze({ matches: Object.freeze([]), truncated: false });
 
-/** Is `own/peer` a name in the path of a container operation? See `link-alias`. A leading slash is just decoration. */
+/** Is this a name such as `own/peer` in the path of a container operation? See `link-alias`. A leading slash is ignored. */
 function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
 }
@@ -145,8 +145,8 @@ function isLinkAlias(call: Call, name: string): boolean {
  * made, and values of a wrong type are read as absent where Go refuses them.
  * INVARIANT: every unknown field of the call is a hazard.
  *
- * @param index what is listed; with an empty one nothing is looked for.
- * @param matches indicators that were found in its build context while it went by.
+ * @param index the indicators; with an empty index nothing is searched.
+ * @param matches indicators that were found in the build context.
  * @param entities what engine and host say of what the call names.
  */
 export function inspect(
@@ -158,9 +158,9 @@ export function inspect(
   const inspectors = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
   const hijack = call.operation.response === 'hijack';
-  const looks = !isEmptyIndex(index);
+  const hasIndicators = !isEmptyIndex(index);
   if (
-    !looks &&
+    !hasIndicators &&
     inspectors === undefined &&
     entities.objects === undefined &&
     call.unknown.length === 0 &&
@@ -173,26 +173,28 @@ export function inspect(
   const found = newFindings();
   if (entities.hostPaths !== undefined) found.hostPaths = entities.hostPaths;
   if (name !== undefined) {
-    state(found, 'name', name);
-    if (isLinkAlias(call, name)) raise(found, 'link-alias', name);
+    setFact(found, 'name', name);
+    if (isLinkAlias(call, name)) addHazard(found, 'link-alias', name);
   }
-  for (const field of call.unknown) raise(found, 'unknown-field', field.where);
-  if (hijack && !PROTOCOLS.has(call.upgrade)) raise(found, 'upgrade', call.upgrade);
+  for (const field of call.unknown) addHazard(found, 'unknown-field', field.where);
+  if (hijack && !PROTOCOLS.has(call.upgrade)) addHazard(found, 'upgrade', call.upgrade);
   for (const header of REGISTRY_HEADERS) {
     for (const host of credentialHosts(header, call.headers[header] ?? '')) {
-      raise(found, 'registry-credentials', host === '' ? 'unnamed' : host);
+      addHazard(found, 'registry-credentials', host === '' ? 'unnamed' : host);
     }
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
   for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, found, call);
   inspectOwner(call, entities, found);
-  const sightings = looks ? inspectIndicators(call, found, index, matches) : NO_MATCHES.sightings;
+  const indicatorMatches = hasIndicators
+    ? inspectIndicators(call, found, index, matches)
+    : NO_MATCHES.matches;
   const { facts, hazards, pending } = found;
-  if (pending === undefined && sightings.length === 0) return { facts, hazards };
+  if (pending === undefined && indicatorMatches.length === 0) return { facts, hazards };
   return {
     facts,
     hazards,
     ...(pending !== undefined && { pending }),
-    ...(sightings.length > 0 && { sightings }),
+    ...(indicatorMatches.length > 0 && { matches: indicatorMatches }),
   };
 }

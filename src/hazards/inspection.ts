@@ -1,4 +1,4 @@
-import type { Sighting } from '../intel/indicator.js';
+import type { IndicatorMatch } from '../intel/indicator.js';
 import type { SequenceName } from './catalogue.js';
 
 /**
@@ -20,11 +20,11 @@ export type SequenceAction = 'deny' | 'alert';
 export interface SequenceFinding {
   readonly sequence: SequenceName;
   readonly action: SequenceAction;
-  /** Ids of the calls that led to it, oldest first; not all of very many. */
+  /** Ids of the calls that led to it, oldest first; of many, only the last. */
   readonly calls: readonly string[];
   /** When the first of them was; milliseconds since 1970. */
   readonly since: number;
-  /** In words, for who is denied. */
+  /** The reason in words, for the denial. */
   readonly why: string;
 }
 
@@ -33,20 +33,20 @@ export interface Inspection {
   readonly facts: Readonly<Record<string, FactValue>>;
   readonly hazards: readonly Hazard[];
   /**
-   * Facts that cannot be told yet, because a build's context is still on its way. A verdict on such an inspection says
-   * only whether it is worth reading on; it lets nothing take effect.
+   * Facts that are not known yet because the build's context is still being received. A verdict on such an inspection says
+   * only whether it is worth reading on; nothing takes effect by it.
    */
   readonly pending?: readonly string[];
   /** Listed indicators that the call names, those that only alert too; absent when there are none. */
-  readonly sightings?: readonly Sighting[];
+  readonly matches?: readonly IndicatorMatch[];
   /** Attacks in several calls that this one completes, those that only alert too; absent when there are none. */
   readonly sequences?: readonly SequenceFinding[];
 }
 
-/** Indicators that were found in a build context while it went by. */
+/** Indicators that were found in a build context while it was being received. */
 export interface ContextMatches {
-  readonly sightings: readonly Sighting[];
-  /** The search budget ran out: not all of it was searched that should have been. */
+  readonly matches: readonly IndicatorMatch[];
+  /** The search budget ran out: not all of the context was searched. */
   readonly truncated: boolean;
 }
 

@@ -1,6 +1,6 @@
-import { raise, type Findings } from './findings.js';
+import { addHazard, type Findings } from './findings.js';
 import { asObject, asString } from '../base/json.js';
-import type { Judge } from './judge.js';
+import type { FieldInspector } from './field-inspectors.js';
 
 // Drivers that write to files of the daemon only.
 const LOCAL_DRIVERS = new Set(['', 'json-file', 'local']);
@@ -13,24 +13,28 @@ const HARMLESS = new Set([
 
 const SECRET = /token|secret|password|key|credential/i;
 
-function judgeLog(driver: string, options: Readonly<Record<string, unknown>>, found: Findings): void {
-  if (!LOCAL_DRIVERS.has(driver)) raise(found, 'log-driver', driver);
+function inspectLogConfig(driver: string, options: Readonly<Record<string, unknown>>, found: Findings): void {
+  if (!LOCAL_DRIVERS.has(driver)) addHazard(found, 'log-driver', driver);
   // Also with no driver given: the options then go to the daemon's default driver, whichever that is.
   for (const key of Object.keys(options)) {
     const value = options[key];
     if (HARMLESS.has(key)) continue;
-    raise(found, 'log-option', SECRET.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`);
+    addHazard(
+      found,
+      'log-option',
+      SECRET.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`,
+    );
   }
 }
 
 /** HostConfig.LogConfig */
-export const logConfig: Judge = (value, found) => {
+export const logConfig: FieldInspector = (value, found) => {
   const { Type, Config } = asObject(value);
-  judgeLog(asString(Type), asObject(Config), found);
+  inspectLogConfig(asString(Type), asObject(Config), found);
 };
 
 /** TaskSpec.LogDriver and TaskDefaults.LogDriver of a swarm. */
-export const serviceLogDriver: Judge = (value, found) => {
+export const serviceLogDriver: FieldInspector = (value, found) => {
   const { Name, Options } = asObject(value);
-  judgeLog(asString(Name), asObject(Options), found);
+  inspectLogConfig(asString(Name), asObject(Options), found);
 };

@@ -1,28 +1,28 @@
 import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
-import { append, raise, type Findings } from './findings.js';
+import { addToFact, addHazard, type Findings } from './findings.js';
 import {
   each,
   eachEntry,
   eachString,
   fields,
   harmless,
-  judgeObject,
+  inspectFields,
   object,
   text,
-  type Judge,
-} from './judge.js';
+  type FieldInspector,
+} from './field-inspectors.js';
 import { cleanPath, mayHoldEngineSocket } from './path.js';
 
-/** A host path becomes visible in a container, whatever the syntax that asked for it. */
+/** A host path becomes visible in a container, in any syntax. */
 export function mountHostPath(source: string, found: Findings): void {
   const path = cleanPath(source);
-  raise(found, 'bind', path);
-  if (mayHoldEngineSocket(path)) raise(found, 'docker-socket');
+  addHazard(found, 'bind', path);
+  if (mayHoldEngineSocket(path)) addHazard(found, 'docker-socket');
   // A link on the host: the container gets what it leads to.
   const resolved = found.hostPaths?.[path];
   if (resolved === undefined) return;
-  raise(found, 'bind', resolved);
-  if (mayHoldEngineSocket(resolved)) raise(found, 'docker-socket');
+  addHazard(found, 'bind', resolved);
+  if (mayHoldEngineSocket(resolved)) addHazard(found, 'docker-socket');
 }
 
 /** Names the daemon accepts for volumes (daemon/names). Anything else as a source is not clearly a volume. */
@@ -48,7 +48,7 @@ function isMountMode(mode: string): boolean {
 }
 
 function propagate(mode: string, found: Findings): void {
-  if (mode !== '' && mode !== 'private' && mode !== 'rprivate') raise(found, 'bind-propagation', mode);
+  if (mode !== '' && mode !== 'private' && mode !== 'rprivate') addHazard(found, 'bind-propagation', mode);
 }
 
 /**
@@ -56,35 +56,36 @@ function propagate(mode: string, found: Findings): void {
  * with a leading slash is a path of the host, any other one a volume. What that parser refuses is reported as a
  * bind of the literal text, should another parser be kinder.
  */
-export function judgeBind(spec: string, found: Findings): void {
+export function inspectBind(spec: string, found: Findings): void {
   const parts = spec.split(':', 5);
   const [source = '', target = '', mode = ''] = parts;
-  const odd =
+  const malformed =
     parts.length > 3 || source === '' || !isMountMode(mode) || (parts.length === 2 && isMountMode(target));
   if (parts.length === 1 && spec.startsWith('/')) {
-    append(found, 'mounts', `:${cleanPath(spec)}:rw`);
+    addToFact(found, 'mounts', `:${cleanPath(spec)}:rw`);
     return;
   }
   for (const word of mode.split(',')) if (PROPAGATION.has(word)) propagate(word, found);
   const readOnly = mode.split(',').includes('ro');
   if (source.startsWith('/')) mountHostPath(source, found);
-  if (odd || parts.length === 1 || (!source.startsWith('/') && !VOLUME_NAME.test(source)))
-    raise(found, 'bind', spec);
+  if (malformed || parts.length === 1 || (!source.startsWith('/') && !VOLUME_NAME.test(source)))
+    addHazard(found, 'bind', spec);
   const shown = source.startsWith('/') ? cleanPath(source) : source;
-  append(found, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
+  addToFact(found, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
 }
 
-export const volumeDriver: Judge = text((driver, found) => {
-  if (driver !== 'local') raise(found, 'volume-driver', driver);
+export const volumeDriver: FieldInspector = text((driver, found) => {
+  if (driver !== 'local') addHazard(found, 'volume-driver', driver);
 });
 
 /**
  * Options of a volume driver. Those of `local` are arguments of mount(8): with `o=bind` the device is a host path,
  * else it is a disk or a remote file system (daemon/volume/local/local_unix.go).
  */
-export const volumeOptions: Judge = (value, found) => {
+export const volumeOptions: FieldInspector = (value, found) => {
   const options = asObject(value);
-  for (const key of Object.keys(options)) raise(found, 'volume-option', `${key}=${asString(options[key])}`);
+  for (const key of Object.keys(options))
+    addHazard(found, 'volume-option', `${key}=${asString(options[key])}`);
   const device = asString(options['device']);
   if (device === '') return;
   const flags = asString(options['o']).split(',');
@@ -92,7 +93,7 @@ export const volumeOptions: Judge = (value, found) => {
   const bound =
     flags.includes('bind') || flags.includes('rbind') || type === '' || type === 'none' || type === 'bind';
   if (bound) mountHostPath(device, found);
-  else if (device.startsWith('/dev/')) raise(found, 'device', cleanPath(device));
+  else if (device.startsWith('/dev/')) addHazard(found, 'device', cleanPath(device));
   else if (device.startsWith('/')) mountHostPath(device, found);
 };
 
@@ -117,12 +118,12 @@ const TMPFS_HARMLESS = new Set([
 
 // The defaults are noexec, nosuid and nodev; `exec`, `suid` and `dev` take them away.
 function tmpfsOption(option: string, found: Findings): void {
-  if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) raise(found, 'tmpfs-option', option);
+  if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) addHazard(found, 'tmpfs-option', option);
 }
 
 /** HostConfig.Tmpfs: destination to a comma-separated list of mount options. */
-export const tmpfs: Judge = eachEntry((target, options, found) => {
-  append(found, 'mounts', `:${cleanPath(target)}:rw`);
+export const tmpfs: FieldInspector = eachEntry((target, options, found) => {
+  addToFact(found, 'mounts', `:${cleanPath(target)}:rw`);
   for (const option of asString(options).split(',')) tmpfsOption(option, found);
 });
 
@@ -158,23 +159,25 @@ const MOUNT = fields({
 });
 
 /** One mount.Mount, of HostConfig.Mounts or of a service. All its options are judged, also those of other types. */
-function judgeMount(value: JsonValue, found: Findings, at: string): void {
+function inspectMount(value: JsonValue, found: Findings, at: string): void {
   const mount = asObject(value);
   const type = asString(mount['Type']);
   const source = asString(mount['Source']);
   if (type === 'bind') mountHostPath(source, found);
   else if (type === 'volume') {
-    if (source !== '' && !VOLUME_NAME.test(source)) raise(found, 'bind', source);
-  } else if (type !== 'tmpfs') raise(found, 'mount-type', type === '' ? 'none' : type);
+    if (source !== '' && !VOLUME_NAME.test(source)) addHazard(found, 'bind', source);
+  } else if (type !== 'tmpfs') addHazard(found, 'mount-type', type === '' ? 'none' : type);
   const shown = type === 'bind' ? cleanPath(source) : source;
-  append(
+  addToFact(
     found,
     'mounts',
     `${shown}:${cleanPath(asString(mount['Target']))}:${asFlag(mount['ReadOnly']) ? 'ro' : 'rw'}`,
   );
-  judgeObject(MOUNT, value, found, at);
+  inspectFields(MOUNT, value, found, at);
 }
 
-export const mounts: Judge = each(judgeMount);
-export const binds: Judge = eachString(judgeBind);
-export const volumesFrom: Judge = eachString((spec, found) => raise(found, 'volumes-from', spec));
+export const mounts: FieldInspector = each(inspectMount);
+export const binds: FieldInspector = eachString(inspectBind);
+export const volumesFrom: FieldInspector = eachString((spec, found) =>
+  addHazard(found, 'volumes-from', spec),
+);

@@ -1,27 +1,27 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asFlag, asObject, asString } from '../base/json.js';
-import { append, raise, state, type Findings } from './findings.js';
+import { addToFact, addHazard, setFact, type Findings } from './findings.js';
 import {
   each,
   eachEntry,
   eachString,
   fields,
   harmless,
-  judgeObject,
+  inspectFields,
   object,
   text,
   whenSet,
-  type Judge,
-} from './judge.js';
-import { judgeNetwork } from './namespaces.js';
+  type FieldInspector,
+} from './field-inspectors.js';
+import { inspectNetworkMode } from './namespaces.js';
 
-const staticAddress = text((address, found) => raise(found, 'static-address', address));
+const staticAddress = text((address, found) => addHazard(found, 'static-address', address));
 
-export const macAddress = text((address, found) => raise(found, 'mac-address', address));
-export const links: Judge = eachString((link, found) => raise(found, 'link', link));
-const aliases: Judge = eachString((alias, found) => append(found, 'network.aliases', alias));
-const networkOptions: Judge = eachEntry((key, value, found) => {
-  raise(found, 'network-option', `${key}=${asString(value)}`);
+export const macAddress = text((address, found) => addHazard(found, 'mac-address', address));
+export const links: FieldInspector = eachString((link, found) => addHazard(found, 'link', link));
+const aliases: FieldInspector = eachString((alias, found) => addToFact(found, 'network.aliases', alias));
+const networkOptions: FieldInspector = eachEntry((key, value, found) => {
+  addHazard(found, 'network-option', `${key}=${asString(value)}`);
 });
 
 /** network.EndpointSettings. NetworkID, where given, wins over the name (daemon/container_operations.go). */
@@ -30,7 +30,7 @@ const ENDPOINT = fields({
     fields({
       IPv4Address: staticAddress,
       IPv6Address: staticAddress,
-      LinkLocalIPs: eachString((address, found) => raise(found, 'static-address', address)),
+      LinkLocalIPs: eachString((address, found) => addHazard(found, 'static-address', address)),
     }),
   ),
   Links: links,
@@ -39,8 +39,8 @@ const ENDPOINT = fields({
   DriverOpts: networkOptions,
   GwPriority: harmless,
   NetworkID: text((id, found) => {
-    raise(found, 'network-id', id);
-    append(found, 'networks', id);
+    addHazard(found, 'network-id', id);
+    addToFact(found, 'networks', id);
   }),
   MacAddress: macAddress,
   IPAddress: staticAddress,
@@ -54,32 +54,36 @@ const ENDPOINT = fields({
 });
 
 /** ContainerCreate's NetworkingConfig: network names to endpoint settings. */
-export const networkingConfig: Judge = object(
+export const networkingConfig: FieldInspector = object(
   fields({
     EndpointsConfig: eachEntry((network, endpoint, found, at) => {
-      judgeNetwork(network, found);
-      append(found, 'networks', network);
-      judgeObject(ENDPOINT, endpoint, found, at);
+      inspectNetworkMode(network, found);
+      addToFact(found, 'networks', network);
+      inspectFields(ENDPOINT, endpoint, found, at);
     }),
   }),
 );
 
 /** NetworkAttachmentConfig of a service. */
-export const serviceNetworks: Judge = each((attachment, found, at) => {
+export const serviceNetworks: FieldInspector = each((attachment, found, at) => {
   const target = asString(asObject(attachment)['Target']);
-  judgeNetwork(target, found);
-  append(found, 'networks', target);
-  judgeObject(ATTACHMENT, attachment, found, at);
+  inspectNetworkMode(target, found);
+  addToFact(found, 'networks', target);
+  inspectFields(ATTACHMENT, attachment, found, at);
 });
 const ATTACHMENT = fields({ Target: harmless, Aliases: aliases, DriverOpts: networkOptions });
 
-export const extraHosts: Judge = eachString((entry, found) => raise(found, 'extra-host', entry));
-export const dnsServers: Judge = eachString((server, found) => raise(found, 'dns', server));
-export const dnsSearch: Judge = eachString((domain, found) => raise(found, 'dns-search', domain));
-export const dnsOptions: Judge = eachString((option, found) => raise(found, 'dns-option', option));
+export const extraHosts: FieldInspector = eachString((entry, found) => addHazard(found, 'extra-host', entry));
+export const dnsServers: FieldInspector = eachString((server, found) => addHazard(found, 'dns', server));
+export const dnsSearch: FieldInspector = eachString((domain, found) =>
+  addHazard(found, 'dns-search', domain),
+);
+export const dnsOptions: FieldInspector = eachString((option, found) =>
+  addHazard(found, 'dns-option', option),
+);
 
 const IPAM_CONFIG = fields({
-  Subnet: text((subnet, found) => raise(found, 'subnet', subnet)),
+  Subnet: text((subnet, found) => addHazard(found, 'subnet', subnet)),
   IPRange: harmless,
   Gateway: harmless,
   AuxiliaryAddresses: harmless,
@@ -87,9 +91,9 @@ const IPAM_CONFIG = fields({
 });
 
 const NETWORK = fields({
-  Name: text((name, found) => judgeNetwork(name, found)),
+  Name: text((name, found) => inspectNetworkMode(name, found)),
   Driver: text((driver, found) => {
-    if (driver !== 'bridge') raise(found, 'network-driver', driver);
+    if (driver !== 'bridge') addHazard(found, 'network-driver', driver);
   }),
   CheckDuplicate: harmless,
   Internal: harmless,
@@ -98,18 +102,18 @@ const NETWORK = fields({
   EnableIPv6: harmless,
   Labels: harmless,
   Scope: text((scope, found) => {
-    if (scope !== 'local') raise(found, 'network-option', `scope=${scope}`);
+    if (scope !== 'local') addHazard(found, 'network-option', `scope=${scope}`);
   }),
-  Ingress: whenSet((found) => raise(found, 'network-ingress')),
-  ConfigOnly: whenSet((found) => raise(found, 'network-config', 'only')),
-  ConfigFrom: object(fields({ Network: text((name, found) => raise(found, 'network-config', name)) })),
+  Ingress: whenSet((found) => addHazard(found, 'network-ingress')),
+  ConfigOnly: whenSet((found) => addHazard(found, 'network-config', 'only')),
+  ConfigFrom: object(fields({ Network: text((name, found) => addHazard(found, 'network-config', name)) })),
   Options: networkOptions,
   IPAM: object(
     fields({
       Driver: text((driver, found) => {
-        if (driver !== 'default') raise(found, 'ipam-driver', driver);
+        if (driver !== 'default') addHazard(found, 'ipam-driver', driver);
       }),
-      Options: eachEntry((key, value, found) => raise(found, 'ipam-driver', `${key}=${asString(value)}`)),
+      Options: eachEntry((key, value, found) => addHazard(found, 'ipam-driver', `${key}=${asString(value)}`)),
       Config: each(object(IPAM_CONFIG)),
     }),
   ),
@@ -117,10 +121,10 @@ const NETWORK = fields({
 
 export function inspectNetworkCreate(body: JsonValue, found: Findings): void {
   const { Name, Driver, Internal } = asObject(body);
-  state(found, 'network.name', asString(Name));
-  state(found, 'network.driver', asString(Driver) || 'bridge');
-  state(found, 'network.internal', asFlag(Internal));
-  judgeObject(NETWORK, body, found, '');
+  setFact(found, 'network.name', asString(Name));
+  setFact(found, 'network.driver', asString(Driver) || 'bridge');
+  setFact(found, 'network.internal', asFlag(Internal));
+  inspectFields(NETWORK, body, found, '');
 }
 
 const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), Force: harmless });
@@ -128,12 +132,12 @@ const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), 
 /** A container joins or leaves a network. SDKs name the network in the path by id, so an id is nothing unusual here. */
 export function inspectNetworkConnect(body: JsonValue, found: Findings, call: Call): void {
   const { Container, Force } = asObject(body);
-  state(found, 'container', asString(Container));
-  if (call.operation.does.leaves === 'network') state(found, 'force', asFlag(Force));
+  setFact(found, 'container', asString(Container));
+  if (call.operation.does.leaves === 'network') setFact(found, 'force', asFlag(Force));
   else {
-    state(found, 'network.aliases', []);
-    if (call.path['id'] === 'host') raise(found, 'host-namespace', 'network');
+    setFact(found, 'network.aliases', []);
+    if (call.path['id'] === 'host') addHazard(found, 'host-namespace', 'network');
   }
-  if (asString(Container).slice(1).includes('/')) raise(found, 'link-alias', asString(Container));
-  judgeObject(CONNECT, body, found, '');
+  if (asString(Container).slice(1).includes('/')) addHazard(found, 'link-alias', asString(Container));
+  inspectFields(CONNECT, body, found, '');
 }

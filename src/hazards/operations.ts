@@ -1,7 +1,7 @@
 import type { Operation } from '../docker/operation.js';
 
 /**
- * The operations that one inspector looks at and that state the same facts, by their traits in the catalogue: a new
+ * The operations of one inspector, which have the same facts, by their traits in the catalogue: a new
  * operation belongs to them by what its row says.
  */
 export type Group = (operation: Operation) => boolean;
@@ -39,7 +39,7 @@ export const namesImage: Group = ({ does }) =>
 export const namesImages: Group = ({ does }) =>
   does.namesAt?.some(({ kind, in: part }) => kind === 'image' && part === 'query') === true;
 
-/** The daemon asks a registry. */
+/** The daemon queries a registry. */
 export const looksUpImage: Group = ({ does }) => does.looksUp === 'image';
 export const searchesImages: Group = ({ does }) => does.looksUp === 'images';
 export const logsIn: Group = ({ does }) => does.looksUp === 'login';

@@ -1,27 +1,27 @@
 import type { Call, NamedObject } from '../docker/call.js';
 import type { Entities } from '../docker/entities.js';
 import { type JsonValue, asArray, asObject, asString } from '../base/json.js';
-import { state, type Findings } from './findings.js';
+import { setFact, type Findings } from './findings.js';
 import { queryJson } from './query.js';
 import { subjectOf } from './subjects.js';
 
-/** The label that says whose an object is. Its value is signed by the guard: `SOURCE.HMAC`. */
+/** The label that names the owner of an object. Its value is signed by the guard: `SOURCE.HMAC`. */
 export const OWNER_LABEL = 'breakwater.owner';
 
 /**
- * States whose objects a call is about, where a rule asks for it: one entry for each sort of objects.
- * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered shows those of others.
+ * Sets the fact `owner` of a call, where rules have conditions about owners: one entry for each sort of objects.
+ * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered counts as showing others' objects.
  */
 export function inspectOwner(call: Call, { objects }: Entities, found: Findings): void {
   if (objects === undefined) return;
   const subject = subjectOf(call.operation.id);
   if (subject.kind === 'names') {
-    state(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
-  } else if (subject.kind === 'engine') state(found, 'owner', [`engine:${subject.what}`]);
-  else state(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
+    setFact(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
+  } else if (subject.kind === 'engine') setFact(found, 'owner', [`engine:${subject.what}`]);
+  else setFact(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
 }
 
-/** A remote context, BuildKit, a Dockerfile that is not clear: it could build from anybody's image. */
+/** A remote context, BuildKit, an ambiguous Dockerfile: the build could start from any image, also another owner's. */
 function unreadBuild({ facts, pending }: Findings): string[] {
   const from = facts['build.from'];
   return pending === undefined && Array.isArray(from) && from.includes('?') ? ['engine:unread-build'] : [];
@@ -29,7 +29,7 @@ function unreadBuild({ facts, pending }: Findings): string[] {
 
 function entryOf({ kind, use, relation }: NamedObject): string[] {
   if (relation === 'missing') return [];
-  // Who pulls what others have pulled as well takes nothing from them.
+  // Pulling an image that others have pulled as well takes nothing from them.
   if (use === 'pull' && relation !== 'other') return [];
   if (relation === 'self' || (relation === 'shared' && use !== 'change')) return ['self'];
   return [`${relation}:${kind}`];

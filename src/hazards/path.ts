@@ -25,7 +25,7 @@ const SOCKET_NAMES = new Set([
   'cri-dockerd.sock',
 ]);
 
-// Directories in which engines keep their sockets: whoever mounts one of them, or a directory above, has the socket.
+// Directories in which engines keep their sockets: mounting one of them, or a directory above, gives access to the socket.
 const SOCKET_PLACES = ['/run', '/run/docker', '/run/containerd', '/run/podman', '/run/crio', '/run/buildkit'];
 
 /**

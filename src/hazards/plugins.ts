@@ -1,16 +1,16 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asArray, asObject, asString, asStrings } from '../base/json.js';
-import { raise, state, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './findings.js';
 import { queryText } from './query.js';
 
 /** PluginPrivileges: what the plugin is granted (host network, mounts, devices, capabilities). */
-export function judgePluginPrivileges(list: readonly JsonValue[], found: Findings): void {
+export function inspectPrivileges(list: readonly JsonValue[], found: Findings): void {
   for (const item of list) {
     // Lower case in the PluginSpec of a service, upper case elsewhere.
     const { Name, Value, name, value } = asObject(item);
     const values = [...asStrings(Value), ...asStrings(value)];
     for (const given of values.length === 0 ? [''] : values) {
-      raise(found, 'plugin-privilege', `${asString(Name) || asString(name)}=${given}`);
+      addHazard(found, 'plugin-privilege', `${asString(Name) || asString(name)}=${given}`);
     }
   }
 }
@@ -21,16 +21,16 @@ export function inspectPlugin(body: JsonValue, found: Findings, call: Call): voi
   const name = call.path['name'] ?? queryText(call, 'name');
   const { pulls, creates } = call.operation.does;
   const fetches = pulls === 'plugin';
-  if (fetches) state(found, 'plugin.remote', remote);
-  raise(found, 'plugin', fetches ? remote : name);
+  if (fetches) setFact(found, 'plugin.remote', remote);
+  addHazard(found, 'plugin', fetches ? remote : name);
   // Made from an archive in the body.
-  if (creates === 'plugin' && !fetches) raise(found, 'opaque', 'plugin');
-  if (fetches) judgePluginPrivileges(asArray(body), found);
+  if (creates === 'plugin' && !fetches) addHazard(found, 'opaque', 'plugin');
+  if (fetches) inspectPrivileges(asArray(body), found);
 }
 
 /** A GET that makes the daemon fetch a plugin's configuration from a registry. */
 export function inspectPluginPrivileges(_body: JsonValue, found: Findings, call: Call): void {
   const remote = queryText(call, 'remote');
-  state(found, 'plugin.remote', remote);
-  raise(found, 'daemon-connects', remote);
+  setFact(found, 'plugin.remote', remote);
+  addHazard(found, 'daemon-connects', remote);
 }

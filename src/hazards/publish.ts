@@ -1,23 +1,23 @@
-import { append, raise, type Findings } from './findings.js';
+import { addToFact, addHazard, type Findings } from './findings.js';
 import { asArray, asNumber, asObject, asString } from '../base/json.js';
-import { each, eachEntry, type Judge } from './judge.js';
+import { each, eachEntry, type FieldInspector } from './field-inspectors.js';
 
 /**
  * One published port. An empty host address means every interface, an empty port one of the daemon's choice.
- * TCP goes without saying, so that `publish:127.0.0.1:*` reads naturally; others are appended: `127.0.0.1:53:udp`.
+ * TCP is not written, so that `publish:127.0.0.1:*` reads naturally; other protocols are: `127.0.0.1:53:udp`.
  */
 function publish(address: string, port: string, protocol: string, found: Findings): void {
   const host = address === '' ? '0.0.0.0' : address.includes(':') ? `[${address}]` : address;
   const shown = `${host}:${port === '' ? '0' : port}${protocol === 'tcp' || protocol === '' ? '' : `:${protocol}`}`;
-  raise(found, 'publish', shown);
-  append(found, 'publish', shown);
+  addHazard(found, 'publish', shown);
+  addToFact(found, 'publish', shown);
 }
 
 /**
  * HostConfig.PortBindings: `80/tcp` to a list of host addresses and ports. Engines fill an empty list with one
  * binding on every interface (router/container/container_routes.go, handlePortBindingsBC).
  */
-export const portBindings: Judge = eachEntry((containerPort, bindings, found) => {
+export const portBindings: FieldInspector = eachEntry((containerPort, bindings, found) => {
   const protocol = containerPort.split('/', 2)[1] ?? 'tcp';
   const list = asArray(bindings);
   if (list.length === 0) publish('', '', protocol, found);
@@ -28,7 +28,7 @@ export const portBindings: Judge = eachEntry((containerPort, bindings, found) =>
 });
 
 /** EndpointSpec.Ports of a service: always on every interface. */
-export const servicePorts: Judge = each((port, found) => {
+export const servicePorts: FieldInspector = each((port, found) => {
   const { PublishedPort, Protocol } = asObject(port);
   publish('', String(asNumber(PublishedPort)), asString(Protocol), found);
 });

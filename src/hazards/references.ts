@@ -14,7 +14,7 @@ import { queryText, queryTexts } from './query.js';
 
 type Facts = Inspection['facts'];
 
-/** Networks that an engine has by itself: they are nobody's, and containers may be in them. */
+/** Networks that every engine has: they have no owner, and containers of all owners may join them. */
 const PREDEFINED = new Set(['', 'default', 'bridge', 'none', 'host', 'nat', 'ingress']);
 
 /** What stands in a place of which the catalogue says that it names an object. */
@@ -224,7 +224,7 @@ export function pulledOrImported(call: Call): Reference[] {
   const from = queryText(call, 'fromImage');
   if (from === '') return tagged(call);
   const name = pulledImageName(from, queryText(call, 'tag'));
-  // What is no name to the guard might be one to the engine, which is asked for it as it stands.
+  // A text that the guard cannot read as a name may be one to the engine, so it is looked up as it stands.
   if (name === undefined) return tag(from, 'pull');
   // Without tag and digest engines pull all tags there are.
   const whole = name.tag === '' && name.digest === '';
@@ -259,7 +259,7 @@ export function attachedLinks(call: Call): Reference[] {
   return linked(asObject(bodyOf(call)['EndpointConfig'])['Links'], ['EndpointConfig', 'Links']);
 }
 
-/** A name that may be free: what stands there already is another one's, or the caller's own. */
+/** A name that may be free; an object that has it already belongs to the caller or to another owner. */
 export function newVolume(call: Call): Reference[] {
   return volume(asString(bodyOf(call)['Name']));
 }

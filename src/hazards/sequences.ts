@@ -11,7 +11,7 @@ import { bodyText } from './references.js';
 
 /** False: not looked for. `window` is in milliseconds. */
 export interface SequenceSettings {
-  /** `discovery`: a look at the engine and a list of its containers must have come before the build. */
+  /** `discovery`: the client must have queried the engine and listed its containers before the build. */
   readonly 'build-and-run': false | (Common & { readonly discovery: boolean });
   readonly 'pull-and-escape': false | Common;
   /** `containers`: so many different ones are fine. */
@@ -41,7 +41,7 @@ export interface Made {
   readonly until: number;
   readonly operation: OperationId;
   readonly client: string;
-  /** What its client had asked the engine before: what it is, and which containers it has. */
+  /** Discovery by its client before: of the engine (`look`), and of its containers (`list`). */
   readonly look?: Step | undefined;
   readonly list?: Step | undefined;
 }
@@ -63,7 +63,7 @@ export interface KnownContainer {
   readonly started: boolean;
 }
 
-/** What the calls so far tell. Read-only: who keeps it, and how much of it, is the guard's business. */
+/** What is known from the calls so far. Read-only; the room `history` keeps and bounds it. */
 export interface CallHistory {
   /** The last such step of the client between two times. */
   discovery(client: string, what: 'look' | 'list', from: number, to: number): Step | undefined;
@@ -77,7 +77,7 @@ export interface CallHistory {
   pulledImage(digits: string): Pulled | undefined;
   /** By an id, its first 12 digits or more, or a name. */
   container(reference: string): KnownContainer | undefined;
-  /** The containers that the client went into last, as many as the setting says. */
+  /** The containers that the client entered last, as many as the setting says. */
   entered(client: string): ReadonlyMap<string, Step>;
   /** The client's last refused calls, as many as the setting says, and the last of each kind. */
   refused(client: string): { readonly total: readonly Step[]; readonly kinds: ReadonlyMap<string, Step> };
@@ -102,11 +102,11 @@ export interface SequenceContext {
   readonly entities: Entities;
 }
 
-const MOST_CALLS = 20;
+const MAX_CALLS = 20;
 /** Clocks of engine and guard agree within this much (ms). */
-const CLOCKS_APART = 5_000;
+const MAX_CLOCK_DIFFERENCE = 5_000;
 
-/** Can a call of this operation complete a sequence? Where probing denies, every call can. */
+/** Can a call of this operation complete a sequence? Where `probing` is set to deny, every call can. */
 export function completesSequences(
   { operation: { does } }: Call,
   { probing: rule }: SequenceSettings,
@@ -161,15 +161,15 @@ export function imageOf(call: Call): string {
   return retags === true ? (call.path['name'] ?? '') : '';
 }
 
-/** May the engine take this for an image of its own? Else there is no use in asking it. */
+/** May the engine have an image of this name or id? If not, it need not be looked up. */
 export const isReference = (text: string): boolean =>
   text !== '' && (IDENTIFIER.test(text) || readImageName(text) !== undefined);
 
 const IDENTIFIER = /^(?:sha256:)?([0-9a-f]{1,64})$/;
 
 /**
- * Where an image came from. What the engine says it is goes before what it is called: names move. An image that was
- * made while a build ran was made by it, whatever of it the build's answer told: a step in the middle can be run too.
+ * Where an image came from. The id that the engine reports counts more than the name, because names move. An image that was
+ * created while a build ran counts as made by it, even if the build's answer does not name it: an intermediate step can be run too.
  */
 export function madeBy(
   reference: string,
@@ -177,26 +177,26 @@ export function madeBy(
 ): Made | undefined {
   const rule = settings['build-and-run'];
   if (rule === false || reference === '') return undefined;
-  const fresh = (made: Made | undefined): Made | undefined =>
+  const recent = (made: Made | undefined): Made | undefined =>
     made !== undefined && now - made.until <= rule.window ? made : undefined;
   const image = entityOf(entities, 'image', reference)?.images?.[0];
   if (image !== undefined) {
     const named = image.names.map((name) => history.madeName(shortImageName(name)));
     return (
-      fresh(history.madeImage(digitsOf(image.id))) ??
-      // An archive's answer tells names only, and its images are as old as they say they are.
-      fresh(
+      recent(history.madeImage(digitsOf(image.id))) ??
+      // The answer to a load only has names, and the images in an archive can claim any age.
+      recent(
         named.find((made) => made !== undefined && operationOf(made.operation).does.makesImages === 'load'),
       ) ??
-      (Number.isNaN(image.created) ? undefined : fresh(history.madeAt(image.created)))
+      (Number.isNaN(image.created) ? undefined : recent(history.madeAt(image.created)))
     );
   }
   const name = readImageName(reference);
   const byName =
-    fresh(history.madeName(shortImageName(reference))) ??
-    fresh(name?.digest.startsWith('sha256:') === true ? history.madeImage(name.digest.slice(7)) : undefined);
+    recent(history.madeName(shortImageName(reference))) ??
+    recent(name?.digest.startsWith('sha256:') === true ? history.madeImage(name.digest.slice(7)) : undefined);
   const digits = IDENTIFIER.exec(reference)?.[1];
-  return byName ?? (digits === undefined ? undefined : fresh(history.madeImage(digits)));
+  return byName ?? (digits === undefined ? undefined : recent(history.madeImage(digits)));
 }
 
 function startOf(reference: string, context: SequenceContext): SequenceFinding | undefined {
@@ -205,16 +205,17 @@ function startOf(reference: string, context: SequenceContext): SequenceFinding |
   const { history, entities, now } = context;
   const entity = entityOf(entities, 'container', reference);
   const known = history.container(entity?.id || reference);
-  // Whoever let it run has decided: a restart, by whatever watches its health, is not the step that begins the attack.
+  // A container that has run before was judged then: a restart, for instance by a health monitor, does not begin an attack.
   if (entity?.container?.started ?? known?.started ?? false) return undefined;
   const recent = known !== undefined && now - known.step.at <= rule.window;
   let made = recent ? known.made : undefined;
   if (made === undefined && entity?.container !== undefined) {
-    // Made by somebody the guard did not see, or with an image that changed its name in between.
+    // Created past the guard, or from an image whose name has changed since.
     const { image, created } = entity.container;
     made = madeBy(`sha256:${image}`, { ...context, entities: NO_ENTITIES });
-    // An older container only shares the image that a later build has come to as well.
-    if (made !== undefined && known === undefined && created < made.step.at - CLOCKS_APART) made = undefined;
+    // A container older than the build has the same image only because the build produced it again.
+    if (made !== undefined && known === undefined && created < made.step.at - MAX_CLOCK_DIFFERENCE)
+      made = undefined;
     if (made !== undefined && known !== undefined && known.step.at < made.step.at) made = undefined;
   }
   return buildAndRun(made, known === undefined ? [] : [known], context);
@@ -227,14 +228,14 @@ function buildAndRun(
 ): SequenceFinding | undefined {
   const rule = settings['build-and-run'];
   if (rule === false || made === undefined) return undefined;
-  // Whoever takes part may have looked around: builder, creator or starter.
-  const clients = [client, ...containers.map((one) => one.client)];
+  // The discovery may be by any of those who take part: builder, creator or starter.
+  const clients = [client, ...containers.map((container) => container.client)];
   const before = (what: 'look' | 'list'): Step | undefined => {
     const { at } = made.step;
     const own = made[what];
     if (own !== undefined) return own;
-    for (const one of clients) {
-      const step = history.discovery(one, what, at - rule.window, at);
+    for (const participant of clients) {
+      const step = history.discovery(participant, what, at - rule.window, at);
       if (step !== undefined) return step;
     }
     return undefined;
@@ -266,13 +267,13 @@ function pullAndEscape(
   const pulled = [
     known === undefined ? undefined : history.pulledImage(known),
     ...repositories.map((name) => (name === undefined ? undefined : history.pulledRepository(name))),
-  ].find((one) => one !== undefined && now - one.step.at <= rule.window);
+  ].find((pull) => pull !== undefined && now - pull.step.at <= rule.window);
   if (pulled === undefined) return undefined;
   const why = `${pulled.repository} was new on this engine when it was pulled (call ${pulled.step.call}), and the container reaches the host`;
   return finding('pull-and-escape', rule.action, [pulled.step], why);
 }
 
-/** The container that a call goes into, as it is counted; undefined for a call that enters none of somebody else's. */
+/** The container that a call enters (exec, attach with input); undefined if the client itself created the container. */
 export function entered(
   call: Call,
   { facts }: Inspection,
@@ -283,9 +284,9 @@ export function entered(
   if (enters === 'with-input' && facts['attach.stdin'] !== true) return undefined;
   const reference = call.path['id'] ?? '';
   const known = history.container(reference);
-  // Who made a container has had its say in what runs in it: `docker run -i` attaches to what it creates.
+  // The creator of a container decides anyway what runs in it: `docker run -i` attaches to the container it creates.
   if (known?.client === client) return undefined;
-  // The beginning tells containers apart, and a long text is not worth remembering.
+  // The beginning is enough to distinguish containers, and long texts are not kept.
   return known?.id ?? reference.slice(0, 128);
 }
 
@@ -332,7 +333,7 @@ function finding(
   why: string,
 ): SequenceFinding {
   const ordered = steps.toSorted((one, other) => one.at - other.at);
-  const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MOST_CALLS);
+  const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MAX_CALLS);
   return { sequence, action, calls, since: ordered[0]!.at, why };
 }
 

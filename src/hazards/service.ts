@@ -10,34 +10,34 @@ import {
   keysOf,
 } from '../base/json.js';
 import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { raise, state, type Findings } from './findings.js';
-import { stateImage } from './images.js';
+import { addHazard, setFact, type Findings } from './findings.js';
+import { setImage } from './images.js';
 import {
   each,
   eachString,
   fields,
   harmless,
-  judgeObject,
+  inspectFields,
   object,
   text,
   variableNames,
-  type Judge,
-} from './judge.js';
+  type FieldInspector,
+} from './field-inspectors.js';
 import { serviceLogDriver } from './logging.js';
 import { mounts } from './mounts.js';
 import { isolation } from './namespaces.js';
 import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from './network.js';
-import { judgePluginPrivileges } from './plugins.js';
+import { inspectPrivileges } from './plugins.js';
 import { servicePorts } from './publish.js';
 import { queryText } from './query.js';
 import { bodyText } from './references.js';
 import { oomScore, ulimits } from './resources.js';
 import { servicePrivileges, sysctls } from './security.js';
 
-function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): Judge {
+function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): FieldInspector {
   return each((reference, found) => {
     const given = asObject(reference);
-    raise(found, kind, asString(given[name]) || asString(given[id]));
+    addHazard(found, kind, asString(given[name]) || asString(given[id]));
   });
 }
 
@@ -51,7 +51,7 @@ const CONTAINER = fields({
   Env: harmless,
   Dir: harmless,
   User: harmless,
-  Groups: eachString((group, found) => raise(found, 'group-add', group)),
+  Groups: eachString((group, found) => addHazard(found, 'group-add', group)),
   Privileges: servicePrivileges,
   StopSignal: harmless,
   TTY: harmless,
@@ -74,11 +74,11 @@ const CONTAINER = fields({
   OomScoreAdj: oomScore,
 });
 
-const genericResources: Judge = each((resource, found) => {
+const genericResources: FieldInspector = each((resource, found) => {
   const { NamedResourceSpec, DiscreteResourceSpec } = asObject(resource);
   const kind =
     asString(asObject(NamedResourceSpec)['Kind']) || asString(asObject(DiscreteResourceSpec)['Kind']);
-  raise(found, 'device-request', kind === '' ? 'any' : kind);
+  addHazard(found, 'device-request', kind === '' ? 'any' : kind);
 });
 const AMOUNTS = fields({
   NanoCPUs: harmless,
@@ -87,18 +87,18 @@ const AMOUNTS = fields({
   GenericResources: genericResources,
 });
 
-/** runtime.PluginSpec: its names are lower case on the wire, whatever swagger says. */
+/** runtime.PluginSpec: its names are lower case on the wire, unlike in swagger.yaml. */
 const PLUGIN = fields({
   name: harmless,
   remote: harmless,
-  privileges: (value, found) => judgePluginPrivileges(asArray(value), found),
+  privileges: (value, found) => inspectPrivileges(asArray(value), found),
   disabled: harmless,
   env: harmless,
 });
-const pluginSpec: Judge = (value, found, at) => {
+const pluginSpec: FieldInspector = (value, found, at) => {
   const { name, remote } = asObject(value);
-  raise(found, 'plugin', asString(remote) || asString(name));
-  judgeObject(PLUGIN, value, found, at);
+  addHazard(found, 'plugin', asString(remote) || asString(name));
+  inspectFields(PLUGIN, value, found, at);
 };
 
 /** swarm.TaskSpec (api/types/swarm/task.go). That a service comes back is what a service is: no hazard of its own. */
@@ -106,7 +106,7 @@ const TASK = fields({
   ContainerSpec: object(CONTAINER),
   PluginSpec: pluginSpec,
   NetworkAttachmentSpec: (value, found) => {
-    raise(found, 'namespace', `network=attachment:${asString(asObject(value)['ContainerID'])}`);
+    addHazard(found, 'namespace', `network=attachment:${asString(asObject(value)['ContainerID'])}`);
   },
   Resources: object(
     fields({
@@ -122,7 +122,7 @@ const TASK = fields({
   LogDriver: serviceLogDriver,
   ForceUpdate: harmless,
   Runtime: text((runtime, found) => {
-    if (runtime !== 'container') raise(found, 'runtime', runtime);
+    if (runtime !== 'container') addHazard(found, 'runtime', runtime);
   }),
 });
 
@@ -138,14 +138,14 @@ const SERVICE = fields({
   EndpointSpec: object(fields({ Mode: harmless, Ports: servicePorts })),
 });
 
-/** Facts that judges add to; stated even when nothing is added, so that a condition always has a value to look at. */
-function stateEmptyLists(found: Findings): void {
-  state(found, 'mounts', []);
-  state(found, 'networks', []);
-  state(found, 'network.aliases', []);
-  state(found, 'publish', []);
-  state(found, 'capabilities.add', []);
-  state(found, 'capabilities.drop', []);
+/** Lists that inspectors add to; set even when they stay empty, so that a condition always has a value. */
+function setEmptyLists(found: Findings): void {
+  setFact(found, 'mounts', []);
+  setFact(found, 'networks', []);
+  setFact(found, 'network.aliases', []);
+  setFact(found, 'publish', []);
+  setFact(found, 'capabilities.add', []);
+  setFact(found, 'capabilities.drop', []);
 }
 
 /** What a service would start, in the same words as for a container. */
@@ -154,21 +154,21 @@ export function inspectService(body: JsonValue, found: Findings, call: Call): vo
   const task = asObject(spec['TaskTemplate']);
   const container = asObject(task['ContainerSpec']);
   const limits = asObject(asObject(task['Resources'])['Limits']);
-  state(found, 'service.name', asString(spec['Name']));
-  stateImage(found, bodyText(call, call.operation.does.runsImageAt!));
-  state(found, 'command', asStrings(container['Args']));
-  state(found, 'entrypoint', asStrings(container['Command']));
-  state(found, 'user', asString(container['User']));
-  state(found, 'workdir', asString(container['Dir']));
-  state(found, 'hostname', asString(container['Hostname']));
-  state(found, 'env', variableNames(container['Env']));
-  state(found, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
-  state(found, 'read-only', asFlag(container['ReadOnly']));
-  state(found, 'memory', asNumber(limits['MemoryBytes']));
-  state(found, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
-  state(found, 'pids', asNumber(limits['Pids']));
-  stateEmptyLists(found);
+  setFact(found, 'service.name', asString(spec['Name']));
+  setImage(found, bodyText(call, call.operation.does.runsImageAt!));
+  setFact(found, 'command', asStrings(container['Args']));
+  setFact(found, 'entrypoint', asStrings(container['Command']));
+  setFact(found, 'user', asString(container['User']));
+  setFact(found, 'workdir', asString(container['Dir']));
+  setFact(found, 'hostname', asString(container['Hostname']));
+  setFact(found, 'env', variableNames(container['Env']));
+  setFact(found, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
+  setFact(found, 'read-only', asFlag(container['ReadOnly']));
+  setFact(found, 'memory', asNumber(limits['MemoryBytes']));
+  setFact(found, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
+  setFact(found, 'pids', asNumber(limits['Pids']));
+  setEmptyLists(found);
   // `rollback=previous` makes the manager take the earlier specification, not this body.
-  if (queryText(call, 'rollback') !== '') raise(found, 'opaque', 'rollback');
-  judgeObject(SERVICE, body, found, '');
+  if (queryText(call, 'rollback') !== '') addHazard(found, 'opaque', 'rollback');
+  inspectFields(SERVICE, body, found, '');
 }

@@ -14,11 +14,11 @@ import {
 
 /** What an operation has to do with the engine's objects. */
 export type Subject =
-  /** `names`: it names some, or none. `filtered`: it shows, or removes, whatever a filter for labels leaves. */
+  /** `names`: it names some, or none. `filtered`: it shows, or removes, what a filter by label selects. */
   | { readonly kind: 'names' | 'filtered' }
-  /** It shows all images. Pulled ones have no label to filter by: those of others are taken out of the answer. */
+  /** It shows all images. Pulled images have no label to filter by: those of others are removed from the answer. */
   | { readonly kind: 'answer' }
-  /** It is about what all have in common, and cannot be limited. */
+  /** It concerns the engine as a whole and cannot be limited to one owner's objects. */
   | { readonly kind: 'engine'; readonly what: string };
 
 const KINDS = {
@@ -27,7 +27,7 @@ const KINDS = {
   images: { kind: 'answer' },
 } as const satisfies Readonly<Record<string, Subject>>;
 
-/** INVARIANT: what is not in the catalogue names something that nobody has looked at. */
+/** INVARIANT: an operation that is not in the catalogue counts as concerning the whole engine. */
 const UNKNOWN: Subject = { kind: 'engine', what: 'unknown' };
 
 /** What an operation has to do with objects; one that is not in the catalogue is about the engine as a whole. */

@@ -1,22 +1,22 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString } from '../base/json.js';
-import { raise, state, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './findings.js';
 import {
   each,
   eachString,
   fields,
   harmless,
-  judgeObject,
+  inspectFields,
   object,
   text,
   whenSet,
   type Fields,
-  type Judge,
-} from './judge.js';
+  type FieldInspector,
+} from './field-inspectors.js';
 import { serviceLogDriver } from './logging.js';
 
-const address = (role: string): Judge =>
-  text((value, found) => raise(found, 'swarm-address', `${role}=${value}`));
+const address = (role: string): FieldInspector =>
+  text((value, found) => addHazard(found, 'swarm-address', `${role}=${value}`));
 
 const SPEC = fields({
   Name: harmless,
@@ -27,9 +27,9 @@ const SPEC = fields({
   CAConfig: object(
     fields({
       NodeCertExpiry: harmless,
-      ExternalCAs: each((ca, found) => raise(found, 'external-ca', asString(asObject(ca)['URL']))),
-      SigningCACert: whenSet((found) => raise(found, 'external-ca', 'signing-certificate')),
-      SigningCAKey: whenSet((found) => raise(found, 'external-ca', 'signing-key')),
+      ExternalCAs: each((ca, found) => addHazard(found, 'external-ca', asString(asObject(ca)['URL']))),
+      SigningCACert: whenSet((found) => addHazard(found, 'external-ca', 'signing-certificate')),
+      SigningCAKey: whenSet((found) => addHazard(found, 'external-ca', 'signing-key')),
       ForceRotate: harmless,
     }),
   ),
@@ -38,7 +38,7 @@ const SPEC = fields({
 });
 
 // DefaultAddrPool takes address ranges as a network's IPAM configuration does.
-const ADDRESSES: Readonly<Record<string, Judge>> = {
+const ADDRESSES: Readonly<Record<string, FieldInspector>> = {
   ListenAddr: address('listen'),
   AdvertiseAddr: address('advertise'),
   DataPathAddr: address('data'),
@@ -46,16 +46,16 @@ const ADDRESSES: Readonly<Record<string, Judge>> = {
 
 const INIT = fields(ADDRESSES, {
   DataPathPort: harmless,
-  DefaultAddrPool: eachString((pool, found) => raise(found, 'subnet', pool)),
+  DefaultAddrPool: eachString((pool, found) => addHazard(found, 'subnet', pool)),
   SubnetSize: harmless,
-  ForceNewCluster: whenSet((found) => raise(found, 'swarm', 'force-new-cluster')),
+  ForceNewCluster: whenSet((found) => addHazard(found, 'swarm', 'force-new-cluster')),
   AutoLockManagers: harmless,
   Availability: harmless,
   Spec: object(SPEC),
 });
 
 const JOIN = fields(ADDRESSES, {
-  RemoteAddrs: eachString((value, found) => raise(found, 'swarm-address', `remote=${value}`)),
+  RemoteAddrs: eachString((value, found) => addHazard(found, 'swarm-address', `remote=${value}`)),
   JoinToken: harmless,
   Availability: harmless,
 });
@@ -65,14 +65,14 @@ const BODIES: Readonly<Record<string, Fields>> = { init: INIT, join: JOIN, updat
 /** An operation on the cluster itself: the action is the hazard, its body adds more. */
 export function inspectSwarm(body: JsonValue, found: Findings, { operation }: Call): void {
   const action = operation.does.swarmAction!;
-  raise(found, 'swarm', action);
-  const judges = BODIES[action];
-  if (judges !== undefined) judgeObject(judges, body, found, '');
+  addHazard(found, 'swarm', action);
+  const inspectors = BODIES[action];
+  if (inspectors !== undefined) inspectFields(inspectors, body, found, '');
 }
 
 const driver = object(
   fields({
-    Name: text((name, found) => raise(found, 'secret-driver', name)),
+    Name: text((name, found) => addHazard(found, 'secret-driver', name)),
     Options: harmless,
   }),
 );
@@ -85,11 +85,11 @@ const STORED = fields({
 });
 
 export function inspectSecret(body: JsonValue, found: Findings): void {
-  state(found, 'secret.name', asString(asObject(body)['Name']));
-  judgeObject(STORED, body, found, '');
+  setFact(found, 'secret.name', asString(asObject(body)['Name']));
+  inspectFields(STORED, body, found, '');
 }
 
 export function inspectConfig(body: JsonValue, found: Findings): void {
-  state(found, 'config.name', asString(asObject(body)['Name']));
-  judgeObject(STORED, body, found, '');
+  setFact(found, 'config.name', asString(asObject(body)['Name']));
+  inspectFields(STORED, body, found, '');
 }

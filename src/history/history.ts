@@ -10,19 +10,19 @@ import type {
   Step,
 } from '../hazards/sequences.js';
 
-/** Images, names of images, pulls and containers that are remembered, of each so many. */
+/** Images, image names, pulls and containers that are remembered: this many of each. */
 const MAX_OBJECTS = 16_384;
 /** Times at which images were built. */
 const MAX_BUILDS = 4_096;
 /** Builds of one client within this time are one entry: a flood of them must not push out the others'. */
 const SAME_BUILD_MS = 300_000;
-/** Into so many parts a window is cut; of each the first step is kept, so that a flood of pings is one entry. */
+/** A window is divided into this many parts; the first step of each is kept, so that a flood of pings is one entry. */
 const PARTS = 16;
-/** A look around may be a window older than the build, and the build a window older than the run. */
+/** The discovery may be a window older than the build, and the build a window older than the run. */
 const KEPT_PARTS = 2 * PARTS + 1;
 /** Digits of an id that are remembered. */
 const DIGITS = 12;
-/** Longer names are of no container or image that matters; they are not remembered, or by their beginning. */
+/** Longer names are not remembered, or only by their beginning: no real container or image has one. */
 const MAX_NAME_LENGTH = 255;
 
 const NO_STEPS: readonly Step[] = Object.freeze([]);
@@ -31,7 +31,7 @@ const NOT_REFUSED = { total: NO_STEPS, kinds: NO_MAP };
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** An image's origin while the guard still learns about it. */
+/** An image's origin while more of it may become known. */
 export type Origin = Writable<Made>;
 
 interface ClientHistory {
@@ -55,26 +55,26 @@ interface Build {
  */
 export interface History extends CallHistory {
   discovered(client: string, what: 'look' | 'list', step: Step): void;
-  /** An image is being made: what its client knew by now belongs to it. */
+  /** An image is being made: the discovery by its client so far belongs to its origin. */
   makes(client: string, operation: OperationId, step: Step): Origin;
-  /** While this call runs, whatever image comes into being is of it. */
+  /** Images that appear while this call runs count as made by it. */
   builds(origin: Origin): void;
   /** What the call with this id, still on its way, makes. */
   origin(call: string): Origin | undefined;
-  /** May anything that is remembered still matter for what an image is? */
+  /** Can anything that is remembered still be the origin of an image? */
   active(now: number): boolean;
-  /** A call is over; most are of no interest. */
+  /** A call is over. Called for all calls; most are not in the history. */
   ended(call: string, at: number): void;
   /** @param digits of its id. */
-  learnImage(digits: string, made: Made): void;
+  addImage(digits: string, made: Made): void;
   /** @param name with its tag, in its short form. */
-  learnName(name: string, made: Made): void;
-  learnPull(repository: string, step: Step): void;
-  learnPulledImage(digits: string, pulled: Pulled): void;
+  addImageName(name: string, made: Made): void;
+  addPull(repository: string, step: Step): void;
+  addPulledImage(digits: string, pulled: Pulled): void;
   /** A container is being created. */
   creates(step: Step, made: Made | undefined): void;
-  /** That was it; `step` is of the call that creates it. */
-  learnContainer(digits: string, name: string, client: string, step: Step): void;
+  /** The container was created; `step` is of the call that created it. */
+  addContainer(digits: string, name: string, client: string, step: Step): void;
   renamed(reference: string, name: string): void;
   starts(reference: string): void;
   enters(client: string, container: string, step: Step): void;
@@ -122,7 +122,7 @@ class BoundedHistory implements History {
     this.#strangers = new LRUCache<string, ClientHistory>(atMost(clients));
   }
 
-  // What inspectors ask.
+  // Read by inspectors.
 
   discovery(client: string, what: 'look' | 'list', from: number, to: number): Step | undefined {
     const history = this.#peek(client);
@@ -170,7 +170,7 @@ class BoundedHistory implements History {
     return this.#peek(client)?.refused ?? NOT_REFUSED;
   }
 
-  // What calls did.
+  // Updates by calls.
 
   discovered(client: string, what: 'look' | 'list', step: Step): void {
     if (this.#buildWindow === 0) return;
@@ -202,7 +202,7 @@ class BoundedHistory implements History {
       build = { from: origin.step.at, made: { ...origin }, running: 0 };
       this.#builds.set(key, build);
     }
-    // The first of them stands for all, with whatever its client found out before any of them.
+    // The first build stands for all of them, with the discovery by its client before any of them.
     build.made.look ??= origin.look;
     build.made.list ??= origin.list;
     build.made.until = Infinity;
@@ -235,28 +235,28 @@ class BoundedHistory implements History {
     if (one.build.running === 0) one.build.made.until = at;
   }
 
-  learnImage(digits: string, made: Made): void {
+  addImage(digits: string, made: Made): void {
     const id = digits.slice(0, DIGITS);
     keepDiscovery(this.#images.peek(id), made, this.#buildWindow);
     this.#images.set(id, made);
   }
 
-  learnName(name: string, made: Made): void {
+  addImageName(name: string, made: Made): void {
     if (name.length > MAX_NAME_LENGTH) return;
     keepDiscovery(this.#names.peek(name), made, this.#buildWindow);
     this.#names.set(copyOf(name), made);
   }
 
-  learnPull(repository: string, step: Step): void {
+  addPull(repository: string, step: Step): void {
     const before = this.#pulls.peek(repository);
-    // A second pull of what was new a moment ago does not make it old.
+    // A repository that was new a moment ago still counts as new when it is pulled again.
     if (before !== undefined && step.at - before.step.at <= this.#pullWindow) return;
     this.#lastPull = step.at;
     const name = copyOf(repository);
     this.#pulls.set(name, { repository: name, step });
   }
 
-  learnPulledImage(digits: string, pulled: Pulled): void {
+  addPulledImage(digits: string, pulled: Pulled): void {
     this.#pulledImages.set(digits.slice(0, DIGITS), pulled);
   }
 
@@ -264,7 +264,7 @@ class BoundedHistory implements History {
     if (made !== undefined) this.#creating.set(step.call, made);
   }
 
-  learnContainer(digits: string, name: string, client: string, step: Step): void {
+  addContainer(digits: string, name: string, client: string, step: Step): void {
     const id = digits.slice(0, DIGITS);
     this.#containers.set(id, { id, step, client, made: this.#creating.get(step.call), started: false });
     this.#nameContainer(name, id);
@@ -324,17 +324,17 @@ function byDigits<T extends object>(cache: LRUCache<string, T>, digits: string):
   return undefined;
 }
 
-/** A text without the request or the answer that it is a part of: V8 would keep all of that with it. */
+/** A copy of a part of a request or an answer: V8 would keep the whole text in memory with a substring. */
 const copyOf = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');
 
-/** Keeps the last so many keys, by when each was last seen: if all are recent, so many of them were. */
+/** Keeps the `limit` keys that were updated last. */
 function keepLatest(map: Map<string, Step>, key: string, step: Step, limit: number): void {
   map.delete(key);
   map.set(copyOf(key), step);
   if (map.size > limit) map.delete(map.keys().next().value!);
 }
 
-/** Another client's build of the same must not wash off what its first builder had found out. */
+/** A rebuild by another client keeps the first builder's discovery steps. */
 function keepDiscovery(before: Made | undefined, made: Origin, window: number): void {
   if (before === undefined || before === made || made.step.at - before.step.at > window) return;
   made.look ??= before.look;

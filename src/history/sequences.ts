@@ -9,7 +9,7 @@ import {
   type SequenceView,
 } from '../hazards/sequences.js';
 import { openHistory } from './history.js';
-import { LESSONS, watchSequences } from './learn.js';
+import { HISTORY_UPDATES, watchSequences } from './updates.js';
 import { lookupsFor } from './lookups.js';
 
 /** The call history of one guard. */
@@ -19,13 +19,13 @@ export interface Sequences {
   /** Of what the calls name, what a sequence can depend on; nothing for nearly all calls. */
   lookup(call: Call): EntityName | undefined;
   /**
-   * Learns from a decision, before it takes effect.
+   * Updates the history by a decision, before it takes effect.
    *
    * @returns the sequences that belong on record with it.
    */
   learn(decision: Decision): readonly SequenceFinding[] | undefined;
   /**
-   * The same for what never became a call.
+   * The same for a request that could not be read as a call.
    *
    * @param kind what was wrong with it.
    */
@@ -35,12 +35,12 @@ export interface Sequences {
     id: string,
     kind: string,
   ): readonly SequenceFinding[] | undefined;
-  /** Learns images and containers from the engine's answer to a call that passed. */
+  /** Updates the history with images and containers from the engine's answer to a call that passed. */
   watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined;
   ended(call: string): void;
 }
 
-/** What is learnt from. */
+/** A decision on a call, for the history. */
 export interface Decision {
   /** As the engine gets it, if it passes. */
   readonly sent: Call;
@@ -51,7 +51,7 @@ export interface Decision {
   readonly entities: Entities;
 }
 
-/** Longest text that tells kinds of refused calls apart. */
+/** Kinds of refused calls are distinguished by this many characters. */
 const MAX_KIND = 128;
 
 export interface SequencesOptions extends SequenceSettings {
@@ -70,7 +70,7 @@ export function openSequences(
 ): Sequences {
   const history = openHistory(clients, settings);
   const lookups = lookupsFor(settings);
-  // With `deny` it is looked for before the decision.
+  // With `deny` it is checked before the decision.
   const deniesProbing = settings.probing !== false && settings.probing.action === 'deny';
   const contextOf = (client: string, entities = NO_ENTITIES): SequenceContext => ({
     client,
@@ -91,21 +91,21 @@ export function openSequences(
     lookup(call) {
       const lookup = lookups.get(call.operation.id);
       if (lookup === undefined) return undefined;
-      // Whether a pulled repository is new is asked before anything is remembered.
+      // Whether a pulled repository is new must be looked up even while the history is empty.
       return call.operation.does.pulls === 'image' || history.active(now()) ? lookup(call) : undefined;
     },
     learn({ sent, snapshot: { sources }, inspection, passes, verdict, entities }) {
       const { sequences } = inspection;
       if (passes) {
-        const lessons = LESSONS.get(sent.operation.id);
-        if (lessons !== undefined) {
+        const updates = HISTORY_UPDATES.get(sent.operation.id);
+        if (updates !== undefined) {
           const context = contextOf(clientKey(sent.client, sources), entities);
           const step = { call: sent.id, at: context.now };
-          for (const learn of lessons) learn({ call: sent, inspection, step, context, history });
+          for (const update of updates) update({ call: sent, inspection, step, context, history });
         }
       }
       if (verdict.effect === 'allow') return sequences;
-      // A caller that is shut out for probing does not probe by being refused: it would never end.
+      // Denials because of probing do not count as probing: the caller would stay denied for ever.
       if (sequences?.some(({ sequence }) => sequence === 'probing') === true) return sequences;
       const kind = `${verdict.code} ${sent.operation.id}`;
       const probed = note(clientKey(sent.client, sources), kind, sent.id);
@@ -118,8 +118,8 @@ export function openSequences(
 }
 
 /**
- * Who a client is for the history: what policy takes it for, and its address; of IPv6 the /64, within which anybody
- * has all addresses; on a unix socket the listener. Keys of those without a source begin with a line break.
+ * The key of a client in the history: its sources in the policy, and its address; of IPv6 the /64, because one host
+ * can use all addresses of it; on a unix socket the listener. Keys of clients without a source begin with a line break.
  */
 export function clientKey({ address, listener }: Client, sources: readonly string[]): string {
   return `${sources.join(',')}\n${clientNetwork(address) || address || listener}`;

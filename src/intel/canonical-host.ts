@@ -15,10 +15,10 @@ export type Host =
 
 /** Names as they are given to hosts; a name server of one's own answers to others, too: `a+b.evil.example`. */
 export const PLAIN = /^[a-z0-9._-]+$/;
-const LONGEST_NAME = 253;
-const LONGEST_LABEL = 63;
+const MAX_NAME_LENGTH = 253;
+const MAX_LABEL_LENGTH = 63;
 /** Before `%31` and full-width characters are read. */
-const LONGEST_TEXT = 2048;
+const MAX_TEXT_LENGTH = 2048;
 
 /**
  * Reads a host as a client would that connects to it: any spelling of an IPv4 address (see parseLooseIpv4), IPv6 with or
@@ -28,7 +28,7 @@ const LONGEST_TEXT = 2048;
  * @returns undefined for what cannot be a host.
  */
 export function readHost(text: string): Host | undefined {
-  if (text.length > LONGEST_TEXT) return undefined;
+  if (text.length > MAX_TEXT_LENGTH) return undefined;
   const bare = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text;
   if (bare.includes(':')) return readIpv6(bare);
   if (bare !== text) return undefined;
@@ -78,12 +78,12 @@ function endsInNumber(name: string): boolean {
 }
 
 function isName(name: string): boolean {
-  if (name.length === 0 || name.length > LONGEST_NAME) return false;
+  if (name.length === 0 || name.length > MAX_NAME_LENGTH) return false;
   let from = 0;
   for (;;) {
     const dot = name.indexOf('.', from);
     const to = dot === -1 ? name.length : dot;
-    if (to === from || to - from > LONGEST_LABEL) return false;
+    if (to === from || to - from > MAX_LABEL_LENGTH) return false;
     if (dot === -1) return true;
     from = dot + 1;
   }

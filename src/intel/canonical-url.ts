@@ -1,7 +1,7 @@
 import { formatHost, parseUrl, readHost, type Host } from './canonical-host.js';
 
 /** Longest URL that is read: what browsers, proxies and the feeds themselves keep to. */
-export const LONGEST_URL = 2048;
+export const MAX_URL_LENGTH = 2048;
 
 /** A URL taken apart; `origin` is its host, in brackets where it is IPv6, with a port that is no default. */
 export interface ReadUrl {
@@ -24,7 +24,7 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { ftp: 21, ssh: 22, git:
  * @returns undefined when it is longer than LONGEST_URL or has no readable host.
  */
 export function readUrl(text: string): ReadUrl | undefined {
-  if (text.length > LONGEST_URL) return undefined;
+  if (text.length > MAX_URL_LENGTH) return undefined;
   const plain = text.replace(/[\t\n\r]+/g, '').replace(/^[\u0000- ]+|[\u0000- ]+$/g, '');
   const { scheme, rest } = splitScheme(plain);
   const end = rest.search(/[/\\?#]/);

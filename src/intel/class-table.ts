@@ -1,5 +1,5 @@
 import type { IndicatorAction } from './indicator.js';
-import { EXEMPT, MOST_CLASSES } from './index-layout.js';
+import { EXEMPT, MAX_CLASSES } from './index-layout.js';
 
 /** What entries of an index have in common with many others. */
 export interface EntryClass {
@@ -14,7 +14,7 @@ export interface EntryClass {
  * Different threats and ports that are kept for one feed. The attack: a feed with a new threat name in each of its
  * million entries. From there on its entries lose these two, and nothing else.
  */
-const MOST_OF_A_FEED = 4096;
+const MAX_CLASSES_OF_FEED = 4096;
 
 export interface ClassTable {
   /** The number of a class; new ones are added. @throws Error when there are more than can be numbered. */
@@ -27,18 +27,18 @@ export interface ClassTable {
   all(): readonly EntryClass[];
 }
 
-const NOBODY: EntryClass = { feed: '', action: 'alert', confidence: 0, threat: '', port: 0 };
+const NO_FEED: EntryClass = { feed: '', action: 'alert', confidence: 0, threat: '', port: 0 };
 
 export function classTable(): ClassTable {
   const classes: EntryClass[] = [];
   // EXEMPT is the class 0.
-  classes[EXEMPT] = NOBODY;
+  classes[EXEMPT] = NO_FEED;
   const feeds = new Map<string, Map<string, number>>();
 
   const file = (known: Map<string, number>, key: string, entry: EntryClass): number => {
     const found = known.get(key);
     if (found !== undefined) return found;
-    if (classes.length >= MOST_CLASSES)
+    if (classes.length >= MAX_CLASSES)
       throw new Error('the feeds have more kinds of entries than an index can tell apart');
     const { feed, action, confidence, threat, port } = entry;
     classes.push({ feed, action, confidence, threat, port });
@@ -60,13 +60,13 @@ export function classTable(): ClassTable {
       const key = `${plain} ${entry.port} ${entry.threat}`;
       const found = known.get(key);
       if (found !== undefined) return found;
-      if (known.size < MOST_OF_A_FEED) return file(known, key, entry);
+      if (known.size < MAX_CLASSES_OF_FEED) return file(known, key, entry);
       return file(known, plain, { ...entry, threat: '', port: 0 });
     },
-    get: (number) => classes[number] ?? NOBODY,
+    get: (number) => classes[number] ?? NO_FEED,
     compare,
     compareRanks(a, b) {
-      const [x, y] = [a & (MOST_CLASSES - 1), b & (MOST_CLASSES - 1)];
+      const [x, y] = [a & (MAX_CLASSES - 1), b & (MAX_CLASSES - 1)];
       if (x === EXEMPT || y === EXEMPT) return compare(x, y);
       const [p, q] = [classes[x]!, classes[y]!];
       if (p.action !== q.action) return p.action === 'block' ? -1 : 1;

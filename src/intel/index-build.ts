@@ -10,7 +10,7 @@ import {
   HEAD_WORDS,
   hashKey,
   LAST_LABELS,
-  LONGEST_INDEX,
+  MAX_INDEX_BYTES,
   MAGIC,
   packHex,
   SECTIONS,
@@ -190,8 +190,8 @@ function write(
     bytes += Math.ceil(view.byteLength / 4) * 4;
     return place;
   });
-  if (bytes > LONGEST_INDEX)
-    throw new RangeError(`the index would have ${bytes} bytes; at most ${LONGEST_INDEX} can be written`);
+  if (bytes > MAX_INDEX_BYTES)
+    throw new RangeError(`the index would have ${bytes} bytes; at most ${MAX_INDEX_BYTES} can be written`);
   const buffer = new ArrayBuffer(bytes);
   const words = new Uint32Array(buffer);
   views.forEach((view, i) => {

@@ -56,14 +56,14 @@ export const RECORD_HEAD = 5;
 /** A class, or a class and the length of a prefix above it. Class 0 is no listing: it is exempt, whatever is listed. */
 export const CLASS_BITS = 24;
 export const EXEMPT = 0;
-export const MOST_CLASSES = 2 ** CLASS_BITS;
+export const MAX_CLASSES = 2 ** CLASS_BITS;
 
 /** Bit of the third word of a class; below are the confidence (from bit 16) and the port. */
 export const BLOCK = 2 ** 30;
 /** Bits of the filter of last labels: small enough to stay in the first-level cache. */
 export const LAST_LABELS = 2 ** 16;
 /** Places are 32-bit numbers, and so is a length. */
-export const LONGEST_INDEX = 2 ** 31;
+export const MAX_INDEX_BYTES = 2 ** 31;
 
 /** Filters: the place of a tag's bit is its lowest bits, as many as the filter's length, a power of two, needs. */
 export function setBit(filter: Uint32Array, tag: number): void {

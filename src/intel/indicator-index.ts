@@ -11,7 +11,7 @@ import {
   hashKey,
   MAGIC,
   mix,
-  MOST_CLASSES,
+  MAX_CLASSES,
   packHex,
   SECTIONS,
   slotOf,
@@ -38,7 +38,7 @@ export const EMPTY_INDEX: IndicatorIndex = {
 };
 
 const NOT_FOUND = -1;
-const LONGEST_NAME = 253;
+const MAX_NAME_LENGTH = 253;
 const HEX = /^[0-9a-f]+$/;
 
 /**
@@ -69,7 +69,7 @@ export function openIndex(
   const hit4 = (address: number, rank: number): Hit => {
     const bits = rank >>> CLASS_BITS;
     const prefix = formatPrefix({ family: 4, address: maskWord(address, bits), bits });
-    return hitOf('ipv4', prefix, rank & (MOST_CLASSES - 1));
+    return hitOf('ipv4', prefix, rank & (MAX_CLASSES - 1));
   };
   const hit6 = (address: readonly number[], rank: number): Hit => {
     const bits = rank >>> CLASS_BITS;
@@ -77,7 +77,7 @@ export function openIndex(
     return hitOf(
       'ipv6',
       formatPrefix({ family: 6, words: [a!, b!, c!, d!], bits }),
-      rank & (MOST_CLASSES - 1),
+      rank & (MAX_CLASSES - 1),
     );
   };
   /** Below 0: the IPv6 range starts above the address. */
@@ -121,7 +121,7 @@ export function openIndex(
     },
     domain(name) {
       const end = name.length;
-      if (domains.slots.length === 0 || end === 0 || end > LONGEST_NAME) return undefined;
+      if (domains.slots.length === 0 || end === 0 || end > MAX_NAME_LENGTH) return undefined;
       let { a, b } = key;
       let best = NOT_FOUND;
       let from = 0;

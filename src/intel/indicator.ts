@@ -45,7 +45,7 @@ export interface Hit {
 }
 
 /** An indicator found in something: the hit, what it read like there (at most 200 characters), and where that was. */
-export interface Sighting {
+export interface IndicatorMatch {
   readonly hit: Hit;
   readonly value: string;
   /** `image`, `/Env/2`, `Dockerfile line 3`, `context file dock/main.sh` … */

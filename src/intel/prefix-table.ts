@@ -1,6 +1,6 @@
 import type { ClassTable } from './class-table.js';
 import { growing, type Growing } from './growing.js';
-import { CLASS_BITS, EXEMPT, MOST_CLASSES } from './index-layout.js';
+import { CLASS_BITS, EXEMPT, MAX_CLASSES } from './index-layout.js';
 
 /** Prefixes of one family while they are collected: the words of each one's first address, and its rank. */
 export interface PrefixList {
@@ -79,7 +79,7 @@ function sweep<N extends number | bigint>(list: PrefixList, classes: ClassTable,
     result.rank.push(held.rank);
   };
   const emit = (from: N, to: N, rank: number): void => {
-    if (from > to || (rank & (MOST_CLASSES - 1)) === EXEMPT) return;
+    if (from > to || (rank & (MAX_CLASSES - 1)) === EXEMPT) return;
     // The pieces around a weaker prefix inside a stronger one are one range.
     if (held !== undefined && held.rank === rank && family.next(held.to) === from) {
       held.to = to;
@@ -99,7 +99,7 @@ function sweep<N extends number | bigint>(list: PrefixList, classes: ClassTable,
     const first = family.at(columns, entry);
     const rank = ranks[entry]!;
     const bits = rank >>> CLASS_BITS;
-    const isListed = (rank & (MOST_CLASSES - 1)) !== EXEMPT;
+    const isListed = (rank & (MAX_CLASSES - 1)) !== EXEMPT;
     if (previous?.first !== first || previous.bits !== bits) previous = { first, bits, listed: false };
     if (isListed && !previous.listed) {
       previous.listed = true;

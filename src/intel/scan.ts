@@ -1,7 +1,7 @@
 import { parseLooseIpv4 } from '../base/address.js';
 import { formatHost, readHost, splitPort, type Host } from './canonical-host.js';
-import { canonicalRest, LONGEST_URL, readUrl } from './canonical-url.js';
-import type { Hit, IndicatorIndex, Sighting } from './indicator.js';
+import { canonicalRest, MAX_URL_LENGTH, readUrl } from './canonical-url.js';
+import type { Hit, IndicatorIndex, IndicatorMatch } from './indicator.js';
 import {
   DASH,
   DIGIT,
@@ -17,9 +17,9 @@ import {
 } from './scan-characters.js';
 
 export interface Scan {
-  readonly sightings: readonly Sighting[];
+  readonly matches: readonly IndicatorMatch[];
   /** Not everything was looked at: more was found than is listed, or the text is made to be slow. */
-  readonly blown: boolean;
+  readonly truncated: boolean;
 }
 
 /**
@@ -30,13 +30,13 @@ export interface ScanBudget {
   left: number;
 }
 
-const NOTHING: Scan = Object.freeze({ sightings: Object.freeze([]), blown: false });
+const NOTHING: Scan = Object.freeze({ matches: Object.freeze([]), truncated: false });
 
-const LONGEST_VALUE = 200;
-/** Sightings in one text: alerts beyond are left out, blocked ones set `blown`. */
-const MOST_SIGHTINGS = 256;
+const MAX_VALUE_LENGTH = 200;
+/** Matches in one text: further alerts are left out, further blocked ones set `truncated`. */
+const MAX_MATCHES = 256;
 /** Places where a URL may end before its token does: `http://h/a;sh`, `(http://h/a)`. */
-const MOST_ENDS = 8;
+const MAX_URL_ENDS = 8;
 
 /**
  * Each character of a text is read once; only what needs more (URLs on hosts that have listed URLs, percent signs and other
@@ -53,7 +53,7 @@ const PLACE_PRICE = 96;
 const SLOW_FACTOR = 5;
 
 /** Longest IPv6 address with a name before it and a port behind. */
-const LONGEST_IPV6 = 64;
+const MAX_IPV6_LENGTH = 64;
 
 interface State {
   readonly text: string;
@@ -64,8 +64,8 @@ interface State {
   readonly longHash: number;
   work: number;
   readonly budget: ScanBudget;
-  sightings: Map<string, Sighting> | undefined;
-  blown: boolean;
+  matches: Map<string, IndicatorMatch> | undefined;
+  truncated: boolean;
   /** The last scheme with its slashes: where it starts, where its host may start, and where that must be over. */
   urlFrom: number;
   hostFrom: number;
@@ -77,7 +77,7 @@ interface State {
  * clients take, domains with their subdomains, `host:port`, hashes and digests. One pass; see WORK_PER_CHARACTER.
  * A number without dots is an address only where a host must stand (behind `//`, `@`, `/dev/tcp/`), and so is one with
  * less than four parts, which may be a version, unless one of its parts gives it away.
- * INVARIANT: a budget that is used up ends the search and sets `blown`.
+ * INVARIANT: a budget that is used up ends the search and sets `truncated`.
  */
 export function scanText(
   text: string,
@@ -97,8 +97,8 @@ export function scanText(
     longHash: Math.min(...index.hashLengths),
     work: WORK_PER_CHARACTER * text.length + WORK_FLOOR,
     budget,
-    sightings: undefined,
-    blown: false,
+    matches: undefined,
+    truncated: false,
     urlFrom: 0,
     hostFrom: -1,
     hostEnd: -1,
@@ -108,7 +108,7 @@ export function scanText(
   let ipv6End = 0;
   for (let at = 0; at < text.length;) {
     if (budget.left < 0) {
-      state.blown = true;
+      state.truncated = true;
       break;
     }
     const code = text.charCodeAt(at);
@@ -146,21 +146,21 @@ export function scanText(
     }
     at++;
   }
-  if (state.sightings === undefined) return state.blown ? { sightings: [], blown: true } : NOTHING;
-  return { sightings: [...state.sightings.values()], blown: state.blown };
+  if (state.matches === undefined) return state.truncated ? { matches: [], truncated: true } : NOTHING;
+  return { matches: [...state.matches.values()], truncated: state.truncated };
 }
 
 /** A text that is a host, with or without a port, brackets, dots at its end. */
-export function scanHost(text: string, index: IndicatorIndex, where: string): Sighting | undefined {
+export function scanHost(text: string, index: IndicatorIndex, where: string): IndicatorMatch | undefined {
   const host = readHost(splitPort(text.trim()).host);
   const hit = host === undefined ? undefined : lookUp(index, host);
-  return hit === undefined ? undefined : { hit, value: text.slice(0, LONGEST_VALUE), where };
+  return hit === undefined ? undefined : { hit, value: text.slice(0, MAX_VALUE_LENGTH), where };
 }
 
 /** A text that is a hash in hex, with or without its algorithm: `sha256:…`. */
-export function scanHash(text: string, index: IndicatorIndex, where: string): Sighting | undefined {
+export function scanHash(text: string, index: IndicatorIndex, where: string): IndicatorMatch | undefined {
   const hit = index.hash(text.slice(text.indexOf(':') + 1).toLowerCase());
-  return hit === undefined ? undefined : { hit, value: text.slice(0, LONGEST_VALUE), where };
+  return hit === undefined ? undefined : { hit, value: text.slice(0, MAX_VALUE_LENGTH), where };
 }
 
 function lookUp(index: IndicatorIndex, host: Host): Hit | undefined {
@@ -174,25 +174,25 @@ function lookUp(index: IndicatorIndex, host: Host): Hit | undefined {
   }
 }
 
-function note(state: State, hit: Hit | undefined, from: number, to: number): void {
+function addMatch(state: State, hit: Hit | undefined, from: number, to: number): void {
   if (hit === undefined) return;
-  state.sightings ??= new Map();
+  state.matches ??= new Map();
   const key = `${hit.type} ${hit.indicator}`;
-  if (state.sightings.has(key)) return;
-  if (state.sightings.size >= MOST_SIGHTINGS) {
-    if (hit.action === 'block') state.blown = true;
+  if (state.matches.has(key)) return;
+  if (state.matches.size >= MAX_MATCHES) {
+    if (hit.action === 'block') state.truncated = true;
     return;
   }
-  const value = state.text.slice(from, Math.min(to, from + LONGEST_VALUE));
-  state.sightings.set(key, { hit, value, where: state.where });
+  const value = state.text.slice(from, Math.min(to, from + MAX_VALUE_LENGTH));
+  state.matches.set(key, { hit, value, where: state.where });
 }
 
-/** Takes the price of something slow; false, and `blown`, when the text has used up what it may cost. */
-function pay(state: State, length: number): boolean {
+/** Takes the price of something slow; false, and `truncated`, when the text has used up what it may cost. */
+function spendWork(state: State, length: number): boolean {
   state.work -= WORK_PRICE + length;
   state.budget.left -= SLOW_FACTOR * (WORK_PRICE + length);
   if (state.work >= 0 && state.budget.left >= 0) return true;
-  state.blown = true;
+  state.truncated = true;
   return false;
 }
 
@@ -222,10 +222,10 @@ function scanRun(state: State, start: number, end: number, kinds: number): void 
   if (numeric && run.length - last <= 12) {
     scanNumbers(state, run, from, isHostPlace(state, from, end));
   }
-  note(state, index.domain(run), from, to);
+  addMatch(state, index.domain(run), from, to);
   // `-xevil.example`, the argument right behind its flag; `\nevil.example`, a line end that is still escaped.
   const before = text.charCodeAt(from - 1);
-  if (before === 0x2d || before === 0x5c) note(state, index.domain(run.slice(1)), from + 1, to);
+  if (before === 0x2d || before === 0x5c) addMatch(state, index.domain(run.slice(1)), from + 1, to);
   if (state.hasUrls && leadsOn(state, from, end)) {
     const host = numeric ? readHost(run) : undefined;
     scanUrlAt(state, from, end, host === undefined ? run : formatHost(host));
@@ -251,7 +251,7 @@ function scanNumbers(state: State, run: string, from: number, hostPlace: boolean
     const text = run.slice(start, end);
     const address = parseLooseIpv4(text);
     if (address === undefined || !(hostPlace || isOutspoken(text))) return false;
-    note(state, state.index.ipv4(address), from + start, from + end);
+    addMatch(state, state.index.ipv4(address), from + start, from + end);
     return true;
   };
   if (try4(0, run.length)) return;
@@ -275,25 +275,25 @@ function scanUrlAt(state: State, from: number, end: number, host: string): void 
   if (state.work < 0 || !index.urlHost(host)) return;
   if (text.charCodeAt(from - 1) === 0x40 && text.charCodeAt(end) === 0x3a) {
     // git@host:path
-    const path = text.slice(end + 1, endOfToken(text, end + 1, from + LONGEST_URL));
+    const path = text.slice(end + 1, endOfToken(text, end + 1, from + MAX_URL_LENGTH));
     if (!/^\d+(?:[/\\?#]|$)/.test(path)) scanUrl(state, `${host}/${path}`, from);
   }
   const start = from < hostEnd ? urlFrom : from;
-  scanUrl(state, text.slice(start, endOfToken(text, from, start + LONGEST_URL)), start);
+  scanUrl(state, text.slice(start, endOfToken(text, from, start + MAX_URL_LENGTH)), start);
 }
 
 /** A text that starts with a URL: where it ends is tried, it may be anything that a shell or a sentence says. */
 function scanUrl(state: State, token: string, from: number): void {
-  if (!pay(state, 4 * token.length)) return;
+  if (!spendWork(state, 4 * token.length)) return;
   // Slashes as JSON in a text may have them.
   const url = readUrl(token.replaceAll('\\/', '/'));
   if (url === undefined) return;
-  note(state, lookUp(state.index, url.host), from, from + token.length);
+  addMatch(state, lookUp(state.index, url.host), from, from + token.length);
   if (!state.hasUrls || !state.index.urlHost(formatHost(url.host))) return;
   for (const end of endsOf(url.rest)) {
-    if (!pay(state, 4 * end)) return;
+    if (!spendWork(state, 4 * end)) return;
     const rest = canonicalRest(url.rest.slice(0, end));
-    if (rest !== undefined) note(state, state.index.url(url.origin + rest), from, from + token.length);
+    if (rest !== undefined) addMatch(state, state.index.url(url.origin + rest), from, from + token.length);
   }
 }
 
@@ -304,7 +304,7 @@ function endsOf(rest: string): number[] {
   while (trimmed > 0 && '.:?!'.includes(rest[trimmed - 1]!)) trimmed--;
   if (trimmed < rest.length) ends.push(trimmed);
   for (const { index } of rest.matchAll(SOFT)) {
-    if (ends.length === MOST_ENDS) break;
+    if (ends.length === MAX_URL_ENDS) break;
     if (index > 0) ends.push(index);
   }
   return ends;
@@ -324,7 +324,7 @@ function findScheme(state: State, from: number, colon: number): void {
   }
   let end = at;
   let odd = false;
-  for (const most = Math.min(text.length, at + LONGEST_URL); end < most; end++) {
+  for (const most = Math.min(text.length, at + MAX_URL_LENGTH); end < most; end++) {
     const code = text.charCodeAt(end);
     if (code === 0x25 || code === 0x5b) odd = true;
     else if (code <= 0x20 || code === 0x22 || code === 0x27 || code === 0x3f || code === 0x23) break;
@@ -335,7 +335,7 @@ function findScheme(state: State, from: number, colon: number): void {
   state.hostFrom = at;
   state.hostEnd = end;
   if (odd && state.work >= 0)
-    scanUrl(state, text.slice(from, endOfToken(text, at, from + LONGEST_URL)), from);
+    scanUrl(state, text.slice(from, endOfToken(text, at, from + MAX_URL_LENGTH)), from);
 }
 
 /**
@@ -348,22 +348,22 @@ function scanWide(state: State, at: number): number {
   const belongs = (code: number): boolean =>
     code < 128 ? (kindOf(code) & (HOST | DOT)) !== 0 : isWide(code);
   let from = at;
-  while (from > 0 && at - from < LONGEST_URL && belongs(text.charCodeAt(from - 1))) from--;
+  while (from > 0 && at - from < MAX_URL_LENGTH && belongs(text.charCodeAt(from - 1))) from--;
   let to = at;
   let dots = false;
   for (; to < text.length && belongs(text.charCodeAt(to)); to++) dots ||= isDotLike(text.charCodeAt(to));
   const hostPlace = isHostPlace(state, from, to);
   dots ||= text.slice(from, at).includes('.');
   if (!dots && !hostPlace) return to;
-  if (to - from > LONGEST_URL) {
+  if (to - from > MAX_URL_LENGTH) {
     // A client may read it all the same: some characters vanish from names.
-    if (hostPlace) state.blown = true;
+    if (hostPlace) state.truncated = true;
     return to;
   }
-  if (!pay(state, 4 * (to - from))) return to;
+  if (!spendWork(state, 4 * (to - from))) return to;
   const host = readHost(text.slice(from, to));
   if (host === undefined) return to;
-  note(state, lookUp(state.index, host), from, to);
+  addMatch(state, lookUp(state.index, host), from, to);
   if (state.hasUrls && leadsOn(state, from, to)) scanUrlAt(state, from, to, formatHost(host));
   return to;
 }
@@ -387,11 +387,11 @@ function scanIpv6(state: State, from: number): number {
       last = to;
     } else if (code !== 0x2e && !isHex(code)) break;
   }
-  if (colons < 2 || to - from < 3 || to - from > LONGEST_IPV6) return to;
+  if (colons < 2 || to - from < 3 || to - from > MAX_IPV6_LENGTH) return to;
   const try6 = (start: number, end: number): void => {
     state.budget.left -= PLACE_PRICE;
     const host = readHost(text.slice(start, end));
-    if (host !== undefined && host.kind !== 'domain') note(state, lookUp(state.index, host), start, end);
+    if (host !== undefined && host.kind !== 'domain') addMatch(state, lookUp(state.index, host), start, end);
   };
   try6(from, to);
   if (colons > 2) {
@@ -416,7 +416,7 @@ function scanHashes(state: State, from: number, to: number): void {
     if ((kindOf(code) & (DOT | DASH)) !== 0) {
       if (hex && index.hashLengths.includes(at - start)) {
         state.budget.left -= PLACE_PRICE;
-        note(state, index.hash(text.slice(start, at).toLowerCase()), start, at);
+        addMatch(state, index.hash(text.slice(start, at).toLowerCase()), start, at);
       }
       start = at + 1;
       hex = true;

@@ -15,7 +15,7 @@ export interface TextTable {
 
 /** Slots per text in the finished table: a miss then looks at three or four of them, which are neighbours. */
 const SPACE = 1.5;
-const LONGEST = 0xffff;
+const MAX_TEXT_LENGTH = 0xffff;
 
 /** The two hashes of a text, from its end to its start; the same as the pass over a domain makes them. */
 export function hashText(key: HashKey, text: string, end = text.length): readonly [number, number] {
@@ -77,7 +77,7 @@ export function textTable(key: HashKey, classes: ClassTable): TextTable {
 
   return {
     add(text, entryClass) {
-      if (text.length > LONGEST) throw new RangeError('a listed value is too long');
+      if (text.length > MAX_TEXT_LENGTH) throw new RangeError('a listed value is too long');
       const [first, tag] = hashText(key, text);
       const found = find(text, first, tag);
       if (found >= 0) {

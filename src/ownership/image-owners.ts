@@ -16,7 +16,7 @@ const IMAGES = 65_536;
 
 /**
  * @param file one JSON line a change; written anew at the start when it has grown.
- * @param warn told once when it cannot be written: what is pulled from then on is forgotten at a restart.
+ * @param warn called once when the file cannot be written: owners of images pulled from then on are lost at a restart.
  * @throws Error when the file cannot be opened.
  */
 export function openImageOwners(file: string, warn: (message: string) => void): ImageOwners {
@@ -34,8 +34,10 @@ export function openImageOwners(file: string, warn: (message: string) => void): 
     .reverse()
     .flatMap(([image, owners]) => owners.map((owner) => ({ image, owner })));
   if (lines.length > 2 * now.length + 2) rewriteLines(file, now);
-  const kept = openLines(file, (why) => warn(`who pulled which image is not kept: ${why}`));
-  /** Without an owner: it is gone. */
+  const kept = openLines(file, (reason) =>
+    warn(`the owners of pulled images cannot be saved and are lost at a restart: ${reason}`),
+  );
+  /** An empty owner: the image is gone. */
   const write = (image: string, owner: string): void => {
     change(image, owner);
     kept.append({ image, owner });

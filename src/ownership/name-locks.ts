@@ -5,12 +5,12 @@ import { shortImageName } from '../hazards/image-name.js';
 import { bodyText } from '../hazards/references.js';
 
 /**
- * A name that a call depends on: `volume:data`. `share`: whoever likes may depend on it as well. `own`: the calls of one
- * owner, which can only harm itself. `alone`: this call.
+ * A name that a call depends on, such as `volume:data`. `shared`: calls of all owners may hold it at once. `owner`: calls of one
+ * owner may hold it at once. `exclusive`: only this call.
  */
 export interface NameLock {
   readonly name: string;
-  readonly mode: 'share' | 'own' | 'alone';
+  readonly mode: 'shared' | 'owner' | 'exclusive';
 }
 
 /** Names that calls hold, from their judgement to their end. */
@@ -25,9 +25,9 @@ export interface NameLocks {
   readonly size: number;
 }
 
-const PATIENCE = 5_000;
-const LOOK = 20;
-/** What no other object can be named later. */
+const LOCK_TIMEOUT_MS = 5_000;
+const RETRY_INTERVAL_MS = 20;
+/** Whole ids need no lock: no other object can get the same one. */
 const WHOLE_ID = /^(?:sha256:)?[0-9a-f]{64}$/;
 
 /**
@@ -38,9 +38,9 @@ const WHOLE_ID = /^(?:sha256:)?[0-9a-f]{64}$/;
 export function openNameLocks(): NameLocks {
   const held = new Map<string, Set<{ readonly mode: NameLock['mode']; readonly owner: string }>>();
   const isFree = ({ name, mode }: NameLock, owner: string): boolean => {
-    for (const other of held.get(name) ?? []) {
-      if (mode === 'alone' || other.mode === 'alone') return false;
-      if (other.owner !== owner && (mode === 'own' || other.mode === 'own')) return false;
+    for (const holder of held.get(name) ?? []) {
+      if (mode === 'exclusive' || holder.mode === 'exclusive') return false;
+      if (holder.owner !== owner && (mode === 'owner' || holder.mode === 'owner')) return false;
     }
     return true;
   };
@@ -49,15 +49,15 @@ export function openNameLocks(): NameLocks {
       return held.size;
     },
     async hold(locks, owner) {
-      const until = performance.now() + PATIENCE;
-      // All at once or none: two calls never wait for each other.
+      const deadline = performance.now() + LOCK_TIMEOUT_MS;
+      // All names are taken at once or none, so that two calls never wait for each other (no deadlock).
       for (;;) {
         const busy = locks.find((lock) => !isFree(lock, owner));
         if (busy === undefined) break;
-        if (performance.now() > until) {
+        if (performance.now() > deadline) {
           throw new Refusal(409, 'busy', `${busy.name} is being changed by another caller; try again`);
         }
-        await sleep(LOOK);
+        await sleep(RETRY_INTERVAL_MS);
       }
       const holds = locks.map(({ name, mode }) => ({ name, hold: { mode, owner } }));
       for (const { name, hold } of holds) {
@@ -84,19 +84,20 @@ export function locksOf(
   const { removes, creates, newNameAt } = call.operation.does;
   const locks = references.flatMap(({ kind, name, use }): NameLock[] => {
     if (WHOLE_ID.test(name)) return [];
-    if (kind === 'volume') return [{ name: `volume:${name}`, mode: removes === 'volume' ? 'alone' : 'own' }];
-    const mode = use === 'change' ? 'own' : 'share';
+    if (kind === 'volume')
+      return [{ name: `volume:${name}`, mode: removes === 'volume' ? 'exclusive' : 'owner' }];
+    const mode = use === 'change' ? 'owner' : 'shared';
     if (kind === 'tag' || kind === 'image') return [{ name: `image:${shortImageName(name)}`, mode }];
     return kind === 'network'
-      ? [{ name: `network:${name}`, mode: removes === 'network' ? 'own' : 'share' }]
+      ? [{ name: `network:${name}`, mode: removes === 'network' ? 'owner' : 'shared' }]
       : [];
   });
   if (creates === 'network' && newNameAt !== undefined) {
-    locks.push({ name: `network:${bodyText(call, newNameAt.steps)}`, mode: 'own' });
+    locks.push({ name: `network:${bodyText(call, newNameAt.steps)}`, mode: 'owner' });
   }
   const strictest = new Map<string, NameLock>();
   for (const lock of locks) {
-    if (strictest.get(lock.name)?.mode !== 'own') strictest.set(lock.name, lock);
+    if (strictest.get(lock.name)?.mode !== 'owner') strictest.set(lock.name, lock);
   }
   return [...strictest.values()];
 }

@@ -4,17 +4,17 @@ import { OWNER_LABEL } from '../hazards/ownership.js';
 
 /** Makes and checks the values of the owner's label. */
 export interface OwnerLabels {
-  /** `team-a.` and 32 hex digits; `""` for nobody. */
+  /** `team-a.` and 32 hex digits; `""` for no owner. */
   labelFor(owner: string): string;
-  /** The owner that the labels of an object name, `""` where there is none or it was made up. */
+  /** The owner that the labels of an object name; `""` where there is none or the signature is wrong. */
   ownerOf(labels: unknown): string;
 }
 
 /**
- * A label is signed (HMAC-SHA-256): an image that is pulled, imported or loaded may bring any label with it, and none of
- * them makes it somebody's.
+ * A label is signed (HMAC-SHA-256): an image that is pulled, imported or loaded may have any label, but only the guard can
+ * sign one.
  *
- * @param file the key, 64 hex digits; made when it is not there. Without it the labels of before mean nothing any more.
+ * @param file the key, 64 hex digits; created when missing. Labels that were signed with another key count as none.
  * @throws Error when it cannot be read or made.
  */
 export function openOwnerLabels(file: string): OwnerLabels {

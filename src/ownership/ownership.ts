@@ -13,30 +13,30 @@ import { openOwnerLabels } from './owner-labels.js';
 import { listImages, watchPull, watchRemoval, type ImagesBefore } from './pulls.js';
 import { relate, relationOf } from './relations.js';
 
-/** Who owns what; only at work where the policy has rules about owners. */
+/** Who owns which object; used only where the policy has rules about owners. */
 export interface Ownership {
   /** @param sources of the caller, in the order of the policy. */
   ownerOf(policy: CompiledPolicy, sources: readonly string[]): Owner;
   /**
    * Holds the names that a call depends on, so that no other owner's call changes what they stand for meanwhile.
    *
-   * @returns what lets go of them. Rejects with Refusal 409 when they are held too long by others.
+   * @returns a function that releases them. Rejects with Refusal 409 when they are held too long by others.
    */
   hold(call: Call, references: readonly Pick<Reference, 'kind' | 'name' | 'use'>[]): Promise<() => void>;
   /** How an object that a call refers to relates to the call's owner. */
   relate(reference: Reference, entity: Entity, owner: Owner): NamedObject;
-  /** Resolves when what came with the pulls that have just ended is known. */
+  /** Resolves when the owners of images from pulls that have just ended are recorded. */
   settled(): Promise<void>;
   /**
-   * Lists the images before a pull, so that what comes with it can be told from what was there.
+   * Lists the images before a pull, so that new images can be distinguished from those that were there.
    *
-   * @returns what forgets them again; undefined for a call that pulls nothing for an owner.
+   * @returns a function that discards the list; undefined for a call that pulls nothing for an owner.
    * @throws Refusal when they cannot be listed.
    */
   beforePull(call: Call): Promise<() => void> | undefined;
   /** Makes the volumes that the engine would make without a label. @throws Refusal */
   makeVolumes(call: Call, entities: Entities): Promise<void>;
-  /** What has to see the pieces of the engine's answer; undefined for most calls. */
+  /** An observer of the engine's answer, called with each piece; undefined for most calls. */
   watch(call: Call): ((piece: Buffer) => void) | undefined;
   /** Is this image, with these labels, the caller's own? */
   isOwnImage(call: Call, id: string, labels: unknown): boolean;
@@ -44,7 +44,7 @@ export interface Ownership {
 }
 
 /**
- * @param state directory for the key of the labels and for who pulled what.
+ * @param state directory for the key of the labels and for the owners of pulled images.
  * @throws Error when it cannot be used.
  */
 export function openOwnership(
@@ -96,7 +96,7 @@ export function openOwnership(
             `the volume ${JSON.stringify(volume.Name)} could not be made: ${message}`,
           );
         }
-        // Made in this moment by somebody who does not come through the guard.
+        // It was made at the same moment past the guard.
         if (labels.ownerOf(Labels) !== (call.owner?.name ?? '')) {
           throw new Refusal(409, 'ownership', `the volume ${JSON.stringify(volume.Name)} is another one's`);
         }

@@ -32,16 +32,16 @@ const DIGEST = /"status":"Digest: (sha256:[0-9a-f]{64})"/g;
 const DONE = /"status":"Status: (?:Downloaded newer image|Image is up to date) for /;
 const DELETED = /"Deleted":\s?"(sha256:[0-9a-f]{64})"/g;
 /** A pull of all tags of a repository prints a digest for each. */
-const MOST_DIGESTS = 1_000;
+const MAX_DIGESTS = 1_000;
 
 /**
- * What sees the pieces of the answer to a pull: the image that came is the owner's from then on.
+ * An observer of the answer to a pull: the image that was pulled belongs to the owner from then on.
  *
- * INVARIANT: only an image that was not there before, or that had come from this very repository. A registry of the
- * attacker's can serve a manifest that names the id of an image of somebody else's; the engine then takes the image that
+ * INVARIANT: only an image that was not there before, or that had been pulled from the same repository. A registry of an
+ * attacker can serve a manifest that names the id of another owner's image; the engine then uses the image that
  * it has and fetches nothing (distribution/pull_v2.go).
  *
- * @param claimed takes the promise of each claim: who asks for images next waits for it.
+ * @param claimed receives the promise of each claim; the next lookup of images waits for it.
  */
 export function watchPull(
   call: Call,
@@ -68,13 +68,13 @@ export function watchPull(
   };
   return (piece) => {
     const text = rest + piece.toString('latin1');
-    for (const [, digest = ''] of text.matchAll(DIGEST)) if (digests.size < MOST_DIGESTS) digests.add(digest);
+    for (const [, digest = ''] of text.matchAll(DIGEST)) if (digests.size < MAX_DIGESTS) digests.add(digest);
     if (DONE.test(text) && image !== undefined) claimed(claim().catch(() => {}));
     rest = DONE.test(text) ? '' : text.slice(-OVERLAP);
   };
 }
 
-/** What sees the answer to a removal: an image that is gone is nobody's. */
+/** An observer of the answer to a removal: an image that is gone has no owner. */
 export function watchRemoval(images: ImageOwners): (piece: Buffer) => void {
   let rest = '';
   return (piece) => {

@@ -3,11 +3,11 @@ import type { Entity, ImageState } from '../docker/entities.js';
 import type { ImageOwners } from './image-owners.js';
 import type { OwnerLabels } from './owner-labels.js';
 
-/** Whose an object is. */
+/** Who owns an object. */
 interface Holder {
-  /** By its label; `""` for none. */
+  /** The owner by its label; `""` for none. */
   readonly owner: string;
-  /** By its label, and those that have pulled it. */
+  /** The owner by its label, and the owners that have pulled it. */
   readonly owners: readonly string[];
 }
 
@@ -40,8 +40,8 @@ export function relationOf(owners: readonly string[], owner: string): NamedObjec
 }
 
 /**
- * INVARIANT: an image without a label and without a name is nobody's to share. It is a step of somebody's build, with
- * what was copied there, and a caller who tries the beginnings of ids would find it.
+ * INVARIANT: an image without a label and without a name cannot be used by all. It is an intermediate step of a build, with
+ * the files that were copied into it, and a caller could find it by guessing the first digits of its id.
  */
 function imageHolder(
   { id, names, labels: given }: ImageState,
@@ -57,8 +57,8 @@ function holderOf({ labels: given, usersLabels }: Entity, labels: OwnerLabels): 
   const owner = labels.ownerOf(given);
   if (owner !== '') return { owner, owners: [owner] };
   if (usersLabels === undefined) return NOBODY;
-  // An anonymous volume belongs to those to whom all the containers belong that use it.
-  const users = usersLabels.map((one) => labels.ownerOf(one));
+  // An anonymous volume belongs to the owners of the containers that use it, if all of these have an owner.
+  const users = usersLabels.map((label) => labels.ownerOf(label));
   return { owner, owners: users.includes('') ? [] : [...new Set(users)] };
 }
 
@@ -68,7 +68,7 @@ function worstRelation(
   owner: string,
 ): NamedObject['relation'] {
   const relations = holders.map((holder) => {
-    // A pull moves a tag to what the registry has: that takes nothing from others who have pulled it.
+    // A pull moves a tag to the image of the registry: that takes nothing from others who have pulled it.
     const owners = use === 'pull' ? (holder.owner === '' ? [] : [holder.owner]) : holder.owners;
     return relationOf(owners, owner);
   });

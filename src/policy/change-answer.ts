@@ -74,7 +74,7 @@ export function redactAnswer(redact: Redaction, call: Call): AnswerChanger {
 }
 
 /** An image with all its names and labels. */
-const LARGEST_IMAGE = 4 * 2 ** 20;
+const MAX_IMAGE_BYTES = 4 * 2 ** 20;
 
 /** Of a list of images, those for which `isOwn` holds: pulled images have no label that a filter could ask for. */
 export function ownImages(isOwn: (id: string, labels: unknown) => boolean): AnswerChanger {
@@ -86,7 +86,7 @@ export function ownImages(isOwn: (id: string, labels: unknown) => boolean): Answ
       const { Id, Labels } = asObject(image);
       return typeof Id === 'string' && isOwn(Id, Labels);
     };
-    return { headers: withoutBody(headers), transform: filterElements(keep, { element: LARGEST_IMAGE }) };
+    return { headers: withoutBody(headers), transform: filterElements(keep, { element: MAX_IMAGE_BYTES }) };
   };
 }
 
@@ -122,7 +122,7 @@ function errorTransform(headers: readonly string[], redact: Redaction): AnswerTr
 }
 
 /** Longest error message in plain text, in bytes. */
-const LONGEST_TEXT = 64 * 1024;
+const MAX_TEXT_BYTES = 64 * 1024;
 
 /** Before API 1.24, after a hijack, and of the router, errors are plain text. */
 function plainText(edit: (text: string) => string): AnswerTransform {
@@ -131,7 +131,7 @@ function plainText(edit: (text: string) => string): AnswerTransform {
   return {
     feed(piece) {
       length += piece.length;
-      if (length > LONGEST_TEXT) throw new AnswerError(`its text is larger than ${LONGEST_TEXT} bytes`);
+      if (length > MAX_TEXT_BYTES) throw new AnswerError(`its text is larger than ${MAX_TEXT_BYTES} bytes`);
       held.push(piece.slice());
       return NOTHING;
     },

@@ -10,7 +10,7 @@ import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } fro
 import { indexNetworks, type Network } from '../base/network.js';
 import { parseNetwork } from './cidr.js';
 import { compileGlob } from '../base/glob.js';
-import { compileLimits } from './limits-schema.js';
+import { compileLimits } from './quotas-schema.js';
 import { didYouMean } from '../base/nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';

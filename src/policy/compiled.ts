@@ -2,7 +2,7 @@ import type { OperationId } from '../docker/operation.js';
 import type { Glob } from '../base/glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from '../base/network.js';
-import type { SourceLimits } from './limits.js';
+import type { SourceQuotas } from './quotas.js';
 import type { CompiledRewrite } from './rewrite.js';
 import type { Verdict } from './verdict.js';
 
@@ -61,7 +61,7 @@ export interface CompiledSource {
   readonly certificate: readonly Glob[] | null;
   readonly token: ReadonlySet<string> | null;
   /** Rate limits; null: none. */
-  readonly limits: SourceLimits | null;
+  readonly limits: SourceQuotas | null;
 }
 
 /** A whole policy, ready to decide. Immutable; one snapshot serves a whole call. */

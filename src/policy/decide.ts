@@ -294,31 +294,31 @@ function denyNearest(
   const ours = allow.filter((rule) => concerns(rule, sources));
   const id = call.operation.id;
   if (ours.length === 0) return denySource(policy, allow, call, sources);
-  const seen = new Map<CompiledRule, Judged>();
+  const judgedByRule = new Map<CompiledRule, Judged>();
   for (const rule of ours) {
     const judged =
       rule.rewrite === null
         ? { call, changes: [], inspection, conflict: '' }
         : judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
-    seen.set(rule, judged);
+    judgedByRule.set(rule, judged);
   }
-  const factsFor = (rule: CompiledRule): Inspection['facts'] => seen.get(rule)!.inspection.facts;
+  const factsFor = (rule: CompiledRule): Inspection['facts'] => judgedByRule.get(rule)!.inspection.facts;
   let nearest: CompiledRule | undefined;
   let missing: Hazard[] = [];
   for (const rule of ours) {
-    if (seen.get(rule)!.conflict !== '' || !holds(rule, seen.get(rule)!.inspection)) continue;
-    const lacks = uncovered(rule.permit, seen.get(rule)!.inspection.hazards);
+    if (judgedByRule.get(rule)!.conflict !== '' || !holds(rule, judgedByRule.get(rule)!.inspection)) continue;
+    const lacks = uncovered(rule.permit, judgedByRule.get(rule)!.inspection.hazards);
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
   }
   if (nearest !== undefined) {
-    return denyHazards(policy, nearest, missing, id, sources, seen.get(nearest)!.inspection);
+    return denyHazards(policy, nearest, missing, id, sources, judgedByRule.get(nearest)!.inspection);
   }
 
   const failing = (rule: CompiledRule): Condition[] =>
     rule.where.filter((condition) => test(condition, factsFor(rule)) !== true);
   let rule = ours[0]!;
   for (const other of ours) if (failing(other).length < failing(rule).length) rule = other;
-  const { conflict } = seen.get(rule)!;
+  const { conflict } = judgedByRule.get(rule)!;
   if (conflict !== '') {
     const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only with its rewrite, which cannot be done: ${conflict}`;
     return deny(rule.id, policy.observe, 'rewrite', reason);
@@ -359,15 +359,15 @@ function denyHazards(
  */
 function whyListed(
   { kind, argument }: Hazard,
-  { sightings = [], sequences = [] }: Pick<Inspection, 'sightings' | 'sequences'>,
+  { matches = [], sequences = [] }: Pick<Inspection, 'matches' | 'sequences'>,
 ): string {
   if (kind === 'sequence') {
     const led = sequences.find(({ sequence }) => sequence === argument);
     return led === undefined ? '' : ` (${led.why})`;
   }
   if (kind !== 'indicator') return '';
-  const seen = sightings.find(({ hit }) => hit.indicator === argument);
-  return seen === undefined
+  const match = matches.find(({ hit }) => hit.indicator === argument);
+  return match === undefined
     ? ''
-    : ` (listed by feed ${printable(seen.hit.feed)}, found in ${printable(seen.where)})`;
+    : ` (listed by feed ${printable(match.hit.feed)}, found in ${printable(match.where)})`;
 }

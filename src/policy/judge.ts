@@ -6,7 +6,7 @@ import { completesSequences, sequencesOf, withSequences, type SequenceView } fro
 import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from './compiled.js';
 import { decide } from './decide.js';
-import { describeOver, type Over } from './limits.js';
+import { describeExceeded, type ExceededQuota } from './quotas.js';
 import { seal } from './ownership.js';
 import type { Verdict } from './verdict.js';
 
@@ -35,7 +35,7 @@ export interface Judgement {
   /** It goes to the engine: it is allowed, or its denial is only observed. */
   readonly passes: boolean;
   /** The rate limit that it is over. */
-  readonly over?: Over;
+  readonly exceeded?: ExceededQuota;
 }
 
 /**
@@ -52,10 +52,10 @@ export function judge(
   matches?: ContextMatches,
 ): Judgement {
   const { policy, sources, index, history } = snapshot;
-  const inspectCall = (one: Call): Inspection => {
-    const inspection = inspect(one, index, matches, entities);
-    return completesSequences(one, history.settings)
-      ? withSequences(inspection, sequencesOf(one, inspection, { ...history.context(), entities }))
+  const inspectCall = (evaluated: Call): Inspection => {
+    const inspection = inspect(evaluated, index, matches, entities);
+    return completesSequences(evaluated, history.settings)
+      ? withSequences(inspection, sequencesOf(evaluated, inspection, { ...history.context(), entities }))
       : inspection;
   };
   const inspection = inspectCall(call);
@@ -98,9 +98,9 @@ export const uninspected = (call: Call, snapshot: Snapshot): Omit<Judgement, 've
  *
  * @param verdict what the call goes on with, when the limit is only observed.
  */
-export function judgeOver(
+export function judgeExceeded(
   judgement: Omit<Judgement, 'verdict' | 'passes'>,
-  over: Over,
+  exceeded: ExceededQuota,
   verdict?: Verdict,
 ): Judgement {
   return {
@@ -112,10 +112,10 @@ export function judgeOver(
       effect: 'deny',
       rule: '',
       code: 'rate-limit',
-      reason: describeOver(over),
-      observe: over.observe,
+      reason: describeExceeded(exceeded),
+      observe: exceeded.observe,
     },
-    passes: over.observe,
-    over,
+    passes: exceeded.observe,
+    exceeded,
   };
 }

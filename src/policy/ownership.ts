@@ -123,9 +123,9 @@ const PLAIN_CHANGE =
 /** Commit and import: the engine reads `changes` as the lines of a Dockerfile; the last label counts. */
 function stampChanges(draft: Draft, label: string): boolean {
   const changes = queryTexts(draft.next, 'changes').filter((text) => text !== '');
-  const odd = changes.find((text) => text.includes('<<') || !PLAIN_CHANGE.test(text));
-  if (odd !== undefined) {
-    draft.conflict = `the instruction ${JSON.stringify(odd.slice(0, 80))} in "changes" could take the owner's label away; leave it out, or build the image with a Dockerfile`;
+  const malformed = changes.find((text) => text.includes('<<') || !PLAIN_CHANGE.test(text));
+  if (malformed !== undefined) {
+    draft.conflict = `the instruction ${JSON.stringify(malformed.slice(0, 80))} in "changes" could take the owner's label away; leave it out, or build the image with a Dockerfile`;
     return false;
   }
   putQuery(draft, 'changes', { type: 'strings', value: [...changes, `LABEL ${OWNER_LABEL}="${label}"`] });

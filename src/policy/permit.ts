@@ -5,7 +5,7 @@ import type { Permit } from './compiled.js';
 export const MAX_MISSING = 64;
 
 // A path argument that is not in its shortest form could match `/srv/ci/**` and mean /etc.
-const ODD_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
+const AMBIGUOUS_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
 
 /** Does the permit cover this hazard? */
 export function covers(permit: Permit, hazard: Hazard): boolean {
@@ -13,7 +13,7 @@ export function covers(permit: Permit, hazard: Hazard): boolean {
   const kind = permit.kinds.get(hazard.kind);
   if (kind === undefined) return false;
   if (kind.any) return true;
-  if (kind.path && ODD_PATH.test(hazard.argument)) return false;
+  if (kind.path && AMBIGUOUS_PATH.test(hazard.argument)) return false;
   for (const glob of kind.globs) if (glob(hazard.argument)) return true;
   return false;
 }

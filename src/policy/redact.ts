@@ -100,22 +100,22 @@ function readShape(redact: RedactShape, report: ReportAt): Wanted {
 
 function redactionOf({ does, response }: Operation, wanted: Wanted, places: Places): Redaction {
   const { answer } = does;
-  const told = CLASSES.filter((one) => wanted[one] !== undefined && answer?.holds.includes(one) === true);
+  const redacted = CLASSES.filter((one) => wanted[one] !== undefined && answer?.holds.includes(one) === true);
   const documents = response === 'stream' ? 'many' : 'one';
-  const make = answer === undefined || told.length === 0 ? undefined : SHAPES[answer.as];
+  const make = answer === undefined || redacted.length === 0 ? undefined : SHAPES[answer.as];
   // Events are read with a memory of their own.
   const place = answer?.as === 'events' ? undefined : make?.(places, wanted);
   const pathEdit = places.path.edit;
   return Object.freeze({
-    rewrites: Object.freeze(told.length === 0 ? [] : [`answer: ${told.join(', ')}`]),
+    rewrites: Object.freeze(redacted.length === 0 ? [] : [`answer: ${redacted.join(', ')}`]),
     body:
-      answer?.as === 'processes' && told.length > 0
-        ? (call: Call) => rewriteWhole((value) => hideCommands(value, call), MOST_PROCESSES)
+      answer?.as === 'processes' && redacted.length > 0
+        ? (call: Call) => rewriteWhole((value) => hideCommands(value, call), MAX_PROCESSES_BYTES)
         : make && (() => editJson(place ?? make(places, wanted), { documents })),
     error: () => editJson(ERROR_ANSWER, { documents: 'one' }),
     errorText: freeTextOr,
     path:
-      typeof pathEdit === 'function' && told.includes('paths')
+      typeof pathEdit === 'function' && redacted.includes('paths')
         ? (text: string) => pathEdit(text) ?? text
         : undefined,
   });
@@ -124,4 +124,4 @@ function redactionOf({ does, response }: Operation, wanted: Wanted, places: Plac
 const freeTextOr = (text: string): string => freeText(text) ?? text;
 
 /** Bytes: a hundred for each of the processes that Linux has at most on 32 bits. */
-const MOST_PROCESSES = 4 * 2 ** 20;
+const MAX_PROCESSES_BYTES = 4 * 2 ** 20;

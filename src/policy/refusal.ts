@@ -2,7 +2,7 @@ import type { NamedObject } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { shortImageName } from '../hazards/image-name.js';
 import { judge, type Judgement } from './judge.js';
-import { retryAfter } from './limits.js';
+import { retryAfter } from './quotas.js';
 
 /**
  * What the client of a call is answered in place of the engine; undefined when the call goes to the engine. To a caller
@@ -10,7 +10,7 @@ import { retryAfter } from './limits.js';
  */
 export function refusalOf(judgement: Judgement): Refusal | undefined {
   if (judgement.passes) return absentObject(judgement);
-  const { call, entities, verdict, snapshot, over } = judgement;
+  const { call, entities, verdict, snapshot, exceeded: over } = judgement;
   if (over !== undefined) return new Refusal(429, verdict.code, verdict.reason, retryAfter(over));
   const { objects = [] } = entities;
   if ((call.owner?.name ?? '') !== '' && objects.some(isHidden)) {

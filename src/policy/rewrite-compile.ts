@@ -172,15 +172,15 @@ function checkPermitted(
   permit: Permit,
   report: ReportAt,
 ): void {
-  const told = new Set<string>();
+  const reported = new Set<string>();
   for (const [id, rewrite] of compiled) {
     const call = emptyCall(operationOf(id));
     const before = new Set(inspect(call).hazards.map(formatHazard));
     const after = applyRewrite(call, rewrite, { source: 'x', call: 'x', client: 'x' }).call;
     for (const hazard of inspect(after).hazards) {
       const text = formatHazard(hazard);
-      if (before.has(text) || covers(permit, hazard) || told.has(text)) continue;
-      told.add(text);
+      if (before.has(text) || covers(permit, hazard) || reported.has(text)) continue;
+      reported.add(text);
       report(
         [],
         `the rewritten ${id} has the hazard ${JSON.stringify(text)}, which this rule does not permit, so that it would allow nothing; add it to permit.`,

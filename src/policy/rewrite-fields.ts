@@ -183,15 +183,15 @@ export function prepareFields(
   for (const [text, value] of Object.entries(set)) {
     const path = ['set', text];
     claim(text, path);
-    const told = new Set<string>();
+    const reported = new Set<string>();
     for (const [id, target] of resolve(text, operations, (message) => report(path, message))) {
       try {
         add(id, readValue(target, value as JsonValue));
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
-        if (!told.has(error.message))
+        if (!reported.has(error.message))
           report(path, `not a value for ${describeValue(text)} of ${id}: ${error.message}.`);
-        told.add(error.message);
+        reported.add(error.message);
       }
     }
   }

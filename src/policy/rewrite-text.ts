@@ -2,8 +2,8 @@ import type { JsonValue } from '../base/json.js';
 import type { Change } from './rewrite.js';
 
 /** At most so many changes are told one by one, and so many characters of a value. */
-const MOST_CHANGES = 32;
-const MOST_TEXT = 160;
+const MAX_CHANGES = 32;
+const MAX_TEXT_LENGTH = 160;
 
 /**
  * Fields whose values may be secrets: environment, build arguments, what secrets and configs hold, options of log and
@@ -17,11 +17,11 @@ class Excerpt {
   private text = '';
 
   add(part: string): void {
-    this.text += part.slice(0, Math.max(0, MOST_TEXT + 1 - this.text.length));
+    this.text += part.slice(0, Math.max(0, MAX_TEXT_LENGTH + 1 - this.text.length));
   }
 
   get full(): boolean {
-    return this.text.length > MOST_TEXT;
+    return this.text.length > MAX_TEXT_LENGTH;
   }
 
   get result(): string {
@@ -29,7 +29,7 @@ class Excerpt {
       /[^\x20-\x7e]/g,
       (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
     );
-    return plain.length > MOST_TEXT ? `${plain.slice(0, MOST_TEXT - 3)}...` : plain;
+    return plain.length > MAX_TEXT_LENGTH ? `${plain.slice(0, MAX_TEXT_LENGTH - 3)}...` : plain;
   }
 }
 
@@ -49,7 +49,7 @@ function write(value: JsonValue, mask: Mask, out: Excerpt): void {
     out.add(mask === 'none' ? String(value) : '***');
   else if (typeof value === 'string') {
     const shown = mask === 'none' ? value : mask === 'all' ? '***' : maskVariable(value);
-    out.add(JSON.stringify(shown.slice(0, MOST_TEXT)));
+    out.add(JSON.stringify(shown.slice(0, MAX_TEXT_LENGTH)));
   } else if (Array.isArray(value)) {
     out.add('[');
     for (let index = 0; index < value.length && !out.full; index++) {
@@ -62,7 +62,7 @@ function write(value: JsonValue, mask: Mask, out: Excerpt): void {
     let first = true;
     for (const key in value) {
       if (out.full) break;
-      out.add(`${first ? '' : ', '}${JSON.stringify(key.slice(0, MOST_TEXT))}: `);
+      out.add(`${first ? '' : ', '}${JSON.stringify(key.slice(0, MAX_TEXT_LENGTH))}: `);
       first = false;
       write(value[key] ?? null, maskFor(key, mask), out);
     }
@@ -93,11 +93,11 @@ function cutWhere(where: string): string {
  * ASCII, values of environment variables, build arguments and the like masked.
  */
 export function describeChanges(changes: readonly Change[]): readonly string[] {
-  const lines = changes.slice(0, MOST_CHANGES).map(({ where, before, after }) => {
+  const lines = changes.slice(0, MAX_CHANGES).map(({ where, before, after }) => {
     const mask = where.split(/[/?]/).reduce((outer: Mask, step) => maskFor(step, outer), 'none');
     const shown = after === undefined ? '(removed)' : show(after, mask);
     return `${cutWhere(where)}: ${show(before, mask)} → ${shown}`;
   });
-  if (changes.length > MOST_CHANGES) lines.push(`and ${changes.length - MOST_CHANGES} more`);
+  if (changes.length > MAX_CHANGES) lines.push(`and ${changes.length - MAX_CHANGES} more`);
   return lines;
 }

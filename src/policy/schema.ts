@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from '../base/json.js';
 import * as z from 'zod';
 import { MAX_PATTERN } from '../base/glob.js';
-import { limitsSchema } from './limits-schema.js';
+import { quotasSchema } from './quotas-schema.js';
 import { redactSchema } from './redact-schema.js';
 import { rewriteSchema } from './rewrite-schema.js';
 import type { FactWord, Vocabulary } from './vocabulary.js';
@@ -40,7 +40,7 @@ const source = z
       .optional()
       .describe('Globs over the names of a verified client certificate: CN=…, DNS=…, IP=…, URI=…, EMAIL=….'),
     token: z.array(token).min(1).optional().describe('SHA-256 of bearer tokens: sha256:<64 hex digits>.'),
-    limits: limitsSchema.optional(),
+    limits: quotasSchema.optional(),
   })
   .describe(
     'A named set of clients. Every list given must hold; one entry of it is enough. limits: how often they may call.',

@@ -4,7 +4,7 @@ import { withAlerts, type AlertOptions } from '../../src/audit/alerts.js';
 import type { EgressEvent } from '../../src/audit/egress-event.js';
 import { formatEvent, type AuditEvent, type DecisionEvent } from '../../src/audit/event.js';
 import type { AuditWriter } from '../../src/audit/writer.js';
-import type { Sighting } from '../../src/intel/indicator.js';
+import type { IndicatorMatch } from '../../src/intel/indicator.js';
 import { until } from '../support/command.js';
 import { egress as attempt } from '../support/scene-events.js';
 
@@ -58,7 +58,7 @@ const denied = (address: string, more: Partial<DecisionEvent> = {}): DecisionEve
   ...more,
 });
 
-const sighting = (indicator: string, action: 'block' | 'alert' = 'block'): Sighting => ({
+const sighting = (indicator: string, action: 'block' | 'alert' = 'block'): IndicatorMatch => ({
   hit: { type: 'domain', indicator, action, feed: 'c2', confidence: 90, threat: 'botnet', port: 0 },
   value: indicator,
   where: 'image',

@@ -95,7 +95,7 @@ t.test('each oddity: which Dockerfile it has, and whether it is clear', async (t
         continue;
       }
       t.equal(winner(got.reading), c.winner, `${c.name}: Dockerfile ${c.winner}`);
-      const reasons = got.reading?.unclear ?? [];
+      const reasons = got.reading?.ambiguities ?? [];
       if (c.unclear === undefined) t.same(reasons, [], `${c.name}: clear`);
       else
         t.ok(
@@ -125,7 +125,7 @@ t.test('INVARIANT: only what is clear is written, once, and the end only after t
     );
     const again = await relayed(got.fresh, { dockerfile: c.dockerfile ?? '' });
     t.same(
-      again.reading?.unclear.filter((reason) => !/Dockerfile|parameter/.test(reason)),
+      again.reading?.ambiguities.filter((reason) => !/Dockerfile|parameter/.test(reason)),
       [],
       `${c.name}: fresh is clear`,
     );
@@ -153,7 +153,7 @@ t.test('what an entry says is written anew', async (t) => {
       dir('d', { mode: 0o40700 }),
     ),
   );
-  t.same(got.reading?.unclear, []);
+  t.same(got.reading?.ambiguities, []);
   t.equal(got.reading?.entries, 4);
   t.equal(got.reading?.bytes, 4);
   const { entries } = readPlainTar(got.fresh);
@@ -310,10 +310,10 @@ t.test('limits: size, entries, names, inflation, the Dockerfile', async (t) => {
   const bomb = gzipSync(tar(file('zeros', Buffer.alloc(80 * 1024 ** 2))), { level: 1 });
   t.match(await relayed(bomb, { limits: { ratio: 100 } }), { status: 413 }, 'ratio');
   const long = await relayed(tar(pax({ path: 'p'.repeat(201) }), file('x', '1')), { limits: { path: 200 } });
-  t.match(long.reading?.unclear, [/longer than 200/]);
+  t.match(long.reading?.ambiguities, [/longer than 200/]);
   t.match(
     (await relayed(tar(file('y'.repeat(60), ''), pax({ path: 'c'.repeat(256) }), file('x', '1')))).reading
-      ?.unclear,
+      ?.ambiguities,
     [/no file system/],
   );
   const big = await relayed(tar(file('Dockerfile', 'x'.repeat(2000))), { limits: { dockerfile: 1000 } });
@@ -322,11 +322,11 @@ t.test('limits: size, entries, names, inflation, the Dockerfile', async (t) => {
     tar(...Array.from({ length: 8 }, (_, i) => file(`f${i}`, 'x'.repeat(900))), symlink('Dockerfile', 'f7')),
     { limits: { dockerfile: 1000 } },
   );
-  t.match(forgotten.reading?.unclear, [/came before it/], 'contents are kept up to a budget');
+  t.match(forgotten.reading?.ambiguities, [/came before it/], 'contents are kept up to a budget');
   const noisy = await relayed(
     tar(...Array.from({ length: 100 }, (_, i) => file(`f${i}`, '', { type: '6' }))),
   );
-  t.equal(noisy.reading?.unclear.length, 20, 'reasons are bounded');
+  t.equal(noisy.reading?.ambiguities.length, 20, 'reasons are bounded');
 });
 
 t.test('INVARIANT: cut, silent, or given up: the output is destroyed, never ended', async (t) => {

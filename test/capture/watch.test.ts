@@ -42,7 +42,7 @@ async function seen(
   await relay.read;
   relay.destroy();
   return {
-    places: watch.sightings.map(({ hit, where }) => `${hit.indicator} ${where}`),
+    places: watch.matches.map(({ hit, where }) => `${hit.indicator} ${where}`),
     truncated: watch.truncated,
   };
 }

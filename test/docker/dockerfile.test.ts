@@ -224,7 +224,7 @@ void t.test('shell text: words, and what hides in it', (t) => {
     'echo MMZC4ZLWNFWC4ZLYMFWXA3DF | base32 -d',
     `powershell -enc ${Buffer.from(`iwr http://${find}`, 'utf16le').toString('base64')}`,
   ]) {
-    const { variants, blown } = decodeVariants(text, (name) => env[name]);
+    const { variants, truncated: blown } = decodeVariants(text, (name) => env[name]);
     t.ok(
       variants.some((variant) => variant.includes(find)),
       text,
@@ -233,8 +233,8 @@ void t.test('shell text: words, and what hides in it', (t) => {
   }
   let deep = `wget http://${find}/x`;
   for (let level = 0; level < 5; level++) deep = btoa(deep);
-  t.ok(decodeVariants(deep, () => undefined).blown, 'five layers are one too many');
-  t.ok(decodeVariants('$A'.repeat(40_000), () => 'x'.repeat(1000)).blown, 'growth is bounded');
+  t.ok(decodeVariants(deep, () => undefined).truncated, 'five layers are one too many');
+  t.ok(decodeVariants('$A'.repeat(40_000), () => 'x'.repeat(1000)).truncated, 'growth is bounded');
   t.end();
 });
 

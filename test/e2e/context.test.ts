@@ -81,7 +81,7 @@ async function read(c: ContextCase): Promise<Read> {
     const text = Buffer.from(reading.dockerfile?.content ?? '').toString();
     return {
       winner: /winner=(\w)/.exec(text)?.[1] ?? '',
-      clear: reading.unclear.length === 0,
+      clear: reading.ambiguities.length === 0,
       fresh: Buffer.concat(chunks),
     };
   } catch {

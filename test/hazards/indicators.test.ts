@@ -4,7 +4,7 @@ import type { JsonObject } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
-import { MOST_SIGHTINGS } from '../../src/hazards/indicator-search.js';
+import { MAX_MATCHES } from '../../src/hazards/indicator-search.js';
 import { indexOf } from '../support/indicators.js';
 import { create, makeCall, service } from './make-call.js';
 
@@ -34,7 +34,7 @@ const indicators = (call: Call): string[] =>
 
 /** Where each was seen. */
 const places = (call: Call): string[] =>
-  (inspect(call, index).sightings ?? []).map(({ hit, where }) => `${hit.indicator} ${where}`);
+  (inspect(call, index).matches ?? []).map(({ hit, where }) => `${hit.indicator} ${where}`);
 
 const run = (...Cmd: string[]): Call => create({}, { Cmd });
 const sh = (text: string): Call => run('sh', '-c', text);
@@ -402,8 +402,8 @@ void t.test('what only alerts is on record, and no hazard', (t) => {
   const alerts = indexOf([['domain', NAME]], 'alert');
   const found = inspect(run('curl', NAME), alerts);
   t.same(found.hazards.map(formatHazard), []);
-  t.match(found.sightings, [{ hit: { indicator: NAME, feed: 'c2', action: 'alert' }, where: '/Cmd/1' }]);
-  t.same(inspect(run('curl', NAME)).sightings, undefined, 'nothing is looked for where nothing is listed');
+  t.match(found.matches, [{ hit: { indicator: NAME, feed: 'c2', action: 'alert' }, where: '/Cmd/1' }]);
+  t.same(inspect(run('curl', NAME)).matches, undefined, 'nothing is looked for where nothing is listed');
   t.end();
 });
 
@@ -411,10 +411,10 @@ void t.test('what a build context held is part of the inspection', (t) => {
   const hit = index.domain(NAME)!;
   const sightings = [{ hit, value: NAME, where: 'context file a.sh' }];
   const call = makeCall('ImageBuild', { dockerfile: 'FROM alpine\n' });
-  const found = inspect(call, index, { sightings, truncated: false });
+  const found = inspect(call, index, { matches: sightings, truncated: false });
   t.same(found.hazards.map(formatHazard), [`indicator:${NAME}`]);
-  t.same(found.sightings, sightings);
-  t.same(inspect(call, index, { sightings: [], truncated: true }).hazards.map(formatHazard), ['opaque:text']);
+  t.same(found.matches, sightings);
+  t.same(inspect(call, index, { matches: [], truncated: true }).hazards.map(formatHazard), ['opaque:text']);
   t.end();
 });
 
@@ -428,7 +428,7 @@ void t.test('what cannot be searched to its end is opaque', (t) => {
     opaque(create({}, { Env: [`A=${'x'.repeat(60_000)}`], Cmd: ['sh', '-c', '$A'.repeat(1000)] })),
     'growth',
   );
-  const many = Object.fromEntries(Array.from({ length: MOST_SIGHTINGS + 1 }, (_, n) => [`k${n}`, NAME]));
+  const many = Object.fromEntries(Array.from({ length: MAX_MATCHES + 1 }, (_, n) => [`k${n}`, NAME]));
   t.ok(opaque(create({}, { Labels: many })), 'too many indicators to list');
   const flood = create({}, { Env: Array.from({ length: 2000 }, (_, n) => `A${n}=$A${n - 1}$A${n - 1}`) });
   t.ok(inspect(flood, index), 'a flood of variables');

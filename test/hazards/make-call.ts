@@ -46,7 +46,7 @@ function contextWith(dockerfile: string): ContextReading {
     entries: 1,
     bytes: content.length,
     compression: '',
-    unclear: [],
+    ambiguities: [],
   };
 }
 

@@ -346,11 +346,11 @@ await t.test(
       if (n % 10 === 0) {
         const origin = history.makes(client, 'ImageBuild', step);
         history.builds(origin);
-        history.learnImage(n.toString(16).padStart(64, '0'), origin);
-        history.learnName(`n${n}:latest`, origin);
+        history.addImage(n.toString(16).padStart(64, '0'), origin);
+        history.addImageName(`n${n}:latest`, origin);
         history.ended(step.call, at);
-        history.learnPull(`repository-${n}`, step);
-        history.learnContainer(n.toString(16).padStart(64, '0'), `name-${n}`, client, step);
+        history.addPull(`repository-${n}`, step);
+        history.addContainer(n.toString(16).padStart(64, '0'), `name-${n}`, client, step);
       }
     }
     const grown = (heap() - before) / 2 ** 20;
@@ -372,10 +372,10 @@ await t.test(
       const part = (from: number, to: number): string => request.slice(from, to);
       texts.refuses(`\n${n % 10_000}`, part(0, 128), step);
       texts.enters(`\n${n % 10_000}`, part(0, 127), step);
-      texts.learnName(part(0, 200), texts.makes('\n', 'ImageBuild', step));
-      texts.learnName(part(0, 15_000), texts.makes('\n', 'ImageBuild', step));
-      texts.learnContainer(n.toString(16).padStart(64, '0'), part(0, 15_000), '\n', step);
-      texts.learnPull(part(0, 250), step);
+      texts.addImageName(part(0, 200), texts.makes('\n', 'ImageBuild', step));
+      texts.addImageName(part(0, 15_000), texts.makes('\n', 'ImageBuild', step));
+      texts.addContainer(n.toString(16).padStart(64, '0'), part(0, 15_000), '\n', step);
+      texts.addPull(part(0, 250), step);
       texts.ended(step.call, at);
     }
     const long = (heap() - none) / 2 ** 20;

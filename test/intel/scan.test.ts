@@ -32,7 +32,7 @@ const index = openIndex(
 );
 const found = (text: string): string =>
   scanText(text, index, 'here')
-    .sightings.map(({ hit }) => hit.indicator)
+    .matches.map(({ hit }) => hit.indicator)
     .join(' ');
 
 t.test('finds what stands in a text, however it is spelt', async (t) => {
@@ -155,8 +155,8 @@ t.test('finds what stands in a text, however it is spelt', async (t) => {
     'a::b',
   ];
   for (const text of nothing) t.equal(found(text), '', text);
-  t.equal(scanText('c2.example', EMPTY_INDEX, '').sightings.length, 0);
-  t.match(scanText(`x C2.example:1 ${'y'.repeat(300)}`, index, 'here').sightings, [
+  t.equal(scanText('c2.example', EMPTY_INDEX, '').matches.length, 0);
+  t.match(scanText(`x C2.example:1 ${'y'.repeat(300)}`, index, 'here').matches, [
     { hit: { indicator: 'c2.example', feed: 'c2' }, value: 'C2.example', where: 'here' },
   ]);
 });
@@ -197,9 +197,9 @@ t.test('more is found than is listed: said, not dropped', async (t) => {
       ),
     );
   const blocked = scanText(many.join(' '), of('block'), '');
-  t.equal(blocked.sightings.length, 256);
-  t.equal(blocked.blown, true);
-  t.equal(scanText(many.join(' '), of('alert'), '').blown, false);
+  t.equal(blocked.matches.length, 256);
+  t.equal(blocked.truncated, true);
+  t.equal(scanText(many.join(' '), of('alert'), '').truncated, false);
 });
 
 t.test('reads any text, and sees a name between any others', async () => {
@@ -238,7 +238,7 @@ t.test('reads any text, and sees a name between any others', async () => {
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 40 }), fc.array(piece, { maxLength: 40 }), (before, after) => {
       const text = `${before.join('')} c2.example ${after.join('')}`;
-      return scanText(text, index, '').sightings.some(({ hit }) => hit.indicator === 'c2.example');
+      return scanText(text, index, '').matches.some(({ hit }) => hit.indicator === 'c2.example');
     }),
     { numRuns: 5000 },
   );

@@ -452,43 +452,47 @@ t.test('without a place to keep owners', async (t) => {
   t.match([status, body.toString(), sent], [503, /ownership\.state/, []], 'a reload: everything is refused');
 });
 
-t.test('names: who waits for whom', async (t) => {
+t.test('locks of names: which calls wait for each other', async (t) => {
   const locks = openNameLocks();
-  const share = { name: 'image:x', mode: 'share' } as const;
-  const own = { name: 'image:x', mode: 'own' } as const;
-  const alone = { name: 'image:x', mode: 'alone' } as const;
+  const shared = { name: 'image:x', mode: 'shared' } as const;
+  const byOwner = { name: 'image:x', mode: 'owner' } as const;
+  const exclusive = { name: 'image:x', mode: 'exclusive' } as const;
   const tries: [
-    typeof share | typeof own | typeof alone,
+    typeof shared | typeof byOwner | typeof exclusive,
     string,
-    typeof share | typeof own | typeof alone,
+    typeof shared | typeof byOwner | typeof exclusive,
     string,
     boolean,
   ][] = [
-    [share, 'a', share, 'b', true],
-    [own, 'a', own, 'a', true],
-    [own, 'a', share, 'a', true],
-    [own, 'a', own, 'b', false],
-    [own, 'a', share, 'b', false],
-    [share, 'a', own, 'b', false],
-    [alone, 'a', own, 'a', false],
-    [own, 'a', alone, 'a', false],
+    [shared, 'a', shared, 'b', true],
+    [byOwner, 'a', byOwner, 'a', true],
+    [byOwner, 'a', shared, 'a', true],
+    [byOwner, 'a', byOwner, 'b', false],
+    [byOwner, 'a', shared, 'b', false],
+    [shared, 'a', byOwner, 'b', false],
+    [exclusive, 'a', byOwner, 'a', false],
+    [byOwner, 'a', exclusive, 'a', false],
   ];
-  for (const [one, holder, other, second, isFree] of tries) {
-    const release = await locks.hold([one], holder);
+  for (const [lock, holder, waitingLock, second, isFree] of tries) {
+    const release = await locks.hold([lock], holder);
     let held = false;
-    const waiting = locks.hold([other], second).then((letGo) => {
+    const waiting = locks.hold([waitingLock], second).then((letGo) => {
       held = true;
       letGo();
     });
     await sleep(60);
-    t.equal(held, isFree, `${one.mode} of ${holder}, ${other.mode} of ${second}`);
+    t.equal(held, isFree, `${lock.mode} of ${holder}, ${waitingLock.mode} of ${second}`);
     release();
     release();
     await waiting;
     t.equal(locks.size, 0);
   }
-  const release = await locks.hold([own, { name: 'image:y', mode: 'own' }], 'a');
-  await t.rejects(locks.hold([{ name: 'image:y', mode: 'own' }, own], 'b'), Refusal, 'no one waits for ever');
+  const release = await locks.hold([byOwner, { name: 'image:y', mode: 'owner' }], 'a');
+  await t.rejects(
+    locks.hold([{ name: 'image:y', mode: 'owner' }, byOwner], 'b'),
+    Refusal,
+    'no one waits for ever',
+  );
   release();
   t.equal(locks.size, 0);
 });

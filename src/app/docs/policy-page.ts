@@ -1,5 +1,5 @@
 import { OPERATIONS } from '../../docker/catalogue.js';
-import { limitsSchema } from '../../policy/limits-schema.js';
+import { quotasSchema } from '../../policy/quotas-schema.js';
 import { redactSchema } from '../../policy/redact-schema.js';
 import { rewriteSchema } from '../../policy/rewrite-schema.js';
 import { policyFileSchema } from '../../policy/schema.js';
@@ -10,7 +10,7 @@ import { code, table } from './markdown.js';
 export const policyParts = (): ReadonlyMap<string, string> =>
   new Map([
     ['file', keysTable(policyFileSchema, '', ['sources.*.limits', 'rules[].rewrite', 'rules[].redact'])],
-    ['limits', keysTable(limitsSchema, '')],
+    ['limits', keysTable(quotasSchema, '')],
     ['rewrite', keysTable(rewriteSchema, '')],
     ['redact', keysTable(redactSchema, '')],
   ]);

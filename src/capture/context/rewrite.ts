@@ -3,7 +3,7 @@ import {
   locateDockerfile,
   placeEntry,
   show,
-  UNCLEAR_LIMIT,
+  MAX_AMBIGUITIES,
   type Compression,
   type ContextEntry,
   type ContextReading,
@@ -158,13 +158,13 @@ export class TarRewriter implements EntrySink {
   /** Something has two readings. */
   unclear(reason: string): void {
     const reasons = this.#unclear;
-    if (reasons.length < UNCLEAR_LIMIT && !reasons.includes(reason)) reasons.push(reason);
+    if (reasons.length < MAX_AMBIGUITIES && !reasons.includes(reason)) reasons.push(reason);
   }
 
   reading(compression: Compression): ContextReading {
     const dockerfile = this.#findDockerfile();
     const [entries, bytes] = [this.#entries, this.#bytes];
-    return { form: 'tar', dockerfile, entries, bytes, compression, unclear: this.#unclear };
+    return { form: 'tar', dockerfile, entries, bytes, compression, ambiguities: this.#unclear };
   }
 
   entry(raw: RawEntry): boolean {
@@ -180,8 +180,8 @@ export class TarRewriter implements EntrySink {
     const { entries } = this.#limits;
     if (this.#tree.nodes > entries) throw tooLarge(`it has more than ${entries} names`);
     if ('root' in placed) return false;
-    if ('unclear' in placed) {
-      this.unclear(placed.unclear);
+    if ('ambiguity' in placed) {
+      this.unclear(placed.ambiguity);
       return false;
     }
     const { path, node } = placed;

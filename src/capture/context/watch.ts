@@ -1,7 +1,7 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { decodeVariants, textBudget } from '../../docker/shell-text.js';
 import type { TextBudget } from '../../docker/shell-command.js';
-import type { Hit, IndicatorIndex, Sighting } from '../../intel/indicator.js';
+import type { Hit, IndicatorIndex, IndicatorMatch } from '../../intel/indicator.js';
 import { scanText } from '../../intel/scan.js';
 import type { ContextWatch } from './rewrite.js';
 
@@ -15,7 +15,7 @@ export interface WatchLimits {
 export const WATCH_LIMITS: WatchLimits = { file: 1024 ** 2, total: 256 * 1024 ** 2 };
 
 /** More are not listed: the rest of the context is then not searched. */
-const MOST_SIGHTINGS = 256;
+const MAX_MATCHES = 256;
 /** Text is searched in pieces of this many bytes, cut where no address can go on. */
 const WINDOW = 64 * 1024;
 /** Longest URL that is looked for, and some more. */
@@ -33,8 +33,8 @@ const ALGORITHMS: ReadonlyMap<number, string> = new Map([
 ]);
 
 export interface IndicatorWatch extends ContextWatch {
-  readonly sightings: readonly Sighting[];
-  /** There were more sightings than are listed, or a text that could not be searched to its end. */
+  readonly matches: readonly IndicatorMatch[];
+  /** There were more matches than are listed, or a text that could not be searched to its end. */
   readonly truncated: boolean;
 }
 
@@ -53,7 +53,7 @@ export function watchIndicators(
   const addresses = counts.ipv4 + counts.ipv6 + counts.domain + counts.url;
   const algorithms = counts.hash === 0 ? [] : index.hashLengths.flatMap((one) => ALGORITHMS.get(one) ?? []);
   if (addresses + counts.hash === 0) return undefined;
-  const sightings: Sighting[] = [];
+  const matches: IndicatorMatch[] = [];
   const seen = new Set<string>();
   const window = Buffer.allocUnsafeSlow(WINDOW);
   const budget: TextBudget = { left: DECODED };
@@ -71,13 +71,13 @@ export function watchIndicators(
     const key = `${hit.indicator} ${where}`;
     if (seen.has(key)) return;
     seen.add(key);
-    if (sightings.length < MOST_SIGHTINGS) sightings.push({ hit, value, where });
+    if (matches.length < MAX_MATCHES) matches.push({ hit, value, where });
     else truncated = true;
   };
   const search = (text: string, where: string): void => {
     const found = scanText(text, index, where);
-    for (const { hit, value } of found.sightings) note(hit, value, where);
-    if (found.blown) truncated = true;
+    for (const { hit, value } of found.matches) note(hit, value, where);
+    if (found.truncated) truncated = true;
   };
   const where = (): string => `context file ${utf8(path)}`;
   const lookUp = (hex: string): void => {
@@ -122,7 +122,7 @@ export function watchIndicators(
   };
 
   return {
-    sightings,
+    matches,
     get truncated() {
       return truncated;
     },

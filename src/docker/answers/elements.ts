@@ -1,5 +1,5 @@
 import { anyValue } from '../json-any.js';
-import { DEEPEST, finishScan, startScan } from '../json-scan.js';
+import { MAX_DEPTH, finishScan, startScan } from '../json-scan.js';
 import type { JsonValue } from '../../base/json.js';
 import { Refusal } from '../refusal.js';
 import { renderJson } from '../render-json.js';
@@ -149,7 +149,7 @@ class HeldBytes {
 
 function parse(bytes: Uint8Array): JsonValue {
   try {
-    const scan = startScan(utf8.decode(bytes), DEEPEST);
+    const scan = startScan(utf8.decode(bytes), MAX_DEPTH);
     const value = anyValue(scan, false);
     finishScan(scan);
     return value;

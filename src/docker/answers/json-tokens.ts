@@ -1,4 +1,4 @@
-import { DEEPEST } from '../json-scan.js';
+import { MAX_DEPTH } from '../json-scan.js';
 import {
   AFTER_VALUE,
   BETWEEN,
@@ -185,7 +185,7 @@ export class JsonTokens {
   }
 
   #open(isObject: boolean): void {
-    if (this.#depth === DEEPEST) throw new AnswerError(`it is nested deeper than ${DEEPEST} levels`);
+    if (this.#depth === MAX_DEPTH) throw new AnswerError(`it is nested deeper than ${MAX_DEPTH} levels`);
     this.#objects[this.#depth] = isObject;
     this.#depth += 1;
     this.#mode = isObject ? FIRST_KEY : FIRST_ITEM;

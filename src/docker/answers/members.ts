@@ -2,8 +2,8 @@ import { foldKey } from '../json-any.js';
 import type { Place } from './place.js';
 
 /** Keys that are remembered, for each map of keys; those longer than any of the API are no key of a place. */
-const MOST_FOLDS = 512;
-const LONGEST_FOLDED = 128;
+const MAX_FOLDS = 512;
+const MAX_FOLDED_LENGTH = 128;
 
 /**
  * Finds the place of a member by its key. The same few keys come over and over: where they lead is remembered by their
@@ -14,7 +14,7 @@ export function openMembers(): (keys: Place['keys'], key: string) => Place | und
   let seenKeys: Place['keys'] | undefined;
   let seenHere = new Map<string, Place | undefined>();
   return (keys, key) => {
-    if (key.length > LONGEST_FOLDED) return undefined;
+    if (key.length > MAX_FOLDED_LENGTH) return undefined;
     if (keys !== seenKeys) {
       seenKeys = keys;
       seenHere = seen.get(keys) ?? new Map<string, Place | undefined>();
@@ -22,7 +22,7 @@ export function openMembers(): (keys: Place['keys'], key: string) => Place | und
     }
     const known = seenHere.get(key);
     if (known !== undefined || seenHere.has(key)) return known;
-    if (seenHere.size >= MOST_FOLDS) seenHere.clear();
+    if (seenHere.size >= MAX_FOLDS) seenHere.clear();
     const found = keys.get(foldKey(key));
     seenHere.set(key, found);
     return found;

@@ -1,4 +1,4 @@
-import { isSpace, trimSpace, trimSpaceLeft, Unclear } from './unclear.js';
+import { isSpace, trimSpace, trimSpaceLeft, AmbiguityError } from './ambiguity.js';
 
 /** `--name=value`; the value is undefined for a bare `--name`. */
 export interface Flag {
@@ -93,7 +93,7 @@ export function readInstruction(line: string, escape: string, number: number): I
   const name = asciiLower(word);
   const grammar = name === undefined ? undefined : GRAMMARS.get(name);
   if (name === undefined || grammar === undefined) {
-    throw new Unclear(`line ${number}: unknown instruction ${JSON.stringify(word.slice(0, 40))}`);
+    throw new AmbiguityError(`line ${number}: unknown instruction ${JSON.stringify(word.slice(0, 40))}`);
   }
   const { flags, left } = readFlags(rest, escape, number);
   const given = trimSpace(left);
@@ -107,7 +107,7 @@ export function readInstruction(line: string, escape: string, number: number): I
   };
   checkFlags(grammar, instruction);
   if (instruction.args.length < grammar.least || instruction.args.length > grammar.most) {
-    throw new Unclear(
+    throw new AmbiguityError(
       `line ${number}: ${name.toUpperCase()} cannot have ${instruction.args.length} arguments`,
     );
   }
@@ -142,7 +142,7 @@ function readArguments(form: Form, given: string, escape: string, number: number
       if (given === '') return { args: [], json: false };
       const trigger = readInstruction(given, escape, number);
       if (['onbuild', 'from', 'maintainer'].includes(trigger.name)) {
-        throw new Unclear(`line ${number}: ONBUILD cannot trigger ${trigger.name.toUpperCase()}`);
+        throw new AmbiguityError(`line ${number}: ONBUILD cannot trigger ${trigger.name.toUpperCase()}`);
       }
       return { args: [trigger.name, ...trigger.args], json: false, trigger };
     }
@@ -168,15 +168,15 @@ function readJson(given: string, number: number): Arguments | undefined {
     return undefined;
   }
   // Up to 26.1 the engine stops reading after the array, newer ones take the line as shell text then.
-  if (end < given.length) throw new Unclear(`line ${number}: there is text after the JSON array`);
+  if (end < given.length) throw new AmbiguityError(`line ${number}: there is text after the JSON array`);
   const args = value as unknown[];
   const strings = args.filter((item): item is string => typeof item === 'string');
   if (strings.length !== args.length) {
-    throw new Unclear(`line ${number}: the JSON array holds other things than strings`);
+    throw new AmbiguityError(`line ${number}: the JSON array holds other things than strings`);
   }
   // Go makes U+FFFD of half a surrogate pair.
   if (strings.some((item) => /\p{Surrogate}/u.test(item))) {
-    throw new Unclear(`line ${number}: the JSON array holds half a surrogate pair`);
+    throw new AmbiguityError(`line ${number}: the JSON array holds half a surrogate pair`);
   }
   return { args: strings, json: true };
 }
@@ -235,12 +235,12 @@ function readPairs(given: string, escape: string, number: number): string[] {
   if (first === undefined) return [];
   if (!first.includes('=')) {
     const blank = BLANKS.exec(given);
-    if (blank === null) throw new Unclear(`line ${number}: a name without a value`);
+    if (blank === null) throw new AmbiguityError(`line ${number}: a name without a value`);
     return [given.slice(0, blank.index), given.slice(blank.index + blank[0].length)];
   }
   return words.flatMap((word) => {
     const equals = word.indexOf('=');
-    if (equals < 1) throw new Unclear(`line ${number}: a pair must be written name=value`);
+    if (equals < 1) throw new AmbiguityError(`line ${number}: a pair must be written name=value`);
     return [word.slice(0, equals), word.slice(equals + 1)];
   });
 }
@@ -252,7 +252,7 @@ function readHealth(given: string, number: number): Arguments {
   const rest = blank === null ? '' : trimSpaceLeft(given.slice(blank.index));
   const command = readJson(rest, number) ?? { args: rest === '' ? [] : [rest], json: false };
   const wanted = kind === 'NONE' ? command.args.length === 0 : kind === 'CMD' && command.args.length > 0;
-  if (!wanted) throw new Unclear(`line ${number}: HEALTHCHECK needs NONE, or CMD and a command`);
+  if (!wanted) throw new AmbiguityError(`line ${number}: HEALTHCHECK needs NONE, or CMD and a command`);
   return { args: [kind, ...command.args], json: command.json };
 }
 
@@ -269,11 +269,11 @@ function readFlags(rest: string, escape: string, number: number): { flags: Flag[
     for (; at < rest.length; at++) {
       const character = rest.charAt(at);
       // The engine looks at bytes here: parts of a letter may count as blanks.
-      if (character > '~') throw new Unclear(`line ${number}: a flag holds other letters than ASCII`);
+      if (character > '~') throw new AmbiguityError(`line ${number}: a flag holds other letters than ASCII`);
       if (quote === '' && isSpace(character)) break;
       // Up to 26.1 a backslash escapes in flags whatever the escape directive says, in newer ones it does not.
       if (escape !== '\\' && (character === '\\' || character === escape)) {
-        throw new Unclear(`line ${number}: an escape in a flag, and an escape directive`);
+        throw new AmbiguityError(`line ${number}: an escape in a flag, and an escape directive`);
       }
       if (character === '\\') word += rest.charAt(++at);
       else if (quote === '' && (character === "'" || character === '"')) {
@@ -299,13 +299,13 @@ function checkFlags(grammar: Grammar, { name, flags, args, line }: Instruction):
   const seen = new Set<string>();
   for (const flag of flags) {
     if (!allowed.includes(flag.name)) {
-      throw new Unclear(`line ${line}: ${name.toUpperCase()} has no flag --${flag.name.slice(0, 40)}`);
+      throw new AmbiguityError(`line ${line}: ${name.toUpperCase()} has no flag --${flag.name.slice(0, 40)}`);
     }
     if (seen.has(flag.name) && !REPEATABLE.has(flag.name)) {
-      throw new Unclear(`line ${line}: the flag --${flag.name} comes twice`);
+      throw new AmbiguityError(`line ${line}: the flag --${flag.name} comes twice`);
     }
     if (flag.value === undefined && !BARE.has(flag.name)) {
-      throw new Unclear(`line ${line}: the flag --${flag.name} needs a value`);
+      throw new AmbiguityError(`line ${line}: the flag --${flag.name} needs a value`);
     }
     seen.add(flag.name);
   }

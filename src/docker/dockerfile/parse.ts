@@ -1,5 +1,5 @@
 import { readInstruction, type Instruction } from './instruction.js';
-import { isSpace, trimSpaceLeft, Unclear } from './unclear.js';
+import { isSpace, trimSpaceLeft, AmbiguityError } from './ambiguity.js';
 import { findHeredocs, type HeredocStart } from './word.js';
 
 /** A Dockerfile as a list of instructions. */
@@ -14,11 +14,11 @@ export interface Parsed {
 export type Builder = 'classic' | 'buildkit';
 
 /** Much more than honest Dockerfiles have, little enough to be read and decoded without holding up other calls. */
-export const LARGEST = 256 * 1024;
-export const MOST_INSTRUCTIONS = 2000;
+export const MAX_BYTES = 256 * 1024;
+export const MAX_INSTRUCTIONS = 2000;
 
 /** bufio.MaxScanTokenSize - 1: the daemon refuses longer lines. */
-const LONGEST_LINE = 64 * 1024 - 1;
+const MAX_LINE_LENGTH = 64 * 1024 - 1;
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -46,8 +46,8 @@ export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
     const joined = joinLine(source, at, escape);
     at = joined.next;
     if (joined.text === undefined) continue;
-    if (instructions.length === MOST_INSTRUCTIONS) {
-      throw new Unclear(`it has more than ${MOST_INSTRUCTIONS} instructions`);
+    if (instructions.length === MAX_INSTRUCTIONS) {
+      throw new AmbiguityError(`it has more than ${MAX_INSTRUCTIONS} instructions`);
     }
     const instruction = readInstruction(joined.text, escape, start + 1);
     const target = instruction.trigger ?? instruction;
@@ -62,12 +62,12 @@ export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
     }
     instructions.push(instruction);
   }
-  if (instructions.length === 0) throw new Unclear('it holds no instruction');
+  if (instructions.length === 0) throw new AmbiguityError('it holds no instruction');
   return { escape, syntax: findSyntax(source.lines), instructions };
 }
 
 function splitLines(content: Uint8Array): Source {
-  if (content.length > LARGEST) throw new Unclear(`it is larger than ${LARGEST} bytes`);
+  if (content.length > MAX_BYTES) throw new AmbiguityError(`it is larger than ${MAX_BYTES} bytes`);
   let text: string;
   let damaged = false;
   try {
@@ -78,12 +78,13 @@ function splitLines(content: Uint8Array): Source {
   }
   if (text.startsWith('\ufeff')) text = text.slice(1);
   const lines = text.split('\n').map((line, index) => {
-    if (line.length * 3 > LONGEST_LINE && byteLength(line) > LONGEST_LINE) {
-      throw new Unclear(`line ${index + 1} is longer than ${LONGEST_LINE} bytes`);
+    if (line.length * 3 > MAX_LINE_LENGTH && byteLength(line) > MAX_LINE_LENGTH) {
+      throw new AmbiguityError(`line ${index + 1} is longer than ${MAX_LINE_LENGTH} bytes`);
     }
     const end = line.endsWith('\r') ? line.length - 1 : line.length;
     // 20.10 takes away one carriage return, newer engines all of them.
-    if (line[end - 1] === '\r') throw new Unclear(`line ${index + 1} ends in several carriage returns`);
+    if (line[end - 1] === '\r')
+      throw new AmbiguityError(`line ${index + 1} ends in several carriage returns`);
     return line.slice(0, end);
   });
   return { lines, damaged };
@@ -114,7 +115,7 @@ function readDirective(line: string, number: number): Directive | undefined {
   if (after === '' || !DIRECTIVES.has(name)) return undefined;
   // Blanks beyond ASCII before the name make it a directive for the newest engines only.
   if (/[^\t\n\f\r ]/.test(line.slice(1, line.length - text.length))) {
-    throw new Unclear(`line ${number}: an unusual blank in a directive`);
+    throw new AmbiguityError(`line ${number}: an unusual blank in a directive`);
   }
   return { name, value };
 }
@@ -126,13 +127,14 @@ function readDirectives(lines: readonly string[]): { escape: string; first: numb
   for (; at < lines.length; at++) {
     const directive = readDirective(trimSpaceLeft(lines[at] ?? ''), at + 1);
     if (directive === undefined) break;
-    if (seen.has(directive.name)) throw new Unclear(`line ${at + 1}: the directive comes twice`);
+    if (seen.has(directive.name)) throw new AmbiguityError(`line ${at + 1}: the directive comes twice`);
     seen.add(directive.name);
     if (directive.name !== 'escape') continue;
     // `check` is a directive since BuildKit 0.15; before, it is a comment, and ends the directives.
-    if (seen.has('check')) throw new Unclear(`line ${at + 1}: an escape directive after a check directive`);
+    if (seen.has('check'))
+      throw new AmbiguityError(`line ${at + 1}: an escape directive after a check directive`);
     if (directive.value !== '`' && directive.value !== '\\') {
-      throw new Unclear(`line ${at + 1}: the escape directive must be a backslash or a backquote`);
+      throw new AmbiguityError(`line ${at + 1}: the escape directive must be a backslash or a backquote`);
     }
     escape = directive.value;
   }
@@ -169,10 +171,10 @@ function joinLine({ lines, damaged }: Source, at: number, escape: string): Joine
     parts.push(kept);
   }
   const text = parts.join('');
-  if (text.includes('\0')) throw new Unclear(`line ${start + 1}: it holds a NUL byte`);
+  if (text.includes('\0')) throw new AmbiguityError(`line ${start + 1}: it holds a NUL byte`);
   // The engine's scanner drops a byte order mark at the start of a word.
-  if (text.includes('\ufeff')) throw new Unclear(`line ${start + 1}: it holds a byte order mark`);
-  if (damaged && text.includes('\ufffd')) throw new Unclear(`line ${start + 1}: it is not UTF-8`);
+  if (text.includes('\ufeff')) throw new AmbiguityError(`line ${start + 1}: it holds a byte order mark`);
+  if (damaged && text.includes('\ufffd')) throw new AmbiguityError(`line ${start + 1}: it is not UTF-8`);
   return { text, next: at };
 }
 
@@ -209,7 +211,7 @@ function refuseHeredoc(text: string, terminators: ReadonlySet<string>, number: n
     if (word !== undefined) starts.push(word, word.replace(/["'\\]/g, ''));
   }
   if (starts.some((name) => terminators.has(name))) {
-    throw new Unclear(`line ${number}: a heredoc, which classic builders read differently`);
+    throw new AmbiguityError(`line ${number}: a heredoc, which classic builders read differently`);
   }
 }
 
@@ -222,20 +224,23 @@ function readHeredocs(
   const starts = findHeredocs(text, false);
   const name = ({ name, chomp }: HeredocStart): string => `${String(chomp)}${name}`;
   if (starts.map(name).join('\n') !== findHeredocs(text, true).map(name).join('\n')) {
-    throw new Unclear(`line ${number}: a heredoc with a blank after <<, which engines read differently`);
+    throw new AmbiguityError(
+      `line ${number}: a heredoc with a blank after <<, which engines read differently`,
+    );
   }
   let at = from;
   const contents = starts.map((start) => {
     const content: string[] = [];
     for (;;) {
       const line = lines[at++];
-      if (line === undefined) throw new Unclear(`line ${number}: the heredoc ${start.name} does not end`);
+      if (line === undefined)
+        throw new AmbiguityError(`line ${number}: the heredoc ${start.name} does not end`);
       if ((start.chomp ? line.replace(/^\t+/, '') : line) === start.name) break;
       content.push(line);
     }
     const joined = content.join('\n');
     if (joined.includes('\0') || (damaged && joined.includes('\ufffd'))) {
-      throw new Unclear(`line ${number}: the heredoc ${start.name} is not text`);
+      throw new AmbiguityError(`line ${number}: the heredoc ${start.name} is not text`);
     }
     return joined;
   });

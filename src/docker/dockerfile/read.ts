@@ -2,7 +2,7 @@ import { UNKNOWN, type Variable } from '../shell-command.js';
 import { asciiLower, type Instruction } from './instruction.js';
 import type { Base, Command, DockerfileOptions, DockerfileReading, Source, Stage, Step } from './model.js';
 import { parseDockerfile } from './parse.js';
-import { spend, trimSpace, Unclear, type Budget } from './unclear.js';
+import { spend, trimSpace, AmbiguityError, type Budget } from './ambiguity.js';
 import { getVariable, inheritVariables, newVariables, setVariable, type Variables } from './variables.js';
 import { expandWord } from './word.js';
 
@@ -88,7 +88,7 @@ export function readDockerfile(content: Uint8Array, options: DockerfileOptions):
     const syntax = [parsed.syntax, argument ?? ''].filter((name) => name !== '');
     return { clear: true, syntax, stages: build.stages, steps };
   } catch (error) {
-    if (error instanceof Unclear) return { clear: false, reason: error.message };
+    if (error instanceof AmbiguityError) return { clear: false, reason: error.message };
     throw error;
   }
 }
@@ -108,16 +108,18 @@ function splitStages(
     else if (stage !== undefined) stage.push(instruction);
     else if (instruction.name === 'arg') head.push(instruction);
     else
-      throw new Unclear(`line ${instruction.line}: ${instruction.name.toUpperCase()} before the first FROM`);
+      throw new AmbiguityError(
+        `line ${instruction.line}: ${instruction.name.toUpperCase()} before the first FROM`,
+      );
   }
-  if (stages.length === 0) throw new Unclear('it has no FROM');
+  if (stages.length === 0) throw new AmbiguityError('it has no FROM');
   const names = stages.map(([from]) => stageName(from));
   const repeated = names.find((name, index) => name !== '' && names.indexOf(name) !== index);
-  if (repeated !== undefined) throw new Unclear(`two stages are named ${repeated}`);
+  if (repeated !== undefined) throw new AmbiguityError(`two stages are named ${repeated}`);
   if (target === '') return { head, stages };
   const wanted = asciiLower(target);
   const index = wanted === undefined ? -1 : names.indexOf(wanted);
-  if (index < 0) throw new Unclear('the target is not the name of a stage');
+  if (index < 0) throw new AmbiguityError('the target is not the name of a stage');
   return { head, stages: stages.slice(0, index + 1) };
 }
 
@@ -127,19 +129,20 @@ function stageName({ args, line }: Instruction): string {
   const as = asciiLower(args[1] ?? '');
   const name = asciiLower(args[2] ?? '');
   if (as !== 'as' || name === undefined || !/^[a-z][a-z0-9_.-]*$/.test(name)) {
-    throw new Unclear(`line ${line}: FROM needs an image, or an image, AS and a name`);
+    throw new AmbiguityError(`line ${line}: FROM needs an image, or an image, AS and a name`);
   }
   // Engines differ in whether `FROM scratch` then is this stage.
-  if (name === 'scratch') throw new Unclear(`line ${line}: a stage is named scratch`);
+  if (name === 'scratch') throw new AmbiguityError(`line ${line}: a stage is named scratch`);
   return name;
 }
 
 function beginStage(build: Build, from: Instruction): Draft {
   const name = stageName(from);
   const image = expand(build, from.args[0] ?? '', build.lookupMeta, false, from.line);
-  if (image.includes(UNKNOWN)) throw new Unclear(`line ${from.line}: FROM uses a variable that is not set`);
+  if (image.includes(UNKNOWN))
+    throw new AmbiguityError(`line ${from.line}: FROM uses a variable that is not set`);
   const lower = asciiLower(image);
-  if (image === '' || lower === undefined) throw new Unclear(`line ${from.line}: FROM names no image`);
+  if (image === '' || lower === undefined) throw new AmbiguityError(`line ${from.line}: FROM names no image`);
   const index = build.names.get(lower);
   const base = index === undefined ? undefined : build.stages[index];
   const platform = from.flags.find((flag) => flag.name === 'platform')?.value;
@@ -183,7 +186,7 @@ function expand(build: Build, text: string, lookup: Variable, open: boolean, lin
   try {
     return expandWord(text, { escape: build.escape, lookup, open, budget: build.budget });
   } catch (error) {
-    if (error instanceof Unclear) throw new Unclear(`line ${line}: ${error.message}`);
+    if (error instanceof AmbiguityError) throw new AmbiguityError(`line ${line}: ${error.message}`);
     throw error;
   }
 }
@@ -199,7 +202,7 @@ function readArg(
   const { buildArgs } = build.options;
   const read = args.map((arg) => {
     const equals = arg.indexOf('=');
-    if (equals === 0) throw new Unclear(`line ${line}: ARG without a name`);
+    if (equals === 0) throw new AmbiguityError(`line ${line}: ARG without a name`);
     const name = expand(build, equals < 0 ? arg : arg.slice(0, equals), lookup, open, line);
     return [name, equals < 0 ? undefined : expand(build, arg.slice(equals + 1), lookup, open, line)] as const;
   });
@@ -256,7 +259,7 @@ function readStep(build: Build, stage: Draft, instruction: Instruction): void {
       if (args[0] === 'CMD') readCommand(build, stage, instruction, name, args.slice(1), lookup);
       return;
     case 'shell':
-      if (!instruction.json) throw new Unclear(`line ${line}: SHELL must be a JSON array`);
+      if (!instruction.json) throw new AmbiguityError(`line ${line}: SHELL must be a JSON array`);
       stage.shell = args;
       return;
     case 'user':
@@ -274,7 +277,8 @@ function readStep(build: Build, stage: Draft, instruction: Instruction): void {
 function readTrigger(build: Build, stage: Draft, { trigger, text, line }: Instruction): void {
   if (trigger === undefined) return;
   // The trigger is parsed again later, without the directive.
-  if (build.escape !== '\\') throw new Unclear(`line ${line}: ONBUILD together with an escape directive`);
+  if (build.escape !== '\\')
+    throw new AmbiguityError(`line ${line}: ONBUILD together with an escape directive`);
   stage.triggers.push(trimSpace(text.slice('ONBUILD'.length)));
   stage.onbuild.push(trigger);
   // It runs with the variables of another build: it is judged with those of this one, and must not change them.

@@ -1,4 +1,4 @@
-import { spend, type Budget } from './unclear.js';
+import { spend, type Budget } from './ambiguity.js';
 
 interface Setting {
   readonly version: number;

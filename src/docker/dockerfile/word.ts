@@ -1,5 +1,5 @@
 import { UNKNOWN, type Variable } from '../shell-command.js';
-import { isSpace, spend, Unclear, type Budget } from './unclear.js';
+import { isSpace, spend, AmbiguityError, type Budget } from './ambiguity.js';
 
 export interface WordOptions {
   readonly escape: string;
@@ -14,7 +14,7 @@ export interface WordOptions {
 }
 
 /** Nested `${a:-${b:-…}}` deeper than this is refused: nobody writes it, and it would exhaust the stack. */
-const DEEPEST = 32;
+const MAX_DEPTH = 32;
 
 const LETTER = /^[\p{L}\p{Nd}_]$/u;
 const DIGIT = /^\p{Nd}$/u;
@@ -52,7 +52,7 @@ function next(cursor: Cursor): string {
 }
 
 function readUntil(cursor: Cursor, stop: string | undefined): string {
-  if (++cursor.depth > DEEPEST) throw new Unclear('a substitution is nested too deep');
+  if (++cursor.depth > MAX_DEPTH) throw new AmbiguityError('a substitution is nested too deep');
   let out = '';
   for (;;) {
     const character = peek(cursor);
@@ -71,14 +71,14 @@ function readUntil(cursor: Cursor, stop: string | undefined): string {
       out += character === cursor.escape ? next(cursor) : character;
     }
   }
-  if (stop !== undefined) throw new Unclear(`a substitution has no matching "${stop}"`);
+  if (stop !== undefined) throw new AmbiguityError(`a substitution has no matching "${stop}"`);
   cursor.depth--;
   return out;
 }
 
 function singleQuoted(cursor: Cursor): string {
   const end = cursor.text.indexOf("'", cursor.at + 1);
-  if (end < 0) throw new Unclear('a single quote is not closed');
+  if (end < 0) throw new AmbiguityError('a single quote is not closed');
   const out = cursor.text.slice(cursor.at + 1, end);
   cursor.at = end + 1;
   return out;
@@ -89,7 +89,7 @@ function doubleQuoted(cursor: Cursor): string {
   cursor.at++;
   for (;;) {
     const character = peek(cursor);
-    if (character === '') throw new Unclear('a double quote is not closed');
+    if (character === '') throw new AmbiguityError('a double quote is not closed');
     if (character === '"') {
       cursor.at++;
       return out;
@@ -117,14 +117,14 @@ function dollar(cursor: Cursor): string {
     return name === '' ? '$' : (cursor.lookup(name) ?? UNKNOWN);
   }
   cursor.at++;
-  if (['', '{', '}', ':'].includes(peek(cursor))) throw new Unclear('a substitution has no name');
+  if (['', '{', '}', ':'].includes(peek(cursor))) throw new AmbiguityError('a substitution has no name');
   const name = readName(cursor);
   let operator = next(cursor);
   if (operator === '}') return cursor.lookup(name) ?? UNKNOWN;
   const emptyIsUnset = operator === ':';
   if (emptyIsUnset) operator = next(cursor);
   if (operator === '' || !'+-?'.includes(operator)) {
-    throw new Unclear(`the substitution operator "${emptyIsUnset ? ':' : ''}${operator}" is not read`);
+    throw new AmbiguityError(`the substitution operator "${emptyIsUnset ? ':' : ''}${operator}" is not read`);
   }
   const word = readUntil(cursor, '}');
   const value = cursor.lookup(name);
@@ -133,7 +133,7 @@ function dollar(cursor: Cursor): string {
   if (operator === '+') return set ? word : value === undefined && cursor.open ? UNKNOWN + word : '';
   if (set) return value;
   if (value === undefined && cursor.open) return UNKNOWN;
-  throw new Unclear(`the variable ${name} must be set`);
+  throw new AmbiguityError(`the variable ${name} must be set`);
 }
 
 function readName(cursor: Cursor): string {

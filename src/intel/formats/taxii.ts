@@ -9,7 +9,7 @@ export interface TaxiiEnvelope {
   readonly next: string;
 }
 
-const LONGEST_NEXT = 4096;
+const MAX_NEXT_LENGTH = 4096;
 
 /** Reads a page; a text says what is wrong with it. An envelope without objects is `{}`. */
 export function parseTaxiiEnvelope(text: string): TaxiiEnvelope | string {
@@ -25,6 +25,6 @@ export function parseTaxiiEnvelope(text: string): TaxiiEnvelope | string {
   if (Object.hasOwn(page, 'objects') && !Array.isArray(page['objects']))
     return 'the page has "objects" that are no array';
   const next = textOf(page, 'next');
-  if (next.length > LONGEST_NEXT) return `the page has a "next" of over ${LONGEST_NEXT} characters`;
+  if (next.length > MAX_NEXT_LENGTH) return `the page has a "next" of over ${MAX_NEXT_LENGTH} characters`;
   return { objects: arrayOf(page, 'objects'), more: isTrue(page, 'more'), next };
 }

@@ -5,18 +5,18 @@ import {
   isBuild,
   compileRate,
   isCreate,
-  describeOver,
+  describeExceeded,
   fullLevel,
   parseRate,
   refill,
   retryAfter,
   spend,
   waitFor,
-  worst,
+  worstOf,
   type Level,
-  type Over,
+  type ExceededQuota,
   type Rate,
-} from '../../src/policy/limits.js';
+} from '../../src/policy/quotas.js';
 import { compile, problems } from './words.js';
 
 const withLimits = (limits: unknown, mode?: string): object => ({
@@ -249,7 +249,7 @@ t.test('bytes: a debt is paid before anything else passes; what is only observed
 });
 
 t.test('the words of a denial', async (t) => {
-  const over = (wait: number, more: Partial<Over> = {}): Over => ({
+  const over = (wait: number, more: Partial<ExceededQuota> = {}): ExceededQuota => ({
     source: 'ci',
     limit: 'calls',
     what: 'source ci is at its limit of calls (600/1m)',
@@ -257,14 +257,14 @@ t.test('the words of a denial', async (t) => {
     observe: false,
     ...more,
   });
-  t.equal(describeOver(over(1)), 'source ci is at its limit of calls (600/1m); try again in 1 s');
-  t.equal(describeOver(over(1_001)), 'source ci is at its limit of calls (600/1m); try again in 2 s');
-  t.match(describeOver(over(180_000)), /try again in 3 min$/);
-  t.match(describeOver(over(86_400_000)), /try again in 24 h$/);
-  t.match(describeOver(over(0, { limit: 'streams' })), /try again when one of them has ended$/);
+  t.equal(describeExceeded(over(1)), 'source ci is at its limit of calls (600/1m); try again in 1 s');
+  t.equal(describeExceeded(over(1_001)), 'source ci is at its limit of calls (600/1m); try again in 2 s');
+  t.match(describeExceeded(over(180_000)), /try again in 3 min$/);
+  t.match(describeExceeded(over(86_400_000)), /try again in 24 h$/);
+  t.match(describeExceeded(over(0, { limit: 'streams' })), /try again when one of them has ended$/);
   t.equal(retryAfter(over(0)), 1);
-  t.equal(worst([]), undefined);
-  t.equal(worst([over(5), over(9), over(7)])?.wait, 9);
-  t.equal(worst([over(9, { observe: true }), over(5)])?.wait, 5, 'what is enforced comes first');
-  t.equal(worst([over(5), over(9, { observe: true })])?.wait, 5);
+  t.equal(worstOf([]), undefined);
+  t.equal(worstOf([over(5), over(9), over(7)])?.wait, 9);
+  t.equal(worstOf([over(9, { observe: true }), over(5)])?.wait, 5, 'what is enforced comes first');
+  t.equal(worstOf([over(5), over(9, { observe: true })])?.wait, 5);
 });

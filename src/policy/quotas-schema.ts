@@ -6,8 +6,8 @@ import {
   RATES,
   type Rate,
   type RateName,
-  type SourceLimits,
-} from './limits.js';
+  type SourceQuotas,
+} from './quotas.js';
 
 const COUNTS = 'a rate N/TIME, such as "600/1m" or "20/1h" (TIME: whole s, m, h or d, up to 366d)';
 const SIZES = 'a rate SIZE/TIME, such as "10GiB/1h" (TIME: whole s, m, h or d, up to 366d)';
@@ -36,7 +36,7 @@ function rate(bytes: boolean, words: string) {
 }
 
 /** How often a source may do what. What each limit counts is in limits.ts. */
-export const limitsSchema = z
+export const quotasSchema = z
   .strictObject({
     per: z
       .enum(['source', 'client'])
@@ -57,10 +57,10 @@ export const limitsSchema = z
   })
   .describe('Rate limits of the source; a caller that belongs to several has to keep the limits of each.');
 
-export type LimitsShape = z.output<typeof limitsSchema>;
+export type QuotasShape = z.output<typeof quotasSchema>;
 
 /** @param observe the file is in observe mode. */
-export function compileLimits(shape: LimitsShape, observe: boolean): SourceLimits {
+export function compileLimits(shape: QuotasShape, observe: boolean): SourceQuotas {
   const rates: Partial<Record<RateName, Rate>> = {};
   for (const name of RATES) {
     const one = shape[name];

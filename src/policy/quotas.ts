@@ -4,7 +4,7 @@ import { parseDuration, parseSize, waitInWords } from '../base/units.js';
 /** Limits that fill up again with time. */
 export const RATES = ['calls', 'builds', 'creates', 'bytes'] as const;
 export type RateName = (typeof RATES)[number];
-export type LimitName = RateName | 'streams';
+export type QuotaName = RateName | 'streams';
 
 /** So much in so much time. */
 export interface Rate {
@@ -19,7 +19,7 @@ export interface Rate {
 }
 
 /** What one source may do. */
-export interface SourceLimits {
+export interface SourceQuotas {
   /** Who shares them: all clients of the source, or nobody (each client has them for itself). */
   readonly per: 'source' | 'client';
   readonly rates: Readonly<Partial<Record<RateName, Rate>>>;
@@ -39,9 +39,9 @@ export const isBuild = ({ does }: Operation): boolean => does.builds !== undefin
 export const isCreate = (operation: Operation): boolean =>
   operation.does.creates !== undefined && !isBuild(operation);
 
-const LONGEST = 366 * 86_400_000;
+const MAX_INTERVAL_MS = 366 * 86_400_000;
 /** Beyond this, levels that are kept as doubles would lose single units. */
-const MOST = 2 ** 50;
+const MAX_AMOUNT = 2 ** 50;
 
 /**
  * Reads `600/1m`, or for bytes `10GiB/1h`.
@@ -56,14 +56,14 @@ export function parseRate(
   const amount = parseAmount(count, bytes);
   const interval = /^[1-9]\d{0,8}[smhd]$/.test(time) ? parseDuration(time) : undefined;
   if (amount === undefined || interval === undefined || more.length > 0) return undefined;
-  return interval <= LONGEST ? { amount, interval } : undefined;
+  return interval <= MAX_INTERVAL_MS ? { amount, interval } : undefined;
 }
 
 /** A count, or for bytes a size such as `64MiB`; undefined when it is none, or less than 1. */
 export function parseAmount(value: string | number, bytes: boolean): number | undefined {
   const text = String(value);
   const amount = bytes ? parseSize(text) : /^[1-9]\d{0,14}$/.test(text) ? Number(text) : undefined;
-  return amount !== undefined && amount >= 1 && amount <= MOST ? amount : undefined;
+  return amount !== undefined && amount >= 1 && amount <= MAX_AMOUNT ? amount : undefined;
 }
 
 /** A rate that has passed the schema. Without a burst all of one interval can be had at once. */
@@ -114,9 +114,9 @@ export function waitFor(level: Level, rate: Rate, amount: number, now: number): 
 }
 
 /** Who is over which limit. */
-export interface Over {
+export interface ExceededQuota {
   readonly source: string;
-  readonly limit: LimitName;
+  readonly limit: QuotaName;
   /** The rest of the sentence that begins with the source. */
   readonly what: string;
   /** Milliseconds after which it is worth trying again. */
@@ -126,10 +126,10 @@ export interface Over {
 }
 
 /** Seconds for `Retry-After`: whole, at least 1. */
-export const retryAfter = ({ wait }: Over): number => Math.max(1, Math.ceil(wait / 1_000));
+export const retryAfter = ({ wait }: ExceededQuota): number => Math.max(1, Math.ceil(wait / 1_000));
 
 /** One sentence that a user can act on. */
-export function describeOver(over: Over): string {
+export function describeExceeded(over: ExceededQuota): string {
   const when =
     over.limit === 'streams'
       ? 'try again when one of them has ended'
@@ -138,8 +138,8 @@ export function describeOver(over: Over): string {
 }
 
 /** The longest wait of those that are enforced; else the first that is only recorded. */
-export function worst(found: readonly Over[]): Over | undefined {
-  let result: Over | undefined;
+export function worstOf(found: readonly ExceededQuota[]): ExceededQuota | undefined {
+  let result: ExceededQuota | undefined;
   for (const over of found) {
     if (result === undefined || (result.observe && !over.observe)) result = over;
     else if (result.observe === over.observe && over.wait > result.wait) result = over;

@@ -20,8 +20,8 @@ import type { History } from './history.js';
 import { scanAnswer, together } from '../docker/answers/scan.js';
 import { pulledRepository } from './lookups.js';
 
-/** A call that passes, for who learns from it. */
-export interface Passing {
+/** A call that passes, with what the updates of the history need. */
+export interface PassingCall {
   readonly call: Call;
   readonly inspection: Inspection;
   readonly step: Step;
@@ -29,89 +29,94 @@ export interface Passing {
   readonly history: History;
 }
 
-type Lesson = (passing: Passing) => void;
+type HistoryUpdate = (passingCall: PassingCall) => void;
 
-const looks: Lesson = ({ history, context, step }) => history.discovered(context.client, 'look', step);
+const noteDiscovery: HistoryUpdate = ({ history, context, step }) =>
+  history.discovered(context.client, 'look', step);
 
-const lists: Lesson = ({ call, history, context, step }) => {
+const noteListing: HistoryUpdate = ({ call, history, context, step }) => {
   if (!isOwnList(call)) history.discovered(context.client, 'list', step);
 };
 
-const pulls: Lesson = ({ call, history, context, step }) => {
+const notePull: HistoryUpdate = ({ call, history, context, step }) => {
   const repository = pulledRepository(call);
   if (repository === undefined) return;
   const before = entityOf(context.entities, 'repository', repository);
-  if (before?.presence !== 'present') history.learnPull(repository, step);
+  if (before?.presence !== 'present') history.addPull(repository, step);
 };
 
-const makes: Lesson = ({ history, context, call, step }) => {
+const noteImage: HistoryUpdate = ({ history, context, call, step }) => {
   const { id, does } = call.operation;
   if (isPull(call)) return;
   const origin = history.makes(context.client, id, step);
-  for (const name of targets(call)) history.learnName(name, origin);
-  // What comes into being while they run is theirs; with BuildKit nothing else tells.
+  for (const name of targets(call)) history.addImageName(name, origin);
+  // An image that appears while a build runs counts as that build's; BuildKit reports nothing better.
   if (does.makesImages === 'build' || does.makesImages === 'commit') history.builds(origin);
 };
 
-/** The image of the call has an origin: it keeps it under whatever name it gets, and when it was only told by its age. */
-function originOf({ call, history, context }: Passing): Made | undefined {
+/** The origin of the call's image. It is also remembered by id, so that it stays known when the image is renamed. */
+function originOf({ call, history, context }: PassingCall): Made | undefined {
   const made = madeBy(imageOf(call), context);
   const image = entityOf(context.entities, 'image', imageOf(call))?.images?.[0];
   if (image === undefined) return made;
   const digits = digitsOf(image.id);
-  if (made !== undefined) history.learnImage(digits, made);
+  if (made !== undefined) history.addImage(digits, made);
   for (const name of image.names) {
     const pulled = history.pulledRepository(readImageName(name)?.name ?? '');
-    if (pulled !== undefined) history.learnPulledImage(digits, pulled);
+    if (pulled !== undefined) history.addPulledImage(digits, pulled);
   }
   return made;
 }
 
-const retags: Lesson = (passing) => {
-  const made = originOf(passing);
-  if (made !== undefined) for (const name of targets(passing.call)) passing.history.learnName(name, made);
+const noteTag: HistoryUpdate = (passingCall) => {
+  const made = originOf(passingCall);
+  if (made !== undefined)
+    for (const name of targets(passingCall.call)) passingCall.history.addImageName(name, made);
 };
 
-const runs: Lesson = (passing) => {
-  const made = originOf(passing);
-  if (passing.call.operation.does.runs === 'container') passing.history.creates(passing.step, made);
+const noteRun: HistoryUpdate = (passingCall) => {
+  const made = originOf(passingCall);
+  if (passingCall.call.operation.does.runs === 'container')
+    passingCall.history.creates(passingCall.step, made);
 };
 
-const renames: Lesson = ({ call, history }) =>
+const noteRename: HistoryUpdate = ({ call, history }) =>
   history.renamed(call.path['id'] ?? '', queryText(call, 'name'));
 
-const starts: Lesson = ({ call, history, context }) => {
+const noteStart: HistoryUpdate = ({ call, history, context }) => {
   const name = call.path['id'] ?? '';
   history.starts(entityOf(context.entities, 'container', name)?.id || name);
 };
 
-const enters: Lesson = ({ call, inspection, history, context, step }) => {
+const noteEntry: HistoryUpdate = ({ call, inspection, history, context, step }) => {
   const into = entered(call, inspection, context);
   if (into !== undefined) history.enters(context.client, into, step);
 };
 
-/** What passing calls teach, by operation. */
-export const LESSONS: ReadonlyMap<OperationId, readonly Lesson[]> = byOperation<Lesson>([
-  [({ does }) => does.discovers === 'engine', looks],
-  [({ does }) => does.discovers === 'containers', lists],
-  [({ does }) => does.pulls === 'image', pulls],
-  [({ does }) => does.makesImages !== undefined, makes],
-  [({ does }) => does.retags === true, retags],
-  [({ does }) => does.runs !== undefined, runs],
-  [({ does }) => does.renames === 'container', renames],
-  [({ does }) => does.starts === 'container', starts],
-  [({ does }) => does.enters !== undefined, enters],
-]);
+/** Updates of the history by passing calls, by operation. */
+export const HISTORY_UPDATES: ReadonlyMap<OperationId, readonly HistoryUpdate[]> = byOperation<HistoryUpdate>(
+  [
+    [({ does }) => does.discovers === 'engine', noteDiscovery],
+    [({ does }) => does.discovers === 'containers', noteListing],
+    [({ does }) => does.pulls === 'image', notePull],
+    [({ does }) => does.makesImages !== undefined, noteImage],
+    [({ does }) => does.retags === true, noteTag],
+    [({ does }) => does.runs !== undefined, noteRun],
+    [({ does }) => does.renames === 'container', noteRename],
+    [({ does }) => does.starts === 'container', noteStart],
+    [({ does }) => does.enters !== undefined, noteEntry],
+  ],
+);
 
-/** A pull; what may pull imports where there is no `fromImage`. */
+/** A pull; the same operation imports when there is no `fromImage`. */
 const isPull = (call: Call): boolean =>
   call.operation.does.pulls === 'image' && queryText(call, 'fromImage') !== '';
 
-/** A list of the containers with a label: Compose and Traefik ask for their own, not for what there is. */
+/** A list of the containers with a label: Compose and Traefik list their own containers, which is no discovery. */
 function isOwnList(call: Call): boolean {
   const { label } = asObject(queryJson(call, 'filters'));
   const labels = Array.isArray(label) ? label : Object.keys(asObject(label ?? null));
-  return labels.some((one) => one !== '');
+  return labels.some((text) => text !== '');
 }
 
 /** The names that an image gets, with their tags. */
@@ -128,7 +133,7 @@ function targets(call: Call): readonly string[] {
 /** More than the longest pattern of `answerIds` matches. */
 const OVERLAP = 512;
 
-/** Learns from the engine's answer to a call, before the client sees it. */
+/** Updates the history from the engine's answer to a call, before the client sees it. */
 export function watchSequences(
   history: History,
   call: Call,
@@ -141,15 +146,15 @@ export function watchSequences(
       // The origin is known when the call has been decided on, which may be after this function was called.
       const origin = history.origin(call.id);
       if (origin === undefined) return;
-      if (digits !== undefined) history.learnImage(digits, origin);
-      else history.learnName(shortImageName(name ?? ''), origin);
+      if (digits !== undefined) history.addImage(digits, origin);
+      else history.addImageName(shortImageName(name ?? ''), origin);
     }),
   );
   if (call.operation.does.creates !== 'container') return together(images);
   const name = queryText(call, 'name').replace(/^\//, '');
   const containers = answerIdsOf(call, 'container').map(({ pattern }) =>
     scanAnswer(pattern, OVERLAP, ([digits = '']) => {
-      history.learnContainer(digits, name, client, { call: call.id, at: now() });
+      history.addContainer(digits, name, client, { call: call.id, at: now() });
     }),
   );
   return together([...images, ...containers]);

@@ -2,7 +2,7 @@
  * A Dockerfile that has no single clear reading: it does not parse, or engines read it differently. The message says
  * what and where. `readDockerfile` turns it into `{clear: false}`; it never leaves this folder.
  */
-export class Unclear extends Error {}
+export class AmbiguityError extends Error {}
 
 /** How much work reading one Dockerfile may still cost, in characters written by substitution and entries copied. */
 export interface Budget {
@@ -12,7 +12,7 @@ export interface Budget {
 /** ENV A=$A$A forty times over would otherwise be a terabyte. */
 export function spend(budget: Budget, amount: number): void {
   budget.left -= amount;
-  if (budget.left < 0) throw new Unclear('its variables grow beyond what is read');
+  if (budget.left < 0) throw new AmbiguityError('its variables grow beyond what is read');
 }
 
 const GO_SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;

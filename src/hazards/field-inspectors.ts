@@ -1,0 +1,91 @@
+import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
+import { addHazard, type Findings } from './findings.js';
+
+/**
+ * Inspects one value of a body. `at` is the JSON pointer of the value.
+ * Values have the types of the API's schema; a value of another type, which Go would refuse, is read as the zero value.
+ */
+export type FieldInspector = (value: JsonValue, found: Findings, at: string) => void;
+
+/** Inspectors of an object's fields, by canonical field name. A map, so that `constructor` is no field of every object. */
+export type Fields = ReadonlyMap<string, FieldInspector>;
+
+export function fields(...tables: readonly Readonly<Record<string, FieldInspector>>[]): Fields {
+  return new Map(tables.flatMap((table) => Object.entries(table)));
+}
+
+/** For fields that can do no harm, or are only set as facts. */
+export const harmless: FieldInspector = () => {};
+
+/**
+ * Inspects every field of an object.
+ * INVARIANT: a non-zero field without an inspector is a hazard; no field passes because it was forgotten.
+ */
+export function inspectFields(inspectors: Fields, value: JsonValue, found: Findings, at: string): void {
+  const object = asObject(value);
+  // A decoded object inherits nothing.
+  for (const key in object) {
+    const inspect = inspectors.get(key);
+    if (inspect === harmless) continue;
+    const field = object[key] ?? null;
+    if (inspect === undefined) {
+      if (!isZero(field)) addHazard(found, 'unknown-field', pointer(at, key));
+    } else if (field !== null) {
+      inspect(field, found, pointer(at, key));
+    }
+  }
+}
+
+export function object(inspectors: Fields): FieldInspector {
+  return (value, found, at) => inspectFields(inspectors, value, found, at);
+}
+
+/** Inspects each element of an array. A null element is passed on: Go makes a zero struct of it. */
+export function each(inspect: FieldInspector): FieldInspector {
+  return (value, found, at) => {
+    if (Array.isArray(value)) value.forEach((item, index) => inspect(item, found, `${at}/${index}`));
+  };
+}
+
+export function eachString(inspect: (text: string, found: Findings) => void): FieldInspector {
+  return (value, found) => {
+    for (const text of asStrings(value)) inspect(text, found);
+  };
+}
+
+export function eachEntry(
+  inspect: (key: string, value: JsonValue, found: Findings, at: string) => void,
+): FieldInspector {
+  return (value, found, at) => {
+    const map = asObject(value);
+    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, found, pointer(at, key));
+  };
+}
+
+/** Inspects a string, unless it is empty. */
+export function text(inspect: (text: string, found: Findings) => void): FieldInspector {
+  return (value, found) => {
+    const given = asString(value);
+    if (given !== '') inspect(given, found);
+  };
+}
+
+/** Called for anything that is not a zero value: a flag that is set, a number that is given. */
+export function whenSet(inspect: (found: Findings) => void): FieldInspector {
+  return (value, found) => {
+    if (!isZero(value)) inspect(found);
+  };
+}
+
+function pointer(at: string, key: string): string {
+  if (!key.includes('~') && !key.includes('/')) return `${at}/${key}`;
+  return `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
+/** Names of `NAME=value` entries. Values may be secrets and never leave the body. */
+export function variableNames(value: JsonValue | undefined): string[] {
+  return asStrings(value).map((entry) => {
+    const end = entry.indexOf('=');
+    return end === -1 ? entry : entry.slice(0, end);
+  });
+}
