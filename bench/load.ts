@@ -30,17 +30,18 @@ export interface Sample {
 /**
  * One run of wrk with one thread against a target.
  *
+ * @param options `longest`: seconds that an answer may take.
  * @throws Malfunction when any request failed or was answered with an error: such figures compare nothing.
  */
 export async function measure(
   target: Target,
-  options: { script: string; connections: number; seconds: number; cores: Cores },
+  options: { script: string; connections: number; seconds: number; cores: Cores; longest?: number },
 ): Promise<Sample> {
-  const { script, connections, seconds, cores } = options;
+  const { script, connections, seconds, cores, longest = 5 } = options;
   const rss = watchMemory(target.pid);
   const before = cpuTime(target.pid);
   const coreBefore = coreTime(cores.tested);
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '5s', '-s', script];
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', `${longest}s`, '-s', script];
   const out = await run(
     'wrk',
     [...args, `http://127.0.0.1:${target.port}`],

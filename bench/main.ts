@@ -20,10 +20,11 @@ import {
   type Cores,
 } from './processes.js';
 import { profile } from './profile.js';
+import { measureShare } from './share.js';
 import { report, type Results } from './report.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'intel'] as const;
+const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'share', 'intel'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -173,6 +174,11 @@ async function measureParts(
       remember,
       note: (what) => left.push(what),
     });
+  }
+  if (has('share')) {
+    progress('shared reads');
+    const note = (what: string): void => void left.push(what);
+    results.share = await measureShare(places, cores, options.build, { seconds, rounds, note });
   }
   if (has('intel')) {
     progress('intel');

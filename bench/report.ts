@@ -2,6 +2,7 @@ import type { BulkResult } from './bulk.js';
 import { CONTEXTS, ENGINES, type ContextResult } from './context.js';
 import type { IntelFigures } from './intel.js';
 import type { JournalFigures } from './journal.js';
+import type { ShareResult } from './share.js';
 import { median, type Sample, type Target } from './load.js';
 
 type Name = Target['name'];
@@ -16,6 +17,7 @@ export interface Results {
   context?: ContextResult;
   intel?: IntelFigures;
   journal?: JournalFigures;
+  share?: ShareResult | undefined;
   /** MB: the highest seen while measuring, and the highest of the process's whole life. */
   memory?: ReadonlyMap<Name, { load: number; life: number }>;
   /** MB: the guard's highest in each part of the run. */
@@ -108,7 +110,7 @@ function notesOn({ requests, journal, guardMemory, left = [] }: Results): string
 }
 
 function rowsOf(results: Results): Row[] {
-  const { requests, latency, create, journal, bulk, context, intel, memory } = results;
+  const { requests, latency, create, journal, bulk, context, share: shared, intel, memory } = results;
   const rows: Row[] = [];
   if (requests !== undefined) {
     rows.push(
@@ -180,6 +182,22 @@ function rowsOf(results: Results): Row[] {
         });
       }
     }
+  }
+  for (const [name, { rate, cpu }] of shared ?? []) {
+    rows.push({
+      name: `${name}, 32 pollers, answers/s`,
+      values: rate,
+      digits: 1,
+      share: true,
+      goal: shareAtLeast(5),
+    });
+    rows.push({
+      name: '  CPU ms of dockerd per 1,000',
+      values: cpu,
+      digits: 1,
+      share: true,
+      goal: { text: 'of direct ≤ 0.2', met: (guard, _, direct) => guard / direct <= 0.2 },
+    });
   }
   if (journal !== undefined) rows.push(...journalRows(journal));
   if (intel !== undefined) rows.push(...intelRows(intel));

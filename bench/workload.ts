@@ -107,7 +107,7 @@ export const policy = {
     {
       id: 'ops-inspect',
       sources: ['ops'],
-      operations: ['ContainerInspect', 'ContainerLogs', 'ImageInspect'],
+      operations: ['ContainerInspect', 'ContainerLogs', 'ContainerStats', 'ImageInspect'],
     },
     {
       id: 'ops-run',
@@ -156,13 +156,19 @@ const REQUESTS: Readonly<Record<Load, readonly string[]>> = {
 };
 
 /** Writes wrk's script for a load; its last line of output is `RESULT` and the figures that load.ts reads. */
-export function writeScript(dir: string, load: Load): string {
-  const file = join(dir, `${load}.lua`);
+export const writeScript = (dir: string, load: Load): string => writeRequests(dir, load, REQUESTS[load]);
+
+/** The same for one read again and again. */
+export const writeReadScript = (dir: string, path: string): string =>
+  writeRequests(dir, 'read', [`wrk.format('GET', '${path}')`]);
+
+function writeRequests(dir: string, name: string, requests: readonly string[]): string {
+  const file = join(dir, `${name}.lua`);
   writeFileSync(
     file,
     `local requests, count, at = {}, 0, 0
 init = function()
-  requests = { ${REQUESTS[load].join(',\n')} }
+  requests = { ${requests.join(',\n')} }
   count = #requests
 end
 request = function()

@@ -12,6 +12,7 @@ import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
+import { shareReads } from '../guard/relay/share.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
@@ -97,7 +98,8 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     config.upstream.url === TRIAL_ENGINE
       ? await (await import('../trial-engine/engine.js')).startTrialEngine()
       : undefined;
-  const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  const opened = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  const engine = config.upstream.shareReads ? shareReads(opened) : opened;
   const request: RequestEngine = (...args) => requestEngine(engine, ...args);
   const ownership =
     config.ownership === null

@@ -39,6 +39,8 @@ export interface UpstreamConfig {
   timeout: number;
   /** Calls on their way at once, streams included; each holds one connection to the engine. */
   maxConnections: number;
+  /** Equal reads asked for at the same time cost the engine one call. */
+  shareReads: boolean;
 }
 
 /** Sizes in bytes, times in milliseconds. */
@@ -155,12 +157,16 @@ export const configFileSchema = z.strictObject({
       connectTimeout: duration().default(10_000).describe('For a connection to the engine.'),
       timeout: duration()
         .default(120_000)
-        .describe(
-          'For answers that end by themselves; streams (events, logs, wait …) may be silent for ever.',
-        ),
+        .describe('For answers that end by themselves; streams (events, logs, wait …) may be silent for ever.'),
       maxConnections: count(65_536)
         .default(1024)
         .describe('Calls that are with the engine at the same time, streams included.'),
+      shareReads: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Equal reads that are asked for while one is on its way wait for it to end, and then share one call of the engine.',
+        ),
     })
     .prefault({}),
   policy: z

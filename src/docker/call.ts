@@ -107,3 +107,15 @@ export interface NamedObject extends Reference {
   /** `shared`: of this caller and of others. `nobody`: of no source that is limited to its own objects. */
   readonly relation: 'self' | 'shared' | 'other' | 'nobody' | 'missing';
 }
+
+/**
+ * Can one answer of the engine serve several callers who ask for the same at once? It can when the call only reads, sends
+ * nothing but its head, and its answer ends.
+ */
+export function isShareable({ operation, query, body }: Call): boolean {
+  const { method, writes, response, does } = operation;
+  if (writes || (method !== 'GET' && method !== 'HEAD') || body.kind !== 'none') return false;
+  if (response !== 'stream') return response === 'finite';
+  const flag = does.endsWithout === undefined ? undefined : query[does.endsWithout];
+  return flag?.type === 'boolean' && !flag.value;
+}

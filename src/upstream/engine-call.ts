@@ -18,6 +18,8 @@ export interface EngineRequest {
   readonly upgrade: string;
   /** Longest wait for the response head, and between two pieces of a body, in ms; 0 waits for ever (streams). */
   readonly timeout: number;
+  /** It only reads, and its answer ends: equal ones that are asked for at the same time may be answered together. */
+  readonly shared?: boolean;
 }
 
 /**

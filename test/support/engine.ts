@@ -92,8 +92,10 @@ function findOnPath(file: string): string | undefined {
 /**
  * Starts dockerd on a socket, data directory and bridge of its own, beside any other daemon of the machine:
  * no iptables rules, no change of forwarding. Rejects, with the end of its log, if it does not answer in 40 s.
+ *
+ * @param options more of the daemon's options.
  */
-export async function startEngine(dockerd = dockerdPath()): Promise<Engine> {
+export async function startEngine(dockerd = dockerdPath(), options: readonly string[] = []): Promise<Engine> {
   const dir = mkdtempSync(join(tmpdir(), 'bw-e2e-'));
   const network = await createBridge();
   const socket = join(dir, 'docker.sock');
@@ -106,6 +108,7 @@ export async function startEngine(dockerd = dockerdPath()): Promise<Engine> {
       ...['--default-address-pool', `base=10.${network.octet}.128.0/17,size=24`],
       ...['--iptables=false', '--ip6tables=false', '--ip-forward=false', '--ip-masq=false'],
       ...['--config-file', emptyConfig(dir)],
+      ...options,
     ],
     { stdio: ['ignore', log, log] },
   );

@@ -129,7 +129,7 @@ export const CONTAINERS = [
     sets: ['read', 'run'],
     query: { stream: FLAG, 'one-shot': FLAG },
     response: 'stream',
-    does: CONTAINER,
+    does: { ...CONTAINER, endsWithout: 'stream' },
   }),
   // Not in `read`: hands out every file of the container. With the other ways to get at a container's inside.
   operation({

@@ -151,6 +151,8 @@ export interface Traits {
   readonly upgrade?: 'websocket' | 'h2c';
   /** How its answer names what was made. */
   readonly answerIds?: readonly AnswerId[];
+  /** The flag of the query that, when it is off, makes the answer of a stream a single document. */
+  readonly endsWithout?: string;
   /** What of its answer can be redacted; operations without it answer with nothing of that kind, or with content. */
   readonly answer?: Answer;
 }

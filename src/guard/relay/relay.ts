@@ -1,5 +1,5 @@
 import { relayBody, type RelayedBody } from '../../capture/relay-body.js';
-import type { Call } from '../../docker/call.js';
+import { isShareable, type Call } from '../../docker/call.js';
 import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
 import { TOO_MANY } from '../admission.js';
@@ -26,6 +26,7 @@ export function relay(exchange: Exchange, head: HeadReading): Promise<Outcome> {
     length: bodyLength(call, head, body),
     upgrade: '',
     timeout: answerTimeout(guard, call),
+    shared: isShareable(call),
   });
   return answer.outcome;
 }

@@ -1,0 +1,135 @@
+import type { Engine } from '../../upstream/engine.js';
+import type { Abort, EngineHandler, EngineRequest } from '../../upstream/engine-call.js';
+import { Reader } from './reader.js';
+import { SharedCall, type SharedCallEvents } from './shared-call.js';
+
+/**
+ * A read that waits for the one before it starts a call of its own when that has not ended this long after its start
+ * (ms). The slowest ordinary answer, `stats?stream=false`, takes one to two seconds.
+ */
+const LONGEST_RUN = 3_000;
+
+/** Longest answer that is collected for several readers (bytes). */
+const LARGEST_ANSWER = 8 * 2 ** 20;
+
+/** All collected answers together (bytes), until their last readers have them. */
+const LARGEST_TOTAL = 64 * 2 ** 20;
+
+export interface ShareLimits {
+  /** ms */
+  readonly run: number;
+  /** Bytes. */
+  readonly answer: number;
+  /** Bytes. */
+  readonly total: number;
+}
+
+const LIMITS: ShareLimits = { run: LONGEST_RUN, answer: LARGEST_ANSWER, total: LARGEST_TOTAL };
+
+/**
+ * An engine that answers equal reads together, as a group commit writes together: reads that arrive while an equal one
+ * is on its way wait until that has ended, and then one call is made for all of them. Only requests marked `shared` take
+ * part; equal means the same method, target and headers.
+ *
+ * INVARIANT: nobody gets an answer that was begun before he asked. What was changed, and answered as changed, before a
+ * read was asked for is therefore in its answer, as without sharing.
+ *
+ * INVARIANT: no answer crosses owners. What makes the answers of two callers different is in the request, because it was
+ * written from the judged call: filters for an owner's label are in the target, credentials are in the headers. What the
+ * guard itself changes or learns (redaction, own images, history, byte limits) are handlers of each caller, after this.
+ */
+export function shareReads(engine: Engine, limits: ShareLimits = LIMITS): Engine {
+  const shared = new SharedReads(engine, limits);
+  return {
+    dispatch: (request, handler) =>
+      request.shared === true ? shared.dispatch(request, handler) : engine.dispatch(request, handler),
+    ping: (timeout) => engine.ping(timeout),
+    destroy: () => engine.destroy(),
+  };
+}
+
+/** The queues of all reads that are on their way, and the bytes of their answers. */
+class SharedReads {
+  readonly engine: Engine;
+  readonly limits: ShareLimits;
+  readonly #queues = new Map<string, Queue>();
+  /** Bytes of collected answers. */
+  #collected = 0;
+
+  constructor(engine: Engine, limits: ShareLimits) {
+    this.engine = engine;
+    this.limits = limits;
+  }
+
+  dispatch(request: EngineRequest, handler: EngineHandler): Abort {
+    // A list keeps apart what a joined text would mix up.
+    const key = JSON.stringify([request.method, request.target, ...request.headers]);
+    let queue = this.#queues.get(key);
+    if (queue === undefined) {
+      // No answer can be collected now: each call goes its own way.
+      if (this.#collected >= this.limits.total) return this.engine.dispatch(request, handler);
+      queue = new Queue(request, this, () => this.#queues.delete(key));
+      this.#queues.set(key, queue);
+    }
+    const reader = new Reader(handler);
+    queue.join(reader);
+    return () => reader.leave();
+  }
+
+  /** @returns whether there is room for this many bytes more; only then they count. */
+  collect(bytes: number): boolean {
+    if (this.#collected + bytes > this.limits.total) return false;
+    this.#collected += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#collected -= bytes;
+  }
+}
+
+/** Equal reads: the call that was started last, and those who wait for the next one. */
+class Queue implements SharedCallEvents {
+  readonly #request: EngineRequest;
+  readonly #all: SharedReads;
+  readonly #onIdle: () => void;
+  readonly #waiting = new Set<Reader>();
+  #running: SharedCall | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(request: EngineRequest, all: SharedReads, onIdle: () => void) {
+    this.#request = request;
+    this.#all = all;
+    this.#onIdle = onIdle;
+  }
+
+  join(reader: Reader): void {
+    this.#waiting.add(reader);
+    reader.place = { drop: () => this.#waiting.delete(reader), onDrain: () => {} };
+    if (this.#running === undefined || this.#running.isHeldUp) return this.#start();
+    const left = this.#running.startedAt + this.#all.limits.run - performance.now();
+    this.#timer ??= setTimeout(() => this.#start(), Math.max(0, left)).unref();
+  }
+
+  onEnd(call: SharedCall): void {
+    if (call === this.#running) this.#start();
+  }
+
+  onHeldUp(call: SharedCall): void {
+    if (call === this.#running && this.#waiting.size > 0) this.#start();
+  }
+
+  /** One call for all that wait, beside any that still runs. Without them the queue is no more. */
+  #start(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const readers = [...this.#waiting];
+    this.#waiting.clear();
+    if (readers.length > 0) {
+      this.#running = new SharedCall(this.#request, readers, this.#all, this);
+    } else if (this.#running?.hasEnded !== false) {
+      this.#running = undefined;
+      this.#onIdle();
+    }
+  }
+}
