@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { readPolicyFiles } from '../config/policy-files.js';
 import { formatProblem } from '../config/policy-store.js';
-import { VOCABULARY } from '../policy/builtin.js';
+import { VOCABULARY } from '../policy/vocabulary.js';
 import { compilePolicy } from '../policy/compile.js';
 import type { Io } from './io.js';
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { configJsonSchema } from '../config/config.js';
 import type { JsonObject } from '../base/json.js';
-import { VOCABULARY } from '../policy/builtin.js';
+import { VOCABULARY } from '../policy/vocabulary.js';
 import { policyJsonSchema } from '../policy/schema.js';
 
 // For developers (`npm run schema`): writes the published JSON Schemas anew. A test holds them fresh.

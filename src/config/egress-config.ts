@@ -1,10 +1,12 @@
 import { resolve } from 'node:path';
+import { domainToASCII } from 'node:url';
 import * as z from 'zod';
-import { canonicalAllowed } from './egress-names.js';
 import type { Network } from '../base/network.js';
 import { parseNetwork } from '../policy/cidr.js';
 import { parseHostPort, type HostPort } from './endpoint.js';
 import { count, duration, size, text } from './shapes.js';
+
+const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
 /** What a network with default deny may still reach. */
 export interface EgressAllow {
@@ -305,4 +307,17 @@ function checkDns({ listen, upstream }: EgressDns, at: At): void {
       at(['dns', 'upstream', index], 'is the resolver itself: queries would go round in circles');
     }
   });
+}
+
+/**
+ * Reads a domain that may be reached, its subdomains included: `example.com`, `*.example.com` or `bücher.example`.
+ *
+ * @returns the canonical name (see indicator.ts); undefined for what is no domain.
+ */
+function canonicalAllowed(value: string): string | undefined {
+  const name = domainToASCII(value.replace(/^\*\./, '').replace(/\.$/, '')).toLowerCase();
+  const labels = name.split('.');
+  if (name.length > 253 || labels.length < 1 || !labels.every((label) => LABEL.test(label))) return undefined;
+  // The last label of a name is never a number (RFC 3696): it would be read as an address.
+  return /^\d+$/.test(labels.at(-1)!) ? undefined : name;
 }

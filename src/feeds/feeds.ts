@@ -13,7 +13,6 @@ import {
   type Attempts,
   type CopySummary,
 } from './copy.js';
-import { openGate } from './gate.js';
 import type { FeedHooks, FeedLog } from './hooks.js';
 import { openIndexStore, type IndexStore } from './index-store.js';
 import { indexPath, type IntelSnapshot } from './index-file.js';
@@ -97,7 +96,7 @@ class RunningFeeds implements Feeds {
   readonly #feeds: readonly Running[];
   readonly #store: IndexStore;
   readonly #stopping: AbortController;
-  readonly #limit = openGate(MAX_CONCURRENT);
+  readonly #limit = limitConcurrency(MAX_CONCURRENT);
   #isStarted = false;
   /** A new copy came during the start. */
   #hasNewCopy = false;
@@ -242,4 +241,21 @@ function logOutcome(log: FeedLog, { name: feed }: FeedSource, outcome: AttemptOu
     const { indicators, rejected, format } = outcome.meta;
     log.info({ feed, indicators, rejected, format }, `feed ${feed}: new copy`);
   }
+}
+
+/** Runs so many pieces of work at a time; the others wait their turn. */
+function limitConcurrency(width: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = width;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
 }

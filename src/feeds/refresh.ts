@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FeedsConfig, FeedSource } from '../intel/feed-source.js';
-import { collect } from './collect.js';
+import { collectFile } from './collect-file.js';
+import type { Collected, Collecting } from './collecting.js';
 import {
   makeCopyDirectory,
   originOf,
@@ -119,4 +120,17 @@ async function isSound(directory: string, files: readonly CopyFile[]): Promise<b
 
 function sameFiles(a: readonly CopyFile[], b: readonly CopyFile[]): boolean {
   return a.length === b.length && a.every(({ sha256 }, index) => sha256 === b[index]?.sha256);
+}
+
+/**
+ * Asks a feed for what is new. @returns undefined when that is nothing.
+ *
+ * @throws FeedError, or any Error of the file system, with one readable line.
+ */
+async function collect(job: Collecting): Promise<Collected | undefined> {
+  const { type, url } = job.source;
+  // Loaded when needed: a feed from a file does not pay for the HTTP client.
+  if (type === 'misp') return (await import('./collect-misp.js')).collectMisp(job);
+  if (type === 'taxii') return (await import('./collect-taxii.js')).collectTaxii(job);
+  return url.startsWith('file:') ? collectFile(job) : (await import('./collect-list.js')).collectList(job);
 }

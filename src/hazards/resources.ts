@@ -1,8 +1,27 @@
-import { type JsonObject, asNumber, asObject, asString } from '../base/json.js';
-import { blockDevices, deviceRequests, deviceRules, devices } from './devices.js';
+import { asArray, asNumber, asObject, asString, asStrings, type JsonObject } from '../base/json.js';
 import { raise } from './findings.js';
-import { each, harmless, text, whenSet, type Judge } from './judge.js';
+import { each, eachString, harmless, text, whenSet, type Judge } from './judge.js';
 import { cleanPath } from './path.js';
+
+/** HostConfig.Devices. The path may also be a directory, or a CDI name such as `vendor.com/class=name`. */
+const devices: Judge = each((device, found) => {
+  raise(found, 'device', cleanPath(asString(asObject(device)['PathOnHost'])));
+});
+
+/** HostConfig.DeviceRequests: an empty driver lets the daemon choose one by capabilities. */
+const deviceRequests: Judge = each((request, found) => {
+  const { Driver, Capabilities, DeviceIDs } = asObject(request);
+  const capabilities = asArray(Capabilities).flatMap((set) => asStrings(set));
+  const wanted = asString(Driver) || capabilities.join(',') || asStrings(DeviceIDs).join(',') || 'any';
+  raise(found, 'device-request', wanted);
+});
+
+const deviceRules: Judge = eachString((rule, found) => raise(found, 'device-rule', rule));
+
+/** BlkioWeightDevice, BlkioDeviceReadBps …: limits on a block device of the host. */
+const blockDevices: Judge = each((limit, found) => {
+  raise(found, 'block-device', cleanPath(asString(asObject(limit)['Path'])));
+});
 
 export const ulimits: Judge = each((limit, found) =>
   raise(found, 'ulimit', asString(asObject(limit)['Name'])),

@@ -1,3 +1,5 @@
+import { OPERATIONS } from '../docker/catalogue.js';
+import { FACTS, HAZARDS } from '../hazards/catalogue.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 
 /** The part of a hazard kind that policy needs; `src/hazards/catalogue.ts` lists them all. */
@@ -36,3 +38,6 @@ export function states(fact: FactWord, operationId: OperationId): boolean {
 export function mustState(fact: FactWord, operationId: OperationId): boolean {
   return fact.operations.includes(operationId);
 }
+
+/** The words of this version of Breakwater. */
+export const VOCABULARY: Vocabulary = { operations: OPERATIONS, hazards: HAZARDS, facts: FACTS };

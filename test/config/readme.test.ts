@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { loadConfig, type ConfigResult } from '../../src/config/load.js';
 import { parseDuration, parseSize } from '../../src/base/units.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 
 // What README and docs promise of policy and config must be what the code does.

@@ -5,7 +5,7 @@ import t from 'tap';
 import { OPERATIONS, operationById } from '../../src/docker/catalogue.js';
 import { configFileSchema } from '../../src/config/config.js';
 import { loadConfig } from '../../src/config/load.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 
 // Every sample of a policy, a rule or a configuration on any page is a valid one.

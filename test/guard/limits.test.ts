@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { clientKey, MAX_CLIENTS, openQuotas } from '../../src/guard/quotas.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import type { CompiledPolicy } from '../../src/policy/compiled.js';
 import { file, tar, END } from '../support/tar.js';

@@ -10,7 +10,7 @@ import type { Inspection } from '../../src/hazards/inspection.js';
 import { labelFilters, OWNER_LABEL } from '../../src/hazards/ownership.js';
 import { queryJson, queryTexts } from '../../src/hazards/query.js';
 import { referencesOf } from '../../src/hazards/subjects.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
 import { seal, volumesToMake } from '../../src/policy/ownership.js';

@@ -5,7 +5,7 @@ import type { Call } from '../../src/docker/call.js';
 import type { Answer } from '../../src/docker/catalogue/traits.js';
 import { OPERATIONS, operationById } from '../../src/docker/catalogue.js';
 import { inspect } from '../../src/hazards/inspect.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
 import type { Redaction } from '../../src/policy/redaction.js';

@@ -7,7 +7,7 @@ import { readCall, readHead } from '../../src/docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../src/docker/render.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide, sourcesOf } from '../../src/policy/decide.js';
 import { applyRewrite } from '../../src/policy/rewrite.js';

@@ -10,7 +10,7 @@ import { readCall, readHead } from '../../src/docker/read.js';
 import { renderTarget } from '../../src/docker/render.js';
 import { FACTS, HAZARDS } from '../../src/hazards/catalogue.js';
 import { inspect } from '../../src/hazards/inspect.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide, sourcesOf } from '../../src/policy/decide.js';
 import { policyJsonSchema } from '../../src/policy/schema.js';
