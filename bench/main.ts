@@ -21,9 +21,10 @@ import {
 } from './processes.js';
 import { profile } from './profile.js';
 import { report, type Results } from './report.js';
+import { measureStart } from './start.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'intel'] as const;
+const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'intel', 'start'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -173,6 +174,10 @@ async function measureParts(
       remember,
       note: (what) => left.push(what),
     });
+  }
+  if (has('start')) {
+    progress('start');
+    results.start = await measureStart(places, cores, options.build, seconds);
   }
   if (has('intel')) {
     progress('intel');

@@ -1,4 +1,5 @@
 import type * as PromClient from 'prom-client';
+import type * as prometheus from 'prom-client';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
@@ -67,7 +68,8 @@ export function openMetrics(): Metrics {
     overLimit: (source, limit) => add(overLimits, `${source} ${limit}`),
     reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
     async render(live) {
-      const client = await import('prom-client');
+      // The default export is there in a bundle as well, where a package in CommonJS has no other.
+      const { default: client } = await import('prom-client');
       const registry = new client.Registry();
       const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
         new client.Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
