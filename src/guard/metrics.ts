@@ -1,5 +1,4 @@
 import type * as PromClient from 'prom-client';
-import type * as prometheus from 'prom-client';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
@@ -24,7 +23,7 @@ export interface Metrics {
 }
 
 /** Loaded at the first scrape: a guard that nobody scrapes does without. */
-type Client = typeof PromClient;
+type Client = Pick<typeof PromClient, 'Counter' | 'Gauge' | 'Registry'>;
 
 export interface LiveFigures {
   /** Calls on their way now, streams included. */
