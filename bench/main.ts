@@ -22,9 +22,10 @@ import {
 import { profile } from './profile.js';
 import { measureShare } from './share.js';
 import { report, type Results } from './report.js';
+import { measureStart } from './start.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'share', 'intel'] as const;
+const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'share', 'intel', 'start'] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
@@ -179,6 +180,10 @@ async function measureParts(
     progress('shared reads');
     const note = (what: string): void => void left.push(what);
     results.share = await measureShare(places, cores, options.build, { seconds, rounds, note });
+  }
+  if (has('start')) {
+    progress('start');
+    results.start = await measureStart(places, cores, options.build, seconds);
   }
   if (has('intel')) {
     progress('intel');

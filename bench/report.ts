@@ -4,6 +4,7 @@ import type { IntelFigures } from './intel.js';
 import type { JournalFigures } from './journal.js';
 import type { ShareResult } from './share.js';
 import { median, type Sample, type Target } from './load.js';
+import type { StartFigures } from './start.js';
 
 type Name = Target['name'];
 export type Samples = ReadonlyMap<Name, readonly Sample[]>;
@@ -18,6 +19,7 @@ export interface Results {
   intel?: IntelFigures;
   journal?: JournalFigures;
   share?: ShareResult | undefined;
+  start?: StartFigures;
   /** MB: the highest seen while measuring, and the highest of the process's whole life. */
   memory?: ReadonlyMap<Name, { load: number; life: number }>;
   /** MB: the guard's highest in each part of the run. */
@@ -110,7 +112,8 @@ function notesOn({ requests, journal, guardMemory, left = [] }: Results): string
 }
 
 function rowsOf(results: Results): Row[] {
-  const { requests, latency, create, journal, bulk, context, share: shared, intel, memory } = results;
+  const { requests, latency, create, journal, bulk, context, intel, memory, start } = results;
+  const { share: shared } = results;
   const rows: Row[] = [];
   if (requests !== undefined) {
     rows.push(
@@ -201,6 +204,7 @@ function rowsOf(results: Results): Row[] {
   }
   if (journal !== undefined) rows.push(...journalRows(journal));
   if (intel !== undefined) rows.push(...intelRows(intel));
+  if (start !== undefined) rows.push(...startRows(start));
   if (memory !== undefined && memory.size > 0) {
     const pick = (what: 'load' | 'life'): Row['values'] =>
       Object.fromEntries([...memory].map(([name, of]) => [name, of[what]]));
@@ -242,6 +246,28 @@ function journalRows({ loads, sync }: JournalFigures): Row[] {
     of('fdatasync of this disk, p50, ms', sync.p50, { digits: 2 }),
     of('  p99, ms', sync.p99, { digits: 2 }),
   );
+  return rows;
+}
+
+/** The guard's column alone: the others start in no time and keep nothing. */
+function startRows({ node, builds }: StartFigures): Row[] {
+  const of = (name: string, guard: number, more: Partial<Row> = {}): Row => ({
+    name,
+    values: { guard },
+    ratio: false,
+    ...more,
+  });
+  const rows = [of('node -e 0, ms', node)];
+  for (const [build, { first, idle, load }] of builds) {
+    // What is shipped has to meet the targets.
+    const goal = (most: number): Partial<Row> => (build === 'bundle' ? { goal: guardAtMost(most) } : {});
+    rows.push(
+      of(`${build}: start to first answer, ms`, first, goal(500)),
+      of('  times node -e 0', first / node, { digits: 1, ...goal(6) }),
+      of('  resident memory idle, MB', idle, goal(70)),
+      of('  resident memory under load, MB', load, goal(120)),
+    );
+  }
   return rows;
 }
 

@@ -23,7 +23,7 @@ export interface Metrics {
 }
 
 /** Loaded at the first scrape: a guard that nobody scrapes does without. */
-type Client = typeof PromClient;
+type Client = Pick<typeof PromClient, 'Counter' | 'Gauge' | 'Registry'>;
 
 export interface LiveFigures {
   /** Calls on their way now, streams included. */
@@ -67,7 +67,8 @@ export function openMetrics(): Metrics {
     overLimit: (source, limit) => add(overLimits, `${source} ${limit}`),
     reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
     async render(live) {
-      const client = await import('prom-client');
+      // The default export is there in a bundle as well, where a package in CommonJS has no other.
+      const { default: client } = await import('prom-client');
       const registry = new client.Registry();
       const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
         new client.Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });

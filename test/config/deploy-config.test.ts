@@ -7,8 +7,18 @@ import { parseFeed } from '../../src/intel/formats/parse.js';
 // dist/test/config → the project's root.
 const deploy = fileURLToPath(new URL('../../../deploy/', import.meta.url));
 
-await t.test('the example config loads', async (t) => {
+await t.test('the example config loads, and starts without files that nobody has made yet', async (t) => {
   const loaded = loadConfig(`${deploy}breakwater.json`, { listen: [], policy: [] });
+  const network = loadConfig(`${deploy}breakwater.tls.json`, { listen: [], policy: [] });
+  t.ok(loaded.ok && network.ok);
+  if (!loaded.ok || !network.ok) return;
+  const { listen } = loaded.config;
+  t.same(listen, network.config.listen.slice(0, 1));
+  t.same({ ...network.config, listen }, loaded.config, 'all else is the same');
+});
+
+await t.test('the example config for the network loads', async (t) => {
+  const loaded = loadConfig(`${deploy}breakwater.tls.json`, { listen: [], policy: [] });
   t.same(loaded.ok ? [] : loaded.problems, []);
   if (!loaded.ok) return;
   t.same(
@@ -47,6 +57,10 @@ await t.test('what must not get lost in the deployment files', async (t) => {
   }
   const image = await readFile(`${deploy}Dockerfile`, 'utf8');
   t.match(image, /^USER 10001:10001$/m);
+  for (const label of ['title', 'description', 'licenses', 'version', 'revision'])
+    t.match(image, `org.opencontainers.image.${label}=`);
+  const { version } = JSON.parse(await readFile(`${deploy}../package.json`, 'utf8')) as { version: string };
+  t.match(image, new RegExp(`^ARG VERSION=${version.replaceAll('.', '[.]')}$`, 'm'), 'of package.json');
   t.notMatch(image, /^(ARG|ENV) .*(TOKEN|SECRET|PASSWORD|KEY)/im, 'no secrets');
 });
 
