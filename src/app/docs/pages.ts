@@ -5,6 +5,7 @@ import { configParts } from './config-page.js';
 import { fill } from './markdown.js';
 import { metricsParts } from './metrics-page.js';
 import { operationsParts, policyParts } from './policy-page.js';
+import { siemParts } from './siem-page.js';
 
 /** What the generators need from outside. */
 export interface PageSources {
@@ -25,6 +26,7 @@ export async function referencePages({ read, help }: PageSources): Promise<Reado
     ['operations.md', operationsParts()],
     ['cli.md', cliParts(help)],
     ['audit-events.md', auditParts()],
+    ['siem-formats.md', siemParts()],
     ['metrics.md', await metricsParts()],
   ];
   return new Map([

@@ -66,7 +66,7 @@ function base(
     ...type,
     type_uid: type.class_uid * 100 + type.activity_id,
     time: summary.time,
-    severity_id: SEVERITIES[summary.severity] ?? 1,
+    severity_id: ocsfSeverity(summary.severity),
     message: summary.message,
     metadata: {
       version: VERSION,
@@ -82,7 +82,7 @@ function base(
 }
 
 /** Severity 0 to 10 as Informational 1, Low 2, Medium 3, High 4, Critical 5. */
-const SEVERITIES = [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5];
+export const ocsfSeverity = (severity: number): number => [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5][severity] ?? 1;
 
 function apiActivity(summary: Summary, version: string): object {
   const activity_id = /^(Container|Image|Volume|Network|Service|Secret|Config|Plugin)Create$/.test(

@@ -88,8 +88,7 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
                 scope: { name: 'breakwater.audit' },
                 logRecords: messages.map((one) => ({
                   timeUnixNano: `${one.time}000000`,
-                  // OTLP: 9 INFO, 13 WARN, 17 ERROR.
-                  severityNumber: one.severity >= 7 ? 17 : one.severity >= 4 ? 13 : 9,
+                  severityNumber: otlpSeverity(one.severity),
                   body: { stringValue: one.text },
                   attributes: [attribute('log.record.uid', one.id)],
                 })),
@@ -127,6 +126,9 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
         : messages.map((one) => `${value(one, config)}\n`).join(''),
   },
 };
+
+/** Severity 0 to 10 as a severityNumber of OTLP: 9 INFO, 13 WARN, 17 ERROR. */
+export const otlpSeverity = (severity: number): number => (severity >= 7 ? 17 : severity >= 4 ? 13 : 9);
 
 const attribute = (key: string, text: string): object => ({ key, value: { stringValue: text } });
 export const short = (reason: unknown): string =>
