@@ -4,6 +4,7 @@ import { feedsHealth, withoutData } from './feeds.js';
 import { VERSION } from './version.js';
 import type { Sinks } from '../audit/sinks/sinks.js';
 import type { Guard } from '../guard/guard.js';
+import { renderMetrics } from './metrics.js';
 
 /** Longest wait for the engine's answer behind `/readyz` (ms). */
 const READY_TIMEOUT = 3_000;
@@ -91,7 +92,7 @@ const PAGES: Readonly<Record<string, Page>> = {
   },
   '/metrics': async (guard, response) => {
     const { revision, loadedAt } = guard.policy.current();
-    const { text, contentType } = await guard.metrics.render({
+    const { text, contentType } = await renderMetrics(guard.metrics, {
       callsOpen: guard.admission.open,
       policyRevision: revision,
       policyLoadedAt: loadedAt.getTime(),

@@ -17,13 +17,14 @@ import { VOCABULARY } from '../policy/vocabulary.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
 import { openAdmin } from './admin.js';
+import { bind } from './bind.js';
 import { openFeeds } from './feeds.js';
 import { Admission } from '../guard/admission.js';
 import { openQuotas } from '../guard/quotas.js';
 import { recordInput } from '../guard/recorder.js';
 import { Turn } from '../guard/turn.js';
 import { openListener, type Listener, type ListenerEvents } from '../guard/listen.js';
-import { openMetrics } from '../guard/metrics.js';
+import { Metrics } from '../guard/metrics.js';
 import { openOwnership } from '../ownership/ownership.js';
 import type { OutboundOptions } from './outbound/outbound.js';
 import { handle } from '../guard/pipeline.js';
@@ -71,7 +72,7 @@ export interface RunningGuard {
 export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   const { config } = options;
   const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
-  const metrics = openMetrics();
+  const metrics = new Metrics();
   const policy = await openPolicyStore(config.policy, VOCABULARY, (event) => {
     metrics.reload(event.ok);
     if (event.ok) {
@@ -164,7 +165,8 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   };
   const events = listenerEvents(guard);
   try {
-    for (const listen of config.listen) listeners.push(await openListener(listen, config.limits, events));
+    for (const listen of config.listen)
+      listeners.push(await openListener(listen, config.limits, events, bind));
     if (config.admin !== null) admin = await openAdmin(guard, config.admin.url).catch(optionalAdmin);
   } catch (error) {
     for (const listener of listeners) listener.close();

@@ -13,7 +13,6 @@ import { takeUpgrade } from '../capture/upgrade-input.js';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
-import { bind, removeSocket } from './bind.js';
 import { identifyConnection } from './identify.js';
 import { PlainBody, UpgradedBody } from './incoming-body.js';
 import { nextCallId, type Incoming, type IncomingBody, type Outcome } from './incoming.js';
@@ -43,6 +42,14 @@ export interface ListenerEvents {
   warn(message: string): void;
 }
 
+/** Binds a server to the address of its listener. Resolves with the URL it is bound to; rejects with an Error that names it. */
+export type Bind = (
+  server: Server,
+  config: ListenConfig,
+  url: URL,
+  warn: (message: string) => void,
+) => Promise<string>;
+
 /** How often slow requests are looked for (ms). */
 const CHECK_INTERVAL = 1_000;
 
@@ -55,6 +62,7 @@ export async function openListener(
   config: ListenConfig,
   limits: Limits,
   events: ListenerEvents,
+  bind: Bind,
 ): Promise<Listener> {
   const url = new URL(config.url);
   const server = ignoreSocketErrors(createServer(config, limits));
@@ -232,7 +240,6 @@ export async function openListener(
     close() {
       server.close();
       server.closeIdleConnections();
-      if (url.protocol === 'unix:') removeSocket(url.pathname);
     },
     destroy() {
       for (const socket of sockets) {

@@ -1,3 +1,4 @@
+import { mapBounded } from '../base/map-bounded.js';
 import type { Call, NamedObject, Reference } from '../docker/call.js';
 import { entityKey, NO_ENTITIES, type Entities, type Entity, type EntityName } from '../docker/entities.js';
 import { Refusal } from '../docker/refusal.js';
@@ -6,8 +7,8 @@ import { inspect } from '../hazards/inspect.js';
 import { referencesOf } from '../hazards/subjects.js';
 import { rewrittenCalls } from '../policy/decide.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
+import { resolveHostPaths } from '../upstream/host-paths.js';
 import type { Guard } from './guard.js';
-import { resolveHostPaths } from './host-paths.js';
 import type { Release } from './incoming.js';
 import type { CallSnapshot } from './snapshot.js';
 
@@ -150,7 +151,7 @@ async function relateObjects(
     throw new Refusal(403, 'ownership', `a call may name at most ${MAX_OBJECTS} objects`);
   }
   const isStart = startsContainer(call);
-  const groups = await mapBounded(references, async (reference): Promise<NamedObject[]> => {
+  const groups = await mapBounded(references, MAX_PARALLEL, async (reference): Promise<NamedObject[]> => {
     const use = isStart && reference.kind === 'container' ? 'fresh' : undefined;
     const entity = await reader.read(reference, use);
     const networks = (isStart ? (entity.container?.networks ?? []) : []).map((name): Reference => ({
@@ -161,7 +162,7 @@ async function relateObjects(
     }));
     const all = [
       { reference, entity },
-      ...(await mapBounded(networks, async (network) => ({
+      ...(await mapBounded(networks, MAX_PARALLEL, async (network) => ({
         reference: network,
         entity: await reader.read(network),
       }))),
@@ -169,15 +170,4 @@ async function relateObjects(
     return all.map((one) => ownership.relate(one.reference, one.entity, call.owner!));
   });
   return groups.flat();
-}
-
-/** `Promise.all` of a mapping, with a bound on how many are on their way; the order stays. */
-async function mapBounded<T, R>(items: readonly T[], map: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const work = async (): Promise<void> => {
-    for (let n = next++; n < items.length; n = next++) results[n] = await map(items[n]!);
-  };
-  await Promise.all(Array.from({ length: Math.min(MAX_PARALLEL, items.length) }, work));
-  return results;
 }

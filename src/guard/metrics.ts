@@ -1,177 +1,44 @@
-import type * as PromClient from 'prom-client';
-import type { Counter, Gauge, Registry } from 'prom-client';
-import type { SinkStatus } from '../audit/sinks/delivery.js';
-import type { IntelSnapshot } from '../feeds/index-file.js';
-import type { FeedStatus } from '../feeds/status.js';
 import type { End } from './incoming.js';
 
-/**
- * What the guard counts. Plain numbers on the hot path; prom-client renders them only when somebody scrapes.
- */
-export interface Metrics {
-  decision(operation: string, verdict: string, code: string): void;
-  outcome(end: End, status: number): void;
-  connections: { open: number; accepted: number; dropped: number };
-  /** Connections that sent something that is not HTTP, or were too slow or too large, by reason. */
-  clientError(reason: string): void;
-  reload(ok: boolean): void;
+/** What the guard counts: plain numbers, which are rendered only when somebody scrapes. */
+export class Metrics {
+  /** By operation, and by `allow` or `deny CODE`. */
+  readonly decisions = new Map<string, Map<string, number>>();
+  /** By `END STATUSxx`. */
+  readonly outcomes = new Map<string, number>();
+  readonly clientErrors = new Map<string, number>();
+  /** By `SOURCE LIMIT`. */
+  readonly overLimits = new Map<string, number>();
+  readonly reloads = { ok: 0, failed: 0 };
+  readonly connections = { open: 0, accepted: 0, dropped: 0 };
+  readonly bytes = { in: 0, out: 0 };
+
+  decision(operation: string, verdict: string, code: string): void {
+    let byCode = this.decisions.get(operation);
+    if (byCode === undefined) this.decisions.set(operation, (byCode = new Map()));
+    // The verdict follows from the code, so the key needs no joining on the hot path for the usual answer.
+    add(byCode, verdict === 'allow' ? 'allow' : `deny ${code}`);
+  }
+
+  outcome(end: End, status: number): void {
+    const key = end === 'complete' && status < 400 ? 'complete' : `${end} ${Math.floor(status / 100)}xx`;
+    add(this.outcomes, key);
+  }
+
+  /** A connection that sent something that is not HTTP, or was too slow or too large, by reason. */
+  clientError(reason: string): void {
+    add(this.clientErrors, reason);
+  }
+
+  reload(ok: boolean): void {
+    this.reloads[ok ? 'ok' : 'failed'] += 1;
+  }
+
   /** A call was over a rate limit. The labels are names of the policy: clients cannot add any. */
-  overLimit(source: string, limit: string): void;
-  bytes: { in: number; out: number };
-  /** Prometheus text exposition, and its media type. */
-  render(live: LiveFigures): Promise<{ readonly text: string; readonly contentType: string }>;
-}
-
-/** Loaded at the first scrape: a guard that nobody scrapes does without. */
-type Client = Pick<typeof PromClient, 'Counter' | 'Gauge' | 'Registry'>;
-
-export interface LiveFigures {
-  /** Calls on their way now, streams included. */
-  readonly callsOpen: number;
-  readonly policyRevision: string;
-  readonly policyLoadedAt: number;
-  readonly policyHealthy: boolean;
-  readonly auditLines: number;
-  readonly auditFailures: number;
-  readonly auditHealthy: boolean;
-  readonly bufferedBytes: number;
-  readonly sinks: readonly SinkStatus[];
-  readonly feeds: readonly FeedStatus[];
-  readonly indicators: IntelSnapshot;
-  readonly version: string;
-}
-
-export function openMetrics(): Metrics {
-  const decisions = new Map<string, Map<string, number>>();
-  const outcomes = new Map<string, number>();
-  const clientErrors = new Map<string, number>();
-  const overLimits = new Map<string, number>();
-  const reloads = { ok: 0, failed: 0 };
-  const connections = { open: 0, accepted: 0, dropped: 0 };
-  const bytes = { in: 0, out: 0 };
-  const add = (map: Map<string, number>, key: string): void => void map.set(key, (map.get(key) ?? 0) + 1);
-
-  const metrics: Metrics = {
-    connections,
-    bytes,
-    decision(operation, verdict, code) {
-      let byCode = decisions.get(operation);
-      if (byCode === undefined) decisions.set(operation, (byCode = new Map<string, number>()));
-      // The verdict follows from the code, so the key needs no joining on the hot path for the usual answer.
-      add(byCode, verdict === 'allow' ? 'allow' : `deny ${code}`);
-    },
-    outcome(end, status) {
-      add(outcomes, end === 'complete' && status < 400 ? 'complete' : `${end} ${Math.floor(status / 100)}xx`);
-    },
-    clientError: (reason) => add(clientErrors, reason),
-    overLimit: (source, limit) => add(overLimits, `${source} ${limit}`),
-    reload: (ok) => void (reloads[ok ? 'ok' : 'failed'] += 1),
-    async render(live) {
-      // The default export is there in a bundle as well, where a package in CommonJS has no other.
-      const { default: client } = await import('prom-client');
-      const registry = new client.Registry();
-      const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
-        new client.Counter({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
-      const gauge = (name: string, help: string, value: number, labels: Record<string, string> = {}): void =>
-        new client.Gauge({
-          name: `breakwater_${name}`,
-          help,
-          labelNames: Object.keys(labels),
-          registers: [registry],
-        }).set(labels, value);
-
-      const calls = counter('decisions_total', 'Calls decided', ['operation', 'verdict', 'code']);
-      for (const [operation, byCode] of decisions) {
-        for (const [key, count] of byCode) {
-          const [verdict = '', code = 'allowed'] = key.split(' ');
-          calls.inc({ operation: operation === '' ? 'unreadable' : operation, verdict, code }, count);
-        }
-      }
-      const ends = counter('outcomes_total', 'Calls ended', ['end', 'status']);
-      for (const [key, count] of outcomes) {
-        const [end = '', status = '2xx'] = key.split(' ');
-        ends.inc({ end, status }, count);
-      }
-      const errors = counter('client_errors_total', 'Connections cut before a request was whole', ['reason']);
-      for (const [reason, count] of clientErrors) errors.inc({ reason }, count);
-      const limited = counter(
-        'rate_limited_total',
-        'Calls over a rate limit: refused, slowed down, or observed',
-        ['source', 'limit'],
-      );
-      for (const [key, count] of overLimits) {
-        const [source = '', limit = ''] = key.split(' ');
-        limited.inc({ source, limit }, count);
-      }
-      const loads = counter('policy_reloads_total', 'Policy reloads', ['result']);
-      loads.inc({ result: 'ok' }, reloads.ok);
-      loads.inc({ result: 'failed' }, reloads.failed);
-      counter('connections_accepted_total', 'Connections accepted').inc(connections.accepted);
-      counter('connections_dropped_total', 'Connections refused at limits.connections').inc(
-        connections.dropped,
-      );
-      counter('received_bytes_total', 'Body bytes from clients').inc(bytes.in);
-      counter('sent_bytes_total', 'Body bytes to clients').inc(bytes.out);
-      counter('audit_lines_total', 'Audit lines written').inc(live.auditLines);
-      counter('audit_failures_total', 'Audit lines that could not be written').inc(live.auditFailures);
-      gauge('connections_open', 'Connections open now', connections.open);
-      gauge('calls_open', 'Calls on their way now, streams included', live.callsOpen);
-      gauge('buffered_body_bytes', 'Request bodies held in memory now', live.bufferedBytes);
-      gauge('audit_healthy', '1 when the last audit write worked', Number(live.auditHealthy));
-      gauge(
-        'policy_healthy',
-        '1 when the newest policy is in force, 0 when the last good one is',
-        Number(live.policyHealthy),
-      );
-      gauge(
-        'policy_loaded_timestamp_seconds',
-        'When the policy in force was loaded',
-        live.policyLoadedAt / 1000,
-      );
-      gauge('policy_info', 'Policy in force', 1, { revision: live.policyRevision });
-      renderFeeds(client, registry, live);
-      renderSinks(client, registry, live);
-      gauge('build_info', 'Breakwater build', 1, { version: live.version, node: process.versions.node });
-      gauge('resident_memory_bytes', 'Resident set size', process.memoryUsage.rss());
-      return { text: await registry.metrics(), contentType: registry.contentType };
-    },
-  };
-  return metrics;
-}
-
-function renderSinks(client: Client, registry: Registry, { sinks }: LiveFigures): void {
-  const gauge = (name: string, help: string): Gauge =>
-    new client.Gauge({ name: `breakwater_sink_${name}`, help, labelNames: ['sink'], registers: [registry] });
-  const figures = {
-    delivered: gauge('delivered', 'Number of the last record that the receiver has confirmed'),
-    behind: gauge('behind', 'Records of the audit journal that the receiver has not confirmed'),
-    dropped: gauge('dropped', 'Records that were gone before they were delivered'),
-    refused: gauge('refused', 'Records that the receiver refused for good'),
-  };
-  const failing = gauge('failing', '1 when the last attempt failed');
-  for (const { name: sink, error, ...status } of sinks) {
-    for (const key of Object.keys(figures) as (keyof typeof figures)[])
-      figures[key].set({ sink }, status[key]);
-    failing.set({ sink }, Number(error !== ''));
+  overLimit(source: string, limit: string): void {
+    add(this.overLimits, `${source} ${limit}`);
   }
 }
 
-function renderFeeds(client: Client, registry: Registry, { feeds, indicators }: LiveFigures): void {
-  const gauge = (name: string, help: string, labelNames: string[]): Gauge =>
-    new client.Gauge({ name: `breakwater_${name}`, help, labelNames, registers: [registry] });
-  const listed = gauge('indicators', 'Indicators in force', ['type']);
-  for (const [type, count] of Object.entries(indicators.index.counts)) listed.set({ type }, count);
-  gauge('indicators_info', 'Index in force', ['revision']).set({ revision: indicators.revision }, 1);
-  const entries = gauge('feed_indicators', 'Indicators of the last good copy of a feed', ['feed']);
-  const age = gauge('feed_age_seconds', 'Since a feed last answered well', ['feed']);
-  const stale = gauge('feed_stale', '1 when a feed did not answer well for three refresh intervals', [
-    'feed',
-  ]);
-  const failing = gauge('feed_failing', '1 when the last attempt on a feed failed', ['feed']);
-  for (const { name: feed, ...status } of feeds) {
-    entries.set({ feed }, status.indicators);
-    if (status.hasData) age.set({ feed }, Math.max(0, Date.now() - status.checkedAt) / 1000);
-    stale.set({ feed }, Number(status.stale));
-    failing.set({ feed }, Number(status.error !== ''));
-  }
-}
+const add = (counts: Map<string, number>, key: string): void =>
+  void counts.set(key, (counts.get(key) ?? 0) + 1);

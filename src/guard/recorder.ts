@@ -1,5 +1,5 @@
-import { JOURNAL_FULL } from '../audit/journal-room.js';
 import type { DecisionEvent } from '../audit/event.js';
+import { unrecorded } from '../audit/unrecorded.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
@@ -137,20 +137,3 @@ const unreadEvent = (
   rewrites: [],
   ...known,
 });
-
-/** What a caller is told of the failure: nothing of the paths of this machine. */
-/** What a caller is told of the failure: nothing of the paths of this machine. */
-const WHY: Readonly<Record<string, string>> = {
-  ENOSPC: 'no space is left on its disk',
-  EDQUOT: 'its quota is used up',
-  EROFS: 'its file system is read-only',
-  EIO: 'its disk fails',
-  EFBIG: 'its file has become too large',
-  [JOURNAL_FULL]: 'audit.keep.size is used up by records that a sink has not delivered',
-};
-
-/** The message for a call that was not made because its decision cannot be put on record. */
-export function unrecorded(failure: Error): string {
-  const why = WHY[String((failure as NodeJS.ErrnoException).code)];
-  return `the audit trail cannot be written${why === undefined ? '' : ` (${why})`}, so the call was not made; tell whoever runs the guard`;
-}

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { HTTP_KINDS } from '../../src/audit/sinks/http-kinds.js';
 import type { SinkConfig } from '../../src/audit/sinks/sink.js';
-import { openMetrics } from '../../src/guard/metrics.js';
+import { renderMetrics } from '../../src/app/metrics.js';
+import { Metrics } from '../../src/guard/metrics.js';
 import { indexOf } from '../support/indicators.js';
 import { labelsOf, readLogQl, type LogQl } from '../support/logql.js';
 import { playSiemScenes } from '../support/siem-scenes.js';
@@ -83,9 +84,9 @@ await t.test('a text of a client is in no count', async (t) => {
 });
 
 await t.test('every metric is one of the guard', async (t) => {
-  const metrics = openMetrics();
+  const metrics = new Metrics();
   metrics.decision('SystemPing', 'allow', 'allowed');
-  const { text } = await metrics.render({
+  const { text } = await renderMetrics(metrics, {
     callsOpen: 0,
     policyRevision: '',
     policyLoadedAt: 0,

@@ -1,7 +1,8 @@
 import type { SinkStatus } from '../../audit/sinks/delivery.js';
 import type { FeedStatus } from '../../feeds/status.js';
-import { openMetrics, type LiveFigures } from '../../guard/metrics.js';
+import { Metrics } from '../../guard/metrics.js';
 import { EMPTY_INDEX } from '../../intel/indicator-index.js';
+import { renderMetrics, type LiveFigures } from '../metrics.js';
 import { code, table } from './markdown.js';
 
 const FEED: FeedStatus = {
@@ -32,12 +33,12 @@ const LIVE: LiveFigures = {
 
 /** The generated part of docs/reference/metrics.md, read from a scrape. */
 export async function metricsParts(): Promise<ReadonlyMap<string, string>> {
-  const metrics = openMetrics();
+  const metrics = new Metrics();
   metrics.decision('SystemPing', 'allow', 'allowed');
   metrics.outcome('complete', 200);
   metrics.clientError('timeout');
   metrics.overLimit('ci', 'calls');
-  return new Map([['metrics', metricsTable((await metrics.render(LIVE)).text)]]);
+  return new Map([['metrics', metricsTable((await renderMetrics(metrics, LIVE)).text)]]);
 }
 
 /** A table of what a scrape in Prometheus' text format says: HELP and TYPE of each metric, and its labels. */

@@ -3,8 +3,8 @@ import { dirname, join, basename } from 'node:path';
 import { Refusal } from '../docker/refusal.js';
 
 /** Most paths of one call, and the longest wait for a file system that hangs (ms). */
-const MOST_PATHS = 256;
-const PATIENCE = 2_000;
+const MAX_PATHS = 256;
+const LOOKUP_TIMEOUT_MS = 2_000;
 
 /**
  * Where host paths lead when their symbolic links are followed, for a guard on the engine's own host: a bind of
@@ -17,8 +17,8 @@ const PATIENCE = 2_000;
  * @returns only the paths that lead elsewhere. Rejects with Refusal 403 when there are too many, 503 when it takes too long.
  */
 export async function resolveHostPaths(paths: readonly string[]): Promise<Readonly<Record<string, string>>> {
-  if (paths.length > MOST_PATHS) {
-    throw new Refusal(403, 'host-paths', `a call may name at most ${MOST_PATHS} host paths`);
+  if (paths.length > MAX_PATHS) {
+    throw new Refusal(403, 'host-paths', `a call may name at most ${MAX_PATHS} host paths`);
   }
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -27,7 +27,7 @@ export async function resolveHostPaths(paths: readonly string[]): Promise<Readon
       'host-paths',
       'the host paths of the call could not be looked up in time',
     );
-    timer = setTimeout(() => reject(refusal), PATIENCE);
+    timer = setTimeout(() => reject(refusal), LOOKUP_TIMEOUT_MS);
   });
   try {
     const resolved = await Promise.race([Promise.all(paths.map(resolve)), late]);

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
-import { bind } from '../../src/guard/bind.js';
+import { bind } from '../../src/app/bind.js';
 
 // What an operator reads when a socket cannot be made must name the path and the cause.
 

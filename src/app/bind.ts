@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -86,16 +86,7 @@ async function clearStaleSocket(path: string): Promise<void> {
     probe.on('error', () => resolve(false));
   });
   if (alive) throw new Error(`cannot listen on unix://${path}: another process is listening there`);
-  removeSocket(path);
-}
-
-/** Takes the socket file away, if it is still there. */
-export function removeSocket(path: string): void {
-  try {
-    unlinkSync(decodeURIComponent(path));
-  } catch {
-    // node removes it itself when the server closes.
-  }
+  rmSync(path, { force: true });
 }
 
 /** @throws Error when there is no such group. */

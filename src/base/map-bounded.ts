@@ -1,0 +1,14 @@
+/** `Promise.all` of a mapping, with a bound on how many are on their way; the order stays. */
+export async function mapBounded<T, R>(
+  items: readonly T[],
+  limit: number,
+  map: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let n = next++; n < items.length; n = next++) results[n] = await map(items[n]!);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, work));
+  return results;
+}
