@@ -157,7 +157,9 @@ export const configFileSchema = z.strictObject({
       connectTimeout: duration().default(10_000).describe('For a connection to the engine.'),
       timeout: duration()
         .default(120_000)
-        .describe('For answers that end by themselves; streams (events, logs, wait …) may be silent for ever.'),
+        .describe(
+          'For answers that end by themselves; streams (events, logs, wait …) may be silent for ever.',
+        ),
       maxConnections: count(65_536)
         .default(1024)
         .describe('Calls that are with the engine at the same time, streams included.'),

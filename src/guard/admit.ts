@@ -3,6 +3,7 @@ import { NO_ENTITIES } from '../docker/entities.js';
 import { readCall, type HeadReading, type ReadLimits } from '../docker/read.js';
 import { decideUnread } from '../policy/decide.js';
 import { judge, judgeExceeded, uninspected, type Judgement } from '../policy/judge.js';
+import { pendingContext } from './build.js';
 import type { CallSnapshot } from './snapshot.js';
 
 /**
@@ -25,7 +26,7 @@ export function admit(
   if (verdict === undefined) return undefined;
   // Where nothing has to be read for it, the record says what the call was about.
   if (head.body !== 'buffer')
-    return judge(readCall(head, undefined, id, client, limits), NO_ENTITIES, snapshot);
+    return judge(pendingContext(readCall(head, undefined, id, client, limits)), NO_ENTITIES, snapshot);
   return { ...uninspected(headAsCall(id, head, client), snapshot), verdict, passes: false };
 }
 

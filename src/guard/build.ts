@@ -51,8 +51,7 @@ export async function build(
   { guard, incoming, head, call, entities, snapshot, progress }: Build,
   settle: Settle,
 ): Promise<Outcome> {
-  const pending = withContext(call, 'pending');
-  const first = withinQuota(judge(pending, entities, snapshot), snapshot.quota);
+  const first = withinQuota(judge(pendingContext(call), entities, snapshot), snapshot.quota);
   if (!first.passes || guard.admission.isFull) {
     throw (await settle(first)) ?? TOO_MANY;
   }
@@ -105,6 +104,10 @@ const OTHER_REWRITE = new Refusal(
   'rewrite',
   'the rule that allows this Dockerfile rewrites the call in another way than the first rule that fits without it; give both rules the same rewrite, or let only one of them fit',
 );
+
+/** A build whose context is still on its way; any other call as it is. */
+export const pendingContext = (call: Call): Call =>
+  carriesContext(call) ? withContext(call, 'pending') : call;
 
 function hasSameHead(one: Call, other: Call): boolean {
   return (

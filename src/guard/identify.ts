@@ -32,5 +32,5 @@ function namesOf(socket: Socket): readonly string[] {
   if (tls.authorized !== true || tls.getPeerCertificate === undefined) return [];
   const certificate = tls.getPeerCertificate();
   if (certificate === null || Object.keys(certificate).length === 0) return [];
-  return certificateNames(certificate as NamedCertificate);
+  return certificateNames(certificate);
 }

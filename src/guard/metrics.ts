@@ -15,7 +15,7 @@ export class Metrics {
 
   decision(operation: string, verdict: string, code: string): void {
     let byCode = this.decisions.get(operation);
-    if (byCode === undefined) this.decisions.set(operation, (byCode = new Map()));
+    if (byCode === undefined) this.decisions.set(operation, (byCode = new Map<string, number>()));
     // The verdict follows from the code, so the key needs no joining on the hot path for the usual answer.
     add(byCode, verdict === 'allow' ? 'allow' : `deny ${code}`);
   }
