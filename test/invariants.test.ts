@@ -78,7 +78,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['what an engine may take for the id', 'hazards/facts.test.ts', 'registry, tag and digest'],
   ['what cannot be decoded to its end', 'hazards/indicators.test.ts', 'what cannot be searched to its end'],
   ['every unknown field of the call', 'hazards/inspect.test.ts', 'one row per hazard'],
-  ['a non-zero field without an inspector', 'hazards/facts.test.ts', 'a field that has no judge'],
+  ['a non-zero field without an inspector', 'hazards/facts.test.ts', 'a field without an inspector'],
   ['an operation that cannot be limited', 'policy/ownership.test.ts', 'what a condition about owners'],
   ['the top level too, where engines', 'hazards/subjects.test.ts', 'what a call names'],
   [
@@ -95,7 +95,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['an image without a label', 'ownership/ownership.test.ts', 'what is another one’s looks'],
   ['only an image that was not there', 'ownership/pulls.test.ts', 'an image that was not there'],
   // policy
-  ['what cannot be told counts as', 'policy/policy.test.ts', 'a fact that cannot be told'],
+  ['an unknown condition counts as', 'policy/policy.test.ts', 'a fact that cannot be told'],
   ['the call that a verdict lets pass', 'policy/rewrite.test.ts', 'a rule is judged on the rewritten call'],
   ['never more than the burst', 'policy/quotas.test.ts', 'a refill never exceeds the burst'],
   ['swarm handlers make a map', 'policy/ownership.test.ts', 'INVARIANT: a list shows'],

@@ -17,7 +17,7 @@ export interface AnswerHead {
   readonly length: number;
 }
 
-/** What becomes of an answer: its headers, and what its body passes through; undefined: it passes as it is. */
+/** How an answer is changed: its headers, and the transformation of its body; undefined: it passes unchanged. */
 export interface AnswerChange {
   readonly headers: string[];
   readonly transform: AnswerTransform | undefined;
@@ -51,7 +51,7 @@ export function bothChanges(
   };
 }
 
-/** The client is told what is wrong with the answer, and nothing of the answer. */
+/** The client gets the reason why the answer cannot be changed, and nothing of the answer itself. */
 export function answerRefusal(error: unknown): Refusal {
   const what = error instanceof AnswerError ? error.message : 'it cannot be read';
   return new Refusal(
@@ -76,7 +76,7 @@ export function redactAnswer(redact: Redaction, call: Call): AnswerChanger {
 /** An image with all its names and labels. */
 const MAX_IMAGE_BYTES = 4 * 2 ** 20;
 
-/** Of a list of images, those for which `isOwn` holds: pulled images have no label that a filter could ask for. */
+/** Of a list of images, those for which `isOwn` holds: pulled images have no label to filter by. */
 export function ownImages(isOwn: (id: string, labels: unknown) => boolean): AnswerChanger {
   return ({ status, headers, length }) => {
     if (length === 0 || status !== 200) return { headers: [...headers], transform: undefined };
@@ -169,7 +169,7 @@ const quote = (value: string): string => JSON.stringify(value.slice(0, 100).repl
 
 const PATH_STAT = 'x-docker-container-path-stat';
 
-/** ContainerArchive tells of a file in base64 of JSON, with the target of a link (container.PathStat). */
+/** ContainerArchive describes a file in base64 of JSON, with the target of a link (container.PathStat). */
 function redactHeaders(headers: readonly string[], path: (text: string) => string): string[] {
   return headers.map((value, i) =>
     i % 2 === 1 && headers[i - 1]!.toLowerCase() === PATH_STAT ? redactPathStat(value, path) : value,

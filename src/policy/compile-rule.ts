@@ -107,7 +107,7 @@ export interface LooseCondition {
   readonly text: string;
 }
 
-/** Compiles `where`; a fact that none of the rule's operations states could never be compared, so it is an error. */
+/** Compiles `where`; a fact that none of the rule's operations has could never be compared, so it is an error. */
 export function compileWhere(
   rule: RuleShape,
   operations: readonly OperationId[],

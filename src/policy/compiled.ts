@@ -47,7 +47,7 @@ export interface CompiledRule {
 }
 
 export interface OperationRules {
-  /** Some rule asks whose the objects are that the call names. */
+  /** Some rule has a condition about the owners of the objects that the call names. */
   readonly owner: boolean;
   readonly deny: readonly CompiledRule[];
   readonly allow: readonly CompiledRule[];
@@ -55,7 +55,7 @@ export interface OperationRules {
 
 export interface CompiledSource {
   readonly name: string;
-  /** It asks for an address: `networks` must name it for the client. */
+  /** It has a condition on the address: `networks` must name it for the client. */
   readonly usesCidr: boolean;
   readonly listener: readonly Glob[] | null;
   readonly certificate: readonly Glob[] | null;

@@ -5,13 +5,13 @@ import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import type { FactWord } from './vocabulary.js';
 
-/** Does the fact's value satisfy the condition? `undefined`: it cannot be told (wrong type, over-long value). */
+/** Does the fact's value satisfy the condition? `undefined`: unknown (wrong type, over-long value). */
 export type Test = (value: FactValue) => boolean | undefined;
 
 /** Reports a problem at a place below the condition (`''`, `/each/2`). */
 export type Report = (below: string, message: string) => void;
 
-/** Any of several globs; undefined when the subject is too long for them to say. */
+/** Any of several globs; undefined when the subject is too long to be matched. */
 type Choice = (subject: string) => boolean | undefined;
 
 function choice(patterns: readonly string[]): Choice {
@@ -76,7 +76,7 @@ function readKeys(raw: unknown, keys: readonly string[], report: Report): Map<st
   return entries.length > 0 && entries.every(([key]) => keys.includes(key)) ? new Map(entries) : undefined;
 }
 
-/** Both must be true; false wins over "cannot tell". */
+/** Both must be true; false wins over unknown. */
 function and(a: boolean | undefined, b: boolean | undefined): boolean | undefined {
   return a === false || b === false ? false : a === undefined || b === undefined ? undefined : true;
 }

@@ -42,8 +42,8 @@ function test(condition: Condition, facts: Inspection['facts']): boolean | undef
 }
 
 /**
- * Do all conditions of a deny rule hold? INVARIANT: what cannot be told counts as holding, so that an unreadable
- * value never slips past a deny rule. A fact that this operation never states (say `build.from` of a ping, under a
+ * Do all conditions of a deny rule hold? INVARIANT: an unknown condition counts as holding, so that an unreadable
+ * value never slips past a deny rule. A fact that this operation never has (say `build.from` of a ping, under a
  * deny rule for "*") is not unreadable, it is absent: then the rule does not concern the call.
  */
 function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
@@ -55,7 +55,7 @@ function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   return true;
 }
 
-/** Conditions of an allow rule: what cannot be told does not hold; what is pending may yet. */
+/** Do all conditions of an allow rule hold? An unknown condition does not hold; a pending one may hold later. */
 function holds(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   for (const condition of rule.where) {
     if (test(condition, facts) !== true && pending?.includes(condition.fact) !== true) return false;
@@ -63,7 +63,7 @@ function holds(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   return true;
 }
 
-/** What the head of a request tells of a call. */
+/** What is known of a call from the head of its request. */
 type CallHead = Pick<Call, 'operation' | 'client'>;
 
 /** A call as one rule would send it. */
@@ -119,7 +119,7 @@ function rewriteFor(
  * policy in force can only be too lenient in its own deny rules, never open what the other files close.
  *
  * @param sources   from sourcesOf, for the same policy and client.
- * @param inspection of the call; facts are read only when a rule asks for them.
+ * @param inspection of the call; facts are read only when a rule has conditions on them.
  * @param inspectCall how rewritten calls are inspected; the same way as the call was.
  */
 export function decide(
@@ -156,7 +156,7 @@ export function decide(
 
 /**
  * The verdict on a call of which only the head is known: a denial when no rule allows the operation for this caller, or
- * one denies it whatever the call says. Undefined when it takes more to tell, or when no denial is enforced anyway.
+ * one denies it whatever is in the call. Undefined when the decision needs the call, or when no denial is enforced.
  */
 export function decideUnread(
   policy: CompiledPolicy,
@@ -185,7 +185,7 @@ export function rewrittenCalls(policy: CompiledPolicy, call: Call, sources: read
   return calls;
 }
 
-/** A denial that is not enforced, of a call that this rule allows: its answer is changed all the same. */
+/** A denial that is not enforced, of a call that this rule allows: its answer is changed nevertheless. */
 function observed(rule: CompiledRule, denying: CompiledRule, call: Call): Verdict {
   const verdict = denyByRule(denying, call, true);
   const { redact, rewrites } = rule.allowed;
@@ -245,7 +245,7 @@ function listed(words: readonly string[]): string {
   return words.slice(0, MAX_LISTED).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
-/** Who is calling, for a denial: its sources, or what the guard knows of a caller that belongs to none. */
+/** The caller, for a denial: its sources, or the address of a caller that belongs to none. */
 function caller(call: CallHead, sources: readonly string[]): string {
   if (sources.length > 0) return `this caller is ${listed(sources)}`;
   const { listener, address } = call.client;
@@ -354,16 +354,16 @@ function denyHazards(
 }
 
 /**
- * Who is told that an address is listed wants to know by whom, and where it stood; who is told of a sequence, which
- * calls led to it.
+ * Details for a denial: of an indicator, the feed that lists it and where it was found; of a sequence, the calls
+ * that led to it.
  */
 function whyListed(
   { kind, argument }: Hazard,
   { matches = [], sequences = [] }: Pick<Inspection, 'matches' | 'sequences'>,
 ): string {
   if (kind === 'sequence') {
-    const led = sequences.find(({ sequence }) => sequence === argument);
-    return led === undefined ? '' : ` (${led.why})`;
+    const found = sequences.find(({ sequence }) => sequence === argument);
+    return found === undefined ? '' : ` (${found.why})`;
   }
   if (kind !== 'indicator') return '';
   const match = matches.find(({ hit }) => hit.indicator === argument);

@@ -20,7 +20,7 @@ export interface Snapshot {
   readonly history: SequenceView;
 }
 
-/** A call, what was found out about it, and what policy says. */
+/** A call, its inspection, and the decision of the policy. */
 export interface Judgement {
   readonly call: Call;
   readonly entities: Entities;
@@ -32,17 +32,17 @@ export interface Judgement {
    * owner's label is added, and ids stand in place of the names that were looked up.
    */
   readonly sent: Call;
-  /** It goes to the engine: it is allowed, or its denial is only observed. */
+  /** The call goes to the engine: it is allowed, or its denial is only observed. */
   readonly passes: boolean;
-  /** The rate limit that it is over. */
+  /** The quota that it exceeds. */
   readonly exceeded?: ExceededQuota;
 }
 
 /**
- * Judges a call: inspect, decide, rewrite, inspect again. Pure: whatever engine, host and history have to say is in the
+ * Judges a call: inspect, decide, rewrite, inspect again. Pure: what is known from engine, host and history is in the
  * arguments.
  *
- * @param matches indicators that were seen in its build context.
+ * @param matches indicators that were found in its build context.
  * @throws Error when something that the call names could not be looked up, and policy would let it pass
  */
 export function judge(
@@ -75,7 +75,7 @@ function sealed(judgement: Judgement): Judgement {
     const rewrites = changes.length === 0 ? verdict.rewrites : [...verdict.rewrites, ...changes];
     return { ...judgement, sent: call, verdict: { ...verdict, rewrites } };
   }
-  const reason = `rule ${verdict.rule} allows ${call.operation.id}, but what it makes could not be marked as its owner's: ${conflict}`;
+  const reason = `rule ${verdict.rule} allows ${call.operation.id}, but what it creates could not be labelled with its owner: ${conflict}`;
   const { observe } = snapshot.policy;
   return {
     ...judgement,
@@ -84,7 +84,7 @@ function sealed(judgement: Judgement): Judgement {
   };
 }
 
-/** A call that is stopped before anybody looks at what is in it: at a limit, looking would be the cost to be saved. */
+/** A call over its quota is denied without an inspection: the quota is there to save that work. */
 export const uninspected = (call: Call, snapshot: Snapshot): Omit<Judgement, 'verdict' | 'passes'> => ({
   call,
   entities: NO_ENTITIES,
@@ -94,9 +94,9 @@ export const uninspected = (call: Call, snapshot: Snapshot): Omit<Judgement, 've
 });
 
 /**
- * The judgement on a call that is over a rate limit.
+ * The judgement on a call that exceeds a quota.
  *
- * @param verdict what the call goes on with, when the limit is only observed.
+ * @param verdict the verdict that takes effect when the quota is only observed.
  */
 export function judgeExceeded(
   judgement: Omit<Judgement, 'verdict' | 'passes'>,

@@ -9,8 +9,8 @@ import { fieldOf, putEntries, putField, putQuery, putQueryEntries, startDraft } 
 import type { Draft, Step } from './rewrite-draft.js';
 
 /*
- * What makes owners real, as rewrites: a rule that asks for owners shows and removes the caller's own alone; what a
- * caller makes bears its label; and where the engine was asked whose an object is, its id stands in place of its name.
+ * Ownership by rewriting calls: a rule with a condition about owners shows and removes only the caller's objects; what a
+ * caller creates gets its label; and where the owner of an object was looked up, its id is sent in place of its name.
  */
 
 /** The step that a rule about owners takes for an operation; undefined where there is nothing to limit. */
@@ -20,7 +20,7 @@ export function ownStep(operation: OperationId): Step | undefined {
   return kind === 'answer' ? limitAnswer : undefined;
 }
 
-/** Lists, prunes and events: the engine itself leaves out what lacks the label, so that `limit` and pages still work. */
+/** Lists, prunes and events: the engine filters by the label, so that `limit` and pages still work. */
 const limitFilters: Step = (draft) => {
   const label = draft.call.owner?.label ?? '';
   if (label === '') return;
@@ -43,25 +43,25 @@ const limitAnswer: Step = (draft) => {
   if ((draft.call.owner?.label ?? '') !== '') draft.next = { ...draft.next, ownAnswer: true };
 };
 
-/** A call as it goes to the engine, and what was changed for the sake of owners. */
+/** A call as it goes to the engine, and what was changed for ownership. */
 export interface Sealed {
   readonly call: Call;
   readonly changes: readonly string[];
-  /** Why it cannot be done, or `""`; the call must then not be sent. */
+  /** Why the label cannot be written, or `""`; with a conflict the call must not be sent. */
   readonly conflict: string;
 }
 
 /**
  * Writes the owner's label on what the call makes, and ids in place of the names that were judged.
- * INVARIANT: a label of the client, of the image or of the Dockerfile never says who the owner is. Whoever has no
- * owner writes an empty one: a container has the labels of its image else.
+ * INVARIANT: a label of the client, of the image or of the Dockerfile never names the owner. Callers without an
+ * owner write an empty label, otherwise a container would inherit its image's.
  */
 export function seal(call: Call, entities: Entities): Sealed {
   const { owner } = call;
   if (owner === undefined) return { call, changes: [], conflict: '' };
   const draft = startDraft(call);
   const changes: string[] = [];
-  if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(nobody)'}`);
+  if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(none)'}`);
   if (draft.conflict !== '') return { call, changes: [], conflict: draft.conflict };
   let sent = draft.next;
   for (const object of entities.objects ?? []) {
@@ -101,7 +101,7 @@ function stamp(draft: Draft, label: string): boolean {
   return true;
 }
 
-/** Nodes make the volumes of a service when they are not there. */
+/** Nodes create the missing volumes of a service. */
 function stampMounts(draft: Draft, entries: ReadonlyMap<string, JsonValue>): void {
   const steps = ['TaskTemplate', 'ContainerSpec', 'Mounts'];
   const mounts = asArray(fieldOf(draft, ...steps));
@@ -125,7 +125,7 @@ function stampChanges(draft: Draft, label: string): boolean {
   const changes = queryTexts(draft.next, 'changes').filter((text) => text !== '');
   const malformed = changes.find((text) => text.includes('<<') || !PLAIN_CHANGE.test(text));
   if (malformed !== undefined) {
-    draft.conflict = `the instruction ${JSON.stringify(malformed.slice(0, 80))} in "changes" could take the owner's label away; leave it out, or build the image with a Dockerfile`;
+    draft.conflict = `the instruction ${JSON.stringify(malformed.slice(0, 80))} in "changes" could remove the owner's label; leave it out, or build the image with a Dockerfile`;
     return false;
   }
   putQuery(draft, 'changes', { type: 'strings', value: [...changes, `LABEL ${OWNER_LABEL}="${label}"`] });
@@ -159,7 +159,7 @@ function putText(value: JsonValue | undefined, [step, ...rest]: readonly string[
   return copy;
 }
 
-/** Volumes that a container asks for and that are not there: as the guard has to make them, with the owner's label. */
+/** Volumes that a container needs and that do not exist: the guard creates them, with the owner's label. */
 export interface NewVolume {
   readonly Name: string;
   readonly Driver: string;

@@ -64,7 +64,7 @@ const WORDS: Readonly<Record<string, string>> = {
   int: 'a whole number',
 };
 
-/** Of alternatives, the only one of the right type: what is wrong lies within, and its problems say more. */
+/** The only alternative of the right type, if there is one: its problems explain more than those of the union. */
 function wrongInside(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
   const [inside, another] = issue.errors.filter((errors) =>
     errors.every(
@@ -121,7 +121,7 @@ function zodProblems(
         const wanted = one.code === 'invalid_type' ? WORDS[one.expected] : undefined;
         return wanted ?? one.message;
       });
-      // A union that says itself what it takes says it best.
+      // The message of a union that describes its alternatives is the best one.
       const own = issue.message === 'Invalid input' ? undefined : issue.message;
       add(path, `found ${describeValue(found)}; expected ${own ?? [...new Set(expected)].join(' or ')}.`);
     } else {

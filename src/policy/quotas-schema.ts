@@ -42,7 +42,7 @@ export const quotasSchema = z
       .enum(['source', 'client'])
       .optional()
       .describe(
-        'Who shares the limits: `source`, all clients of the source together; `client`, each by itself: certificate, else token, else address (IPv6: its /64). Default: `"source"`.',
+        'Which clients share the limits: `source`, all clients of the source together; `client`, each has its own, by certificate, or else token, or else address (IPv6: its /64). Default: `"source"`.',
       ),
     calls: rate(false, 'Calls, those that are denied too.'),
     builds: rate(false, 'Image builds that the rules allow.'),

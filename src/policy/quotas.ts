@@ -1,7 +1,7 @@
 import type { Operation } from '../docker/operation.js';
 import { parseDuration, parseSize, waitInWords } from '../base/units.js';
 
-/** Limits that fill up again with time. */
+/** Quotas that fill up again with time. */
 export const RATES = ['calls', 'builds', 'creates', 'bytes'] as const;
 export type RateName = (typeof RATES)[number];
 export type QuotaName = RateName | 'streams';
@@ -18,14 +18,14 @@ export interface Rate {
   readonly text: string;
 }
 
-/** What one source may do. */
+/** The quotas of one source. */
 export interface SourceQuotas {
-  /** Who shares them: all clients of the source, or nobody (each client has them for itself). */
+  /** `source`: all clients of the source share them. `client`: each client has its own. */
   readonly per: 'source' | 'client';
   readonly rates: Readonly<Partial<Record<RateName, Rate>>>;
-  /** Most calls at the same time whose answer has no time limit; undefined: any number. */
+  /** Maximum of simultaneous calls whose answer has no time limit; undefined: any number. */
   readonly streams: number | undefined;
-  /** Its file is in observe mode: what is over the limit is on record and not stopped. */
+  /** Its file is in observe mode: calls over a quota are recorded and not denied. */
   readonly observe: boolean;
 }
 
@@ -35,7 +35,7 @@ export type RateShape = string | { readonly rate: string; readonly burst?: strin
 /** It counts as one of the `builds`. A BuildKit connection may carry any number and counts as one. */
 export const isBuild = ({ does }: Operation): boolean => does.builds !== undefined;
 
-/** It counts as one of the `creates`: it leaves something new with the engine. Builds have their own limit. */
+/** It counts as one of the `creates`: it leaves something new with the engine. Builds have their own quota. */
 export const isCreate = (operation: Operation): boolean =>
   operation.does.creates !== undefined && !isBuild(operation);
 
@@ -75,7 +75,7 @@ export function compileRate(shape: RateShape, bytes: boolean): Rate {
 }
 
 /**
- * How much is left, at a time: a token bucket. It may be in debt: bytes are counted when they have come, and what
+ * How much is left, at a time: a token bucket. It may be in debt: bytes are counted when they have arrived, and what
  * comes after has to wait until they are paid for.
  */
 export interface Level {
@@ -103,7 +103,7 @@ export function spend(level: Level, rate: Rate, amount: number, now: number, flo
   return { left: Math.max(left - amount, Math.min(left, floor)), at };
 }
 
-/** What rounding may take: who waits as long as told must not be refused again. It is owed, so it does not add up. */
+/** Tolerance for rounding: a client that waits for the stated time must not be denied again. It becomes debt, so it does not add up. */
 const ROUNDING = 1e-9;
 
 /** Milliseconds until `amount` can be had; 0: now. */
@@ -113,7 +113,7 @@ export function waitFor(level: Level, rate: Rate, amount: number, now: number): 
   return Math.ceil(((amount - left) * rate.interval) / rate.amount);
 }
 
-/** Who is over which limit. */
+/** A quota that is used up, and by which source. */
 export interface ExceededQuota {
   readonly source: string;
   readonly limit: QuotaName;
@@ -121,7 +121,7 @@ export interface ExceededQuota {
   readonly what: string;
   /** Milliseconds after which it is worth trying again. */
   readonly wait: number;
-  /** It is only recorded. */
+  /** The excess is recorded, and the call is not denied. */
   readonly observe: boolean;
 }
 
@@ -137,7 +137,7 @@ export function describeExceeded(over: ExceededQuota): string {
   return `${over.what}; ${when}`;
 }
 
-/** The longest wait of those that are enforced; else the first that is only recorded. */
+/** The one with the longest wait of those that are enforced; if none is, of those that are only recorded. */
 export function worstOf(found: readonly ExceededQuota[]): ExceededQuota | undefined {
   let result: ExceededQuota | undefined;
   for (const over of found) {

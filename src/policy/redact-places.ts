@@ -4,11 +4,11 @@ import type { Glob } from '../base/glob.js';
 /*
  * What is what in the answers of the Engine API (moby, api/types and api/swagger.yaml, API 1.24 to 1.55). Keys count at
  * any depth, so that a field that moves, or an older engine that has it elsewhere, makes no difference; only
- * where one key means several things is its place told by the operation. Strings become other strings, never another type,
+ * where one key means several things its place depends on the operation. Strings become other strings, never another type,
  * so that clients go on reading what they read before.
  */
 
-/** What is to be removed; a function tells what is kept all the same. */
+/** What is to be removed; a function returns the part that is kept. */
 export interface Wanted {
   readonly env?: Glob;
   readonly paths?: Glob;
@@ -150,7 +150,7 @@ function envPlace(kept: Glob): Place {
   );
 }
 
-/** The rules that hold at any depth of any answer, and places from which they are told apart by operation. */
+/** The rules that hold at any depth of any answer, and the places where they differ by operation. */
 export interface Places {
   readonly common: Place;
   /** As common, where these keys are; below them common again. */
@@ -172,7 +172,7 @@ export function placesFor(wanted: Wanted): Places {
   const add = (place: Place | undefined, ...names: string[]): void => {
     if (place !== undefined) for (const name of names) keys.set(name, place);
   };
-  /** INVARIANT: below a key that objects may have as well, or that is a name somebody gave, the common rules go on. */
+  /** INVARIANT: below a key that objects may have as well, or that is a name given by a user, the common rules go on. */
   const at = (more: Readonly<Record<string, Place>>, edit?: Edit): Place => {
     const own = new Map([...keys, ...Object.entries(more)]);
     copies.push(own);
@@ -226,7 +226,7 @@ export function placesFor(wanted: Wanted): Places {
     add(SECRET_BASE64, 'certissuersubject', 'certissuerpublickey');
     add(text(credentialEdit), 'securityopt');
   }
-  // A text in base64 (configs, OCI descriptors), or what a storage driver tells of itself (GraphDriver).
+  // A text in base64 (configs, OCI descriptors), or the state of a storage driver (GraphDriver).
   const data = at({}, secrets === undefined ? undefined : REDACTED_BASE64);
   if (paths !== undefined) data.other = data.items = path;
   if (paths !== undefined || secrets !== undefined) add(data, 'data');
@@ -236,7 +236,7 @@ export function placesFor(wanted: Wanted): Places {
     privileges.items = privileges.other = privileges;
     add(privileges, 'pluginprivilege', 'pluginspec');
   }
-  // What a driver says of a volume; in other places `Status` is a text of the engine's.
+  // The state of a volume, from its driver; in other places `Status` is a text of the engine.
   const volume = at({});
   if (options !== undefined) {
     add(at({ config: options, options }), 'logconfig');
@@ -247,7 +247,7 @@ export function placesFor(wanted: Wanted): Places {
   for (const own of copies) for (const [key, place] of keys) if (!own.has(key)) own.set(key, place);
   const event = (): Place => {
     let type = '';
-    // Go writes `Type` before `Actor`. Of an image, `image` is a label that somebody gave it.
+    // Go writes `Type` before `Actor`. For an image, `image` is a label of the user's.
     const noteType = everywhere((text) => void (type = text));
     const image = everywhere((text) => (type === 'container' && REFERENCE.test(text) ? undefined : REDACTED));
     const attributes = labelPlace(wanted, { ...KNOWN_ATTRIBUTES, image });

@@ -12,7 +12,7 @@ const TITLES = /^(?:cmd|command|args|comm|ucmd|ucomm)$/i;
 
 /**
  * ContainerTop without command lines: `{"Titles": ["PID", "CMD"], "Processes": [["1", "sh -c …"]]}`. With options that
- * choose their own columns every cell is hidden, because dockerd tells cells apart by blanks, and a title says nothing.
+ * choose their own columns every cell is hidden, because dockerd splits cells at blanks, and titles are not reliable.
  */
 export function hideCommands(answer: JsonValue, call: Call): JsonValue {
   const options = call.query['ps_args'];

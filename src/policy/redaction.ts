@@ -10,7 +10,7 @@ export interface Redaction {
    * content (logs, archives), or holds nothing of the kind.
    */
   readonly body: ((call: Call) => AnswerTransform) | undefined;
-  /** What changes the body of an answer that tells of an error, where that is JSON. */
+  /** The transformation for the body of an error answer, where that is JSON. */
   readonly error: () => AnswerTransform;
   /** The same for one that is plain text. */
   readonly errorText: (text: string) => string;

@@ -5,13 +5,13 @@ import { judge, type Judgement } from './judge.js';
 import { retryAfter } from './quotas.js';
 
 /**
- * What the client of a call is answered in place of the engine; undefined when the call goes to the engine. To a caller
- * that is limited to its own objects those of others are not there: it is answered as if they were not.
+ * The answer to a call in place of the engine's; undefined when the call goes to the engine. A caller
+ * that is limited to its own objects gets the same answer for objects of others as for objects that do not exist.
  */
 export function refusalOf(judgement: Judgement): Refusal | undefined {
   if (judgement.passes) return absentObject(judgement);
-  const { call, entities, verdict, snapshot, exceeded: over } = judgement;
-  if (over !== undefined) return new Refusal(429, verdict.code, verdict.reason, retryAfter(over));
+  const { call, entities, verdict, snapshot, exceeded } = judgement;
+  if (exceeded !== undefined) return new Refusal(429, verdict.code, verdict.reason, retryAfter(exceeded));
   const { objects = [] } = entities;
   if ((call.owner?.name ?? '') !== '' && objects.some(isHidden)) {
     const hide = (object: NamedObject): NamedObject =>
@@ -23,8 +23,8 @@ export function refusalOf(judgement: Judgement): Refusal | undefined {
 }
 
 /**
- * A name that the caller wants to give away cannot be free and taken at once. Images of nobody are there to be shared, and
- * everyone knows of the networks that an engine makes itself.
+ * A name for a new object that is taken cannot be hidden. Images without an owner are shared, and
+ * the predefined networks of an engine are known to all.
  */
 function isHidden({ kind, name, relation, optional }: NamedObject): boolean {
   if (optional === true) return false;
@@ -32,7 +32,7 @@ function isHidden({ kind, name, relation, optional }: NamedObject): boolean {
 }
 const PREDEFINED = new Set(['bridge', 'host', 'none']);
 
-/** Somebody could make what is not there between this and the engine's look: then the call is not sent at all. */
+/** An object that is missing now could be created before the engine looks it up: then the call is not sent at all. */
 function absentObject({ entities, passes, snapshot }: Judgement): Refusal | undefined {
   if (!passes || snapshot.policy.observe) return undefined;
   const absent = entities.objects?.find(
@@ -41,7 +41,7 @@ function absentObject({ entities, passes, snapshot }: Judgement): Refusal | unde
   return absent === undefined ? undefined : new Refusal(404, 'not-found', notFound(absent));
 }
 
-/** In the engine's words: clients look for them. */
+/** In the engine's words, because clients compare them. */
 function notFound({ kind, name }: NamedObject): string {
   if (kind === 'container') return `No such container: ${name}`;
   if (kind === 'image') return `No such image: ${shortImageName(name)}`;
@@ -49,9 +49,9 @@ function notFound({ kind, name }: NamedObject): string {
   return kind === 'volume' ? `get ${name}: no such volume` : `${kind} ${name} not found`;
 }
 
-/** What was ambiguous about a build is the user's own file: the answer says it, bounded. */
+/** The reason why a build is ambiguous, bounded: it concerns the user's own files, so the answer may contain it. */
 function withDetails({ verdict, inspection }: Judgement): string {
   const ambiguous = inspection.facts['build.unclear'];
   if (!Array.isArray(ambiguous) || ambiguous.length === 0) return verdict.reason;
-  return `${verdict.reason}; unclear: ${ambiguous.slice(0, 3).join('; ').slice(0, 500)}`;
+  return `${verdict.reason}; ambiguous: ${ambiguous.slice(0, 3).join('; ').slice(0, 500)}`;
 }

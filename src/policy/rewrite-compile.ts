@@ -166,7 +166,7 @@ function emptyCall(operation: Operation): Call {
   };
 }
 
-/** What a rewrite adds by itself is a hazard as if the client had asked for it: without its permit no call passes. */
+/** What a rewrite adds is a hazard as if the client had sent it: without its permit no call passes. */
 function checkPermitted(
   compiled: ReadonlyMap<OperationId, CompiledRewrite>,
   permit: Permit,

@@ -99,7 +99,7 @@ function forceEndpoints(draft: Draft, name: string): void {
 function defaultNetwork(draft: Draft, name: string): void {
   if (!NO_NETWORK.includes(asString(fieldOf(draft, 'HostConfig', 'NetworkMode')))) return;
   const endpoints = asObject(fieldOf(draft, ...ENDPOINTS));
-  // A client that names networks there, and only there, has asked for them.
+  // A client that names networks only there has chosen them.
   if (!Object.keys(endpoints).every((key) => key === 'default' || key === name)) return;
   putField(draft, ['HostConfig', 'NetworkMode'], name);
   if (name === 'default' || !Object.hasOwn(endpoints, 'default')) return;
@@ -117,7 +117,7 @@ function optionName(option: string): string {
 
 const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 
-/** The last entry counts for dockerd, so that none may be left that says no. */
+/** dockerd takes the last entry, so no entry that disables it may be left. */
 export const noNewPrivileges: Step = (draft) => {
   const at = ['HostConfig', 'SecurityOpt'];
   const given = asStrings(fieldOf(draft, ...at));
@@ -154,8 +154,8 @@ function capability(name: string): string {
 }
 
 /**
- * `dropCapabilities`. What a call adds wins over what it drops (TweakCapabilities of moby's oci/caps), and `ALL`
- * added wins over `ALL` dropped, so the names are taken out of what it adds as well.
+ * `dropCapabilities`. Added capabilities win over dropped ones (TweakCapabilities of moby's oci/caps), and `ALL`
+ * added wins over `ALL` dropped, so the names are removed from the added ones as well.
  */
 export function prepareDropCapabilities(names: readonly string[]): (operation: Operation) => Step {
   const dropped = new Set(names.map(capability));

@@ -20,7 +20,7 @@ type Target =
   | { readonly kind: 'field'; readonly steps: readonly string[]; readonly schema: Schema }
   | { readonly kind: 'parameter'; readonly name: string; readonly parameter: Parameter };
 
-/** A target, or why the operation has none, and what its author may have meant. */
+/** A target, or why the operation has none, and which name the author may have meant. */
 type Found =
   { readonly target: Target } | { readonly reason: string; readonly meant?: string; readonly depth: number };
 

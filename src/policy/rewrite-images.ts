@@ -91,7 +91,7 @@ function within(inner: NamePattern, outer: NamePattern): boolean {
   return outer.wildcard === '**' || !crossed.includes('/');
 }
 
-/** INVARIANT: what came out of a mapping is not mapped again, or what is sent would not be what was judged. */
+/** INVARIANT: what came out of a mapping is not mapped again; otherwise what is sent would differ from what was judged. */
 function mapsAgain(mapping: Mapping, all: readonly Mapping[]): boolean {
   if (mapping.same) return false;
   for (const other of all) {
@@ -146,7 +146,7 @@ function preparePins(pins: Readonly<Record<string, string>>, report: ReportAt): 
 
 /**
  * `pin` and `images`: pins count for the name a client gives and for the name it is replaced by. A pinned image is
- * `name@digest`; the engine does not look at a tag beside a digest (moby reference/store.go, Get).
+ * `name@digest`; the engine ignores a tag beside a digest (moby reference/store.go, Get).
  * Ids of images, of 64 digits, stay as they are: they are no names.
  */
 export function prepareImages(
@@ -178,7 +178,7 @@ export function prepareImages(
   const rewrite = (draft: Draft, image: ImageName, all: boolean): ImageName => {
     const mapped = map(pin(image, all));
     if (mapped === undefined) {
-      draft.conflict = 'the name of its image cannot be replaced as "images" says';
+      draft.conflict = 'the name of its image cannot be replaced as "images" demands';
       return image;
     }
     const result = pin(mapped, all);

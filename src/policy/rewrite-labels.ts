@@ -39,7 +39,7 @@ function compileTemplate(text: string, report: (message: string) => void): (vari
     parts.map((part, index) => (index % 2 === 0 ? part : variables[part as keyof Variables])).join('');
 }
 
-/** `labels`: set, whatever the client gave under the same name. */
+/** `labels`: set, in place of what the client gave under the same name. */
 export function prepareLabels(
   labels: NonNullable<RewriteShape['labels']>,
   report: ReportAt,

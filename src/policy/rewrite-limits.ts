@@ -79,7 +79,7 @@ function limitCreate(draft: Draft, at: readonly string[], bounds: Bounds): void 
 }
 
 /**
- * An update changes what it names: 0 or nothing leaves an amount as it is, but PidsLimit, where 0 is no limit. What
+ * An update changes what it names: 0 or nothing leaves an amount as it is, except for PidsLimit, where 0 is no limit. What
  * the container has is not known here, so a quota always goes with its period: the old quota in a shorter period, or
  * a new one in the old period, may be any share.
  */

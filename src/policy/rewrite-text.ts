@@ -1,7 +1,7 @@
 import type { JsonValue } from '../base/json.js';
 import type { Change } from './rewrite.js';
 
-/** At most so many changes are told one by one, and so many characters of a value. */
+/** At most this many changes are listed one by one, and this many characters of a value are shown. */
 const MAX_CHANGES = 32;
 const MAX_TEXT_LENGTH = 160;
 

@@ -52,7 +52,7 @@ export function applyRewrite(call: Call, rewrite: CompiledRewrite, variables: Va
 const DEPTH = 1024;
 
 /**
- * Which fields nobody knows is read anew from the body that is sent: a rewrite may have removed some, and moved
+ * Unknown fields are collected again from the body that is sent: a rewrite may have removed some, and moved
  * others with what they are in. INVARIANT: none of them is forgotten. Those in parameters are gone with the parameter.
  */
 function withUnknown(call: Call, changes: readonly Change[]): Call {

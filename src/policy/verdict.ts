@@ -2,7 +2,7 @@ import type { Call } from '../docker/call.js';
 import type { Hazard } from '../hazards/inspection.js';
 import type { Redaction } from './redaction.js';
 
-/** What policy says of one call. */
+/** The decision of the policy on one call. */
 export interface Verdict {
   readonly effect: 'allow' | 'deny';
   /** Id of the rule that decided; for a denial by default, the nearest rule, or `""` when there is none. */
@@ -15,7 +15,7 @@ export interface Verdict {
   readonly code: string;
   /** Hazards that no permit of the nearest rule covers. */
   readonly missing: readonly Hazard[];
-  /** The call to send in place of the one that came, when a rule rewrote it. It was inspected and is what was allowed. */
+  /** The call to send in place of the received one, when a rule rewrote it. It was inspected, and it is what was allowed. */
   readonly call?: Call;
   /** How the answer is changed, when the rule that allows the call redacts it. */
   readonly redact?: Redaction;

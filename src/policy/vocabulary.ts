@@ -34,7 +34,7 @@ export function states(fact: FactWord, operationId: OperationId): boolean {
   return fact.operations.includes('*') || mustState(fact, operationId);
 }
 
-/** Does every readable call of this operation state it, so that a call without it is one that cannot be told? */
+/** Does every readable call of this operation have this fact? If so, a call without it has an unknown value. */
 export function mustState(fact: FactWord, operationId: OperationId): boolean {
   return fact.operations.includes(operationId);
 }

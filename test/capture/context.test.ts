@@ -96,10 +96,10 @@ t.test('each oddity: which Dockerfile it has, and whether it is clear', async (t
       }
       t.equal(winner(got.reading), c.winner, `${c.name}: Dockerfile ${c.winner}`);
       const reasons = got.reading?.ambiguities ?? [];
-      if (c.unclear === undefined) t.same(reasons, [], `${c.name}: clear`);
+      if (c.ambiguity === undefined) t.same(reasons, [], `${c.name}: clear`);
       else
         t.ok(
-          reasons.some((reason) => reason.includes(c.unclear!)),
+          reasons.some((reason) => reason.includes(c.ambiguity!)),
           `${c.name}: ${reasons.join('; ')}`,
         );
     }
@@ -317,7 +317,7 @@ t.test('limits: size, entries, names, inflation, the Dockerfile', async (t) => {
     [/no file system/],
   );
   const big = await relayed(tar(file('Dockerfile', 'x'.repeat(2000))), { limits: { dockerfile: 1000 } });
-  t.match(big.reading, { dockerfile: undefined, unclear: [/larger than 1000/] });
+  t.match(big.reading, { dockerfile: undefined, ambiguities: [/larger than 1000/] });
   const forgotten = await relayed(
     tar(...Array.from({ length: 8 }, (_, i) => file(`f${i}`, 'x'.repeat(900))), symlink('Dockerfile', 'f7')),
     { limits: { dockerfile: 1000 } },

@@ -15,7 +15,7 @@ function read(text: string, options: Partial<DockerfileOptions> = {}): Dockerfil
 
 /** Bases in short: `alpine scratch <0`, or the reason. */
 function bases(reading: DockerfileReading): string {
-  if (!reading.clear) return `unclear: ${reading.reason}`;
+  if (!reading.clear) return `ambiguous: ${reading.reason}`;
   return reading.stages.map(({ base }) => (base.kind === 'image' ? base.image : `<${base.index}`)).join(' ');
 }
 
@@ -93,7 +93,7 @@ void t.test('what has no single clear reading', (t) => {
   t.end();
 });
 
-void t.test('near misses of the unclear', (t) => {
+void t.test('near misses of ambiguous Dockerfiles', (t) => {
   for (const text of [
     'FROM a\nRUN cat <<EOF\n',
     'FROM a\nRUN test $((1 << 3)) = 8 && cat <<<x\n',
@@ -224,12 +224,12 @@ void t.test('shell text: words, and what hides in it', (t) => {
     'echo MMZC4ZLWNFWC4ZLYMFWXA3DF | base32 -d',
     `powershell -enc ${Buffer.from(`iwr http://${find}`, 'utf16le').toString('base64')}`,
   ]) {
-    const { variants, truncated: blown } = decodeVariants(text, (name) => env[name]);
+    const { variants, truncated } = decodeVariants(text, (name) => env[name]);
     t.ok(
       variants.some((variant) => variant.includes(find)),
       text,
     );
-    t.notOk(blown, text);
+    t.notOk(truncated, text);
   }
   let deep = `wget http://${find}/x`;
   for (let level = 0; level < 5; level++) deep = btoa(deep);

@@ -60,9 +60,9 @@ async function main(t: Test, dockerd?: string): Promise<void> {
       );
     }
   }
-  t.ok(differ > 0, 'some unclear ones do differ');
+  t.ok(differ > 0, 'some ambiguous contexts do differ');
   t.comment(
-    `${cases.length} contexts (random ones: seed ${SEED}) on dockerd ${engine.version}, ${differ} unclear or refused ones are built otherwise`,
+    `${cases.length} contexts (random ones: seed ${SEED}) on dockerd ${engine.version}, ${differ} ambiguous or refused ones are built otherwise`,
   );
 }
 

@@ -144,7 +144,7 @@ await t.test('a context that is denied has no end for the engine', async (t) => 
       /symbolic link/,
     ],
     ['another rewrite for another base', dockerfile('FROM busybox\n'), /rewrite/],
-    ['an unreadable Dockerfile', dockerfile('FROM\n'), /unclear:/],
+    ['an unreadable Dockerfile', dockerfile('FROM\n'), /; ambiguous: /],
   ];
   for (const [name, body, message] of denied) {
     const seen = await attempt(t, [post(body)]);

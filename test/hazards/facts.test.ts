@@ -217,7 +217,7 @@ void t.test('a HostConfig is judged wherever an engine may find it', (t) => {
   t.end();
 });
 
-void t.test('a field that has no judge is a hazard, wherever it is', (t) => {
+void t.test('a field without an inspector is a hazard, wherever it is', (t) => {
   t.same(raised(create({ Mounts: [{ Type: 'tmpfs', Target: '/t', 'a/b~c': 1 }] })), [
     'unknown-field:/HostConfig/Mounts/0/a~1b~0c',
   ]);

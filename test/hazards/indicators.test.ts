@@ -409,11 +409,11 @@ void t.test('what only alerts is on record, and no hazard', (t) => {
 
 void t.test('what a build context held is part of the inspection', (t) => {
   const hit = index.domain(NAME)!;
-  const sightings = [{ hit, value: NAME, where: 'context file a.sh' }];
+  const matches = [{ hit, value: NAME, where: 'context file a.sh' }];
   const call = makeCall('ImageBuild', { dockerfile: 'FROM alpine\n' });
-  const found = inspect(call, index, { matches: sightings, truncated: false });
+  const found = inspect(call, index, { matches, truncated: false });
   t.same(found.hazards.map(formatHazard), [`indicator:${NAME}`]);
-  t.same(found.matches, sightings);
+  t.same(found.matches, matches);
   t.same(inspect(call, index, { matches: [], truncated: true }).hazards.map(formatHazard), ['opaque:text']);
   t.end();
 });

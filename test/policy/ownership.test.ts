@@ -240,7 +240,7 @@ t.test('instructions of a commit and an import cannot take the label away', asyn
     'FROM x',
   ]) {
     const { conflict, call } = change([odd]);
-    t.match(conflict, /could take the owner's label away/, odd);
+    t.match(conflict, /could remove the owner's label/, odd);
     t.strictSame(queryTexts(call, 'changes'), [odd], 'and nothing is half done');
   }
 });

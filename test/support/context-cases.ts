@@ -13,7 +13,7 @@ export interface ContextCase {
   /** The `dockerfile=` parameter. */
   readonly dockerfile?: string;
   /** A word of the expected reason; absent: the context is clear. */
-  readonly unclear?: string;
+  readonly ambiguity?: string;
   /** Which Dockerfile wins in the reading; '' none. */
   readonly winner: string;
   /** The reader refuses the body altogether, with this status. */
@@ -38,11 +38,11 @@ const clear = (name: string, body: Buffer, winner = 'A', dockerfile?: string): C
 });
 const odd = (
   name: string,
-  unclear: string,
+  ambiguity: string,
   body: Buffer,
   winner = 'A',
   dockerfile?: string,
-): ContextCase => ({ ...clear(name, body, winner, dockerfile), unclear });
+): ContextCase => ({ ...clear(name, body, winner, dockerfile), ambiguity });
 const broken = (name: string, body: Buffer): ContextCase => ({ name, body, winner: '', broken: 400 });
 /** A compression that is not read, whatever is in it. */
 const unsupported = (name: string, body: Buffer): ContextCase => ({ ...broken(name, body), broken: 415 });
