@@ -131,8 +131,8 @@ class Queue implements SharedCallEvents {
     if (call !== this.#running) return;
     this.#running = undefined;
     const window = Math.min(this.#all.limits.gathering, call.duration);
-    if (window === 0 || call.served <= Math.max(1, this.#waiting.size)) return this.#start();
-    this.#expected = call.served;
+    if (window === 0 || call.served < 2) return this.#start();
+    this.#expected = call.served + this.#waiting.size;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#startIn(window);

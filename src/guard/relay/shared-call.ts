@@ -25,7 +25,7 @@ export interface SharedCallRoom {
  */
 export class SharedCall implements EngineHandler {
   readonly startedAt = performance.now();
-  /** ms; when it has ended. */
+  /** ms, handing out its answer included. */
   duration = 0;
   /** Several readers were answered at once, and how many. */
   served = 0;
@@ -81,18 +81,19 @@ export class SharedCall implements EngineHandler {
   onComplete(): void {
     const isCollected = this.#state === 'collecting';
     const readers = [...this.#readers];
-    this.#end();
+    this.#state = 'ended';
     for (const reader of readers) {
       if (isCollected) reader.begin(this.#head!, this.#pieces);
       reader.finish();
     }
     if (isCollected) this.served = readers.length;
+    this.duration = performance.now() - this.startedAt;
     this.#events.onEnd(this);
   }
 
   onError(error: Error): void {
     const readers = [...this.#readers];
-    this.#end();
+    this.#state = 'ended';
     for (const reader of readers) reader.fail(error);
     this.#events.onEnd(this);
   }
@@ -133,13 +134,8 @@ export class SharedCall implements EngineHandler {
     this.#release();
     if (this.#state === 'ended') return;
     this.#abort();
-    this.#end();
-    this.#events.onEnd(this);
-  }
-
-  #end(): void {
     this.#state = 'ended';
-    this.duration = performance.now() - this.startedAt;
+    this.#events.onEnd(this);
   }
 
   #release(): void {
