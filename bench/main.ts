@@ -25,7 +25,17 @@ import { report, type Results } from './report.js';
 import { measureStart } from './start.js';
 import { writeScript, type Load } from './workload.js';
 
-const PARTS = ['requests', 'latency', 'create', 'journal', 'bulk', 'context', 'share', 'intel', 'start'] as const;
+const PARTS = [
+  'requests',
+  'latency',
+  'create',
+  'journal',
+  'bulk',
+  'context',
+  'share',
+  'intel',
+  'start',
+] as const;
 type Part = (typeof PARTS)[number];
 
 const HELP = `npm run bench -- [options]: the guard against HAProxy and against no proxy at all, in one run
