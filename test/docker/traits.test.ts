@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { answerIdsOf } from '../../src/docker/answer-ids.js';
 import { scanAnswer } from '../../src/docker/answers/scan.js';
-import type { Call } from '../../src/docker/call.js';
+import { isShareable, type Call } from '../../src/docker/call.js';
 import type { Place } from '../../src/docker/catalogue/traits.js';
 import { byOperation, operationOf, operationsThat, OPERATIONS } from '../../src/docker/catalogue.js';
 import type { Operation, OperationId } from '../../src/docker/operation.js';
@@ -257,4 +257,29 @@ t.test('operationIds stand in the catalogue alone', async (t) => {
       .map((line) => `${file}: ${line.trim()}`),
   );
   t.same(found, [], 'give the row a trait instead');
+});
+
+t.test('reads whose answers end can be shared, and nothing else', async (t) => {
+  const call = (operation: Operation, query: Call['query'] = {}): Call =>
+    ({ operation, query, body: { kind: operation.body.kind } }) as Call;
+  const flag = (value: boolean): Call['query'][string] => ({ type: 'boolean', value });
+  for (const operation of OPERATIONS) {
+    const { id, method, writes, response, does, query } = operation;
+    const reads = !writes && (method === 'GET' || method === 'HEAD') && operation.body.kind === 'none';
+    t.equal(isShareable(call(operation)), reads && response === 'finite', id);
+    const { endsWithout } = does;
+    t.equal(endsWithout !== undefined, 'stream' in query, `${id} ?stream`);
+    if (endsWithout === undefined) continue;
+    t.strictSame([response, query[endsWithout]?.type], ['stream', 'boolean'], id);
+    t.ok(isShareable(call(operation, { [endsWithout]: flag(false) })), `${id}, which ends`);
+    t.notOk(isShareable(call(operation, { [endsWithout]: flag(true) })), `${id}, which does not`);
+  }
+  for (const id of ['ContainerList', 'ContainerInspect', 'SystemInfo', 'ImageInspect'] as const) {
+    t.ok(isShareable(call(operationOf(id))), id);
+  }
+  const withBody = {
+    ...call(operationOf('ContainerList')),
+    body: { kind: 'json', value: {} },
+  } as unknown as Call;
+  t.notOk(isShareable(withBody));
 });

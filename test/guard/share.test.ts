@@ -11,7 +11,7 @@ import {
 
 // Equal reads that are asked for at once, in front of an engine that does what a test says.
 
-const LIMITS: ShareLimits = { run: 60_000, answer: 1_000, total: 3_000 };
+const LIMITS: ShareLimits = { run: 60_000, gathering: 0, answer: 1_000, total: 3_000 };
 
 const request = (
   target = '/containers/json',
@@ -375,6 +375,40 @@ t.test('nobody waits long for a call that takes long', async (t) => {
   t.equal(sent.length, 2);
 });
 
+t.test('those who were answered together and ask again share a call again', async (t) => {
+  const { engine, sent } = scripted({ gathering: 60_000 });
+  const ask = (count: number): Caller[] => Array.from({ length: count }, () => new Caller(engine));
+  ask(4);
+  sent[0]!.answer('');
+  t.equal(sent.length, 2, 'after a single one nobody is waited for');
+  await sleep(40);
+  const straggler = new Caller(engine);
+  sent[1]!.answer('');
+  t.equal(sent.length, 2);
+  ask(2);
+  t.equal(sent.length, 2);
+  ask(1);
+  t.equal(sent.length, 3, 'those who were answered, and those who waited');
+  await sleep(40);
+  sent[2]!.answer('last');
+  t.equal(straggler.body, 'last');
+  const [gone, late] = ask(2);
+  gone!.abort();
+  t.equal(sent.length, 3);
+  await sleep(120);
+  t.equal(sent.length, 4, 'no longer than the call took');
+  sent[3]!.answer('late');
+  t.equal(late!.body, 'late');
+
+  ask(3);
+  sent[4]!.answer('');
+  await sleep(20);
+  sent[5]!.answer('');
+  await sleep(100);
+  ask(1);
+  t.equal(sent.length, 7, 'nobody came: the next one starts at once');
+});
+
 t.test('a read that is asked for after a change was answered sees it', async () => {
   const delay = fc.integer({ min: 0, max: 4 });
   const step = fc.record({
@@ -408,7 +442,7 @@ t.test('a read that is asked for after a change was answered sees it', async () 
         ping: async () => {},
         destroy: async () => {},
       };
-      const engine = shareReads(model, { run: 6, answer: 1_000, total: 2_000 });
+      const engine = shareReads(model, { run: 6, gathering: 3, answer: 1_000, total: 2_000 });
       const callers: { caller: Caller; asked: number; kind: string }[] = [];
       for (const { wait, kind } of steps) {
         if (wait > 1) await sleep(wait - 1);

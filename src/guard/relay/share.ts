@@ -9,6 +9,12 @@ import { SharedCall, type SharedCallEvents } from './shared-call.js';
  */
 const LONGEST_RUN = 3_000;
 
+/**
+ * Clients that poll ask again as soon as they are answered. The call after one for several waits for them for this long at
+ * most (ms), and no longer than that one took; without it every second call would be for the first of them alone.
+ */
+const LONGEST_GATHERING = 25;
+
 /** Longest answer that is collected for several readers (bytes). */
 const LARGEST_ANSWER = 8 * 2 ** 20;
 
@@ -18,13 +24,20 @@ const LARGEST_TOTAL = 64 * 2 ** 20;
 export interface ShareLimits {
   /** ms */
   readonly run: number;
+  /** ms */
+  readonly gathering: number;
   /** Bytes. */
   readonly answer: number;
   /** Bytes. */
   readonly total: number;
 }
 
-const LIMITS: ShareLimits = { run: LONGEST_RUN, answer: LARGEST_ANSWER, total: LARGEST_TOTAL };
+const LIMITS: ShareLimits = {
+  run: LONGEST_RUN,
+  gathering: LONGEST_GATHERING,
+  answer: LARGEST_ANSWER,
+  total: LARGEST_TOTAL,
+};
 
 /**
  * An engine that answers equal reads together, as a group commit writes together: reads that arrive while an equal one
@@ -95,6 +108,8 @@ class Queue implements SharedCallEvents {
   readonly #onIdle: () => void;
   readonly #waiting = new Set<Reader>();
   #running: SharedCall | undefined;
+  /** No call runs, and the next one waits until there are this many readers. */
+  #expected = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(request: EngineRequest, all: SharedReads, onIdle: () => void) {
@@ -106,30 +121,40 @@ class Queue implements SharedCallEvents {
   join(reader: Reader): void {
     this.#waiting.add(reader);
     reader.place = { drop: () => this.#waiting.delete(reader), onDrain: () => {} };
-    if (this.#running === undefined || this.#running.isHeldUp) return this.#start();
-    const left = this.#running.startedAt + this.#all.limits.run - performance.now();
-    this.#timer ??= setTimeout(() => this.#start(), Math.max(0, left)).unref();
+    if (this.#expected > 0) {
+      if (this.#waiting.size >= this.#expected) this.#start();
+    } else if (this.#running === undefined || this.#running.isHeldUp) this.#start();
+    else this.#startIn(this.#running.startedAt + this.#all.limits.run - performance.now());
   }
 
   onEnd(call: SharedCall): void {
-    if (call === this.#running) this.#start();
+    if (call !== this.#running) return;
+    this.#running = undefined;
+    const window = Math.min(this.#all.limits.gathering, call.duration);
+    if (window === 0 || call.served < 2) return this.#start();
+    this.#expected = call.served + this.#waiting.size;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#startIn(window);
   }
 
   onHeldUp(call: SharedCall): void {
     if (call === this.#running && this.#waiting.size > 0) this.#start();
   }
 
+  #startIn(ms: number): void {
+    this.#timer ??= setTimeout(() => this.#start(), Math.max(0, ms)).unref();
+  }
+
   /** One call for all that wait, beside any that still runs. Without them the queue is no more. */
   #start(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#expected = 0;
     const readers = [...this.#waiting];
     this.#waiting.clear();
     if (readers.length > 0) {
       this.#running = new SharedCall(this.#request, readers, this.#all, this);
-    } else if (this.#running?.hasEnded !== false) {
-      this.#running = undefined;
-      this.#onIdle();
-    }
+    } else if (this.#running === undefined) this.#onIdle();
   }
 }

@@ -25,6 +25,10 @@ export interface SharedCallRoom {
  */
 export class SharedCall implements EngineHandler {
   readonly startedAt = performance.now();
+  /** ms, handing out its answer included. */
+  duration = 0;
+  /** Several readers were answered at once, and how many. */
+  served = 0;
   readonly #request: EngineRequest;
   readonly #readers: Set<Reader>;
   readonly #room: SharedCallRoom;
@@ -53,10 +57,6 @@ export class SharedCall implements EngineHandler {
     this.#abort = room.engine.dispatch(request, this);
   }
 
-  get hasEnded(): boolean {
-    return this.#state === 'ended';
-  }
-
   get isHeldUp(): boolean {
     return this.#state === 'streaming' && [...this.#readers].some((reader) => reader.isPaused);
   }
@@ -80,16 +80,22 @@ export class SharedCall implements EngineHandler {
 
   onComplete(): void {
     const isCollected = this.#state === 'collecting';
-    this.#end();
-    for (const reader of [...this.#readers]) {
+    const readers = [...this.#readers];
+    this.#state = 'ended';
+    for (const reader of readers) {
       if (isCollected) reader.begin(this.#head!, this.#pieces);
       reader.finish();
     }
+    if (isCollected) this.served = readers.length;
+    this.duration = performance.now() - this.startedAt;
+    this.#events.onEnd(this);
   }
 
   onError(error: Error): void {
-    this.#end();
-    for (const reader of [...this.#readers]) reader.fail(error);
+    const readers = [...this.#readers];
+    this.#state = 'ended';
+    for (const reader of readers) reader.fail(error);
+    this.#events.onEnd(this);
   }
 
   /** From here on there is one reader, who gets the answer as it comes. @returns whether he takes more. */
@@ -128,11 +134,6 @@ export class SharedCall implements EngineHandler {
     this.#release();
     if (this.#state === 'ended') return;
     this.#abort();
-    this.#end();
-  }
-
-  /** The next call starts before this one's answer is handed out: the engine works meanwhile. */
-  #end(): void {
     this.#state = 'ended';
     this.#events.onEnd(this);
   }
