@@ -139,7 +139,6 @@ const unreadEvent = (
 });
 
 /** What a caller is told of the failure: nothing of the paths of this machine. */
-/** What a caller is told of the failure: nothing of the paths of this machine. */
 const WHY: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on its disk',
   EDQUOT: 'its quota is used up',
