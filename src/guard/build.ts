@@ -61,7 +61,8 @@ export async function build(
   try {
     const context = await upload.read;
     if ('refused' in context) {
-      void settle(engineRefused(first, context.refused));
+      // The engine's answer passes on by itself; nothing that goes wrong with the record can take it back.
+      settle(engineRefused(first, context.refused)).catch(() => {});
       return await upload.outcome;
     }
     const known = withContext(call, context);

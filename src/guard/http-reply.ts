@@ -114,7 +114,10 @@ export class HttpReply implements Reply {
   protected discardBody(): void {
     const { request, socket } = this;
     const timer = setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS);
-    const done = (): void => clearTimeout(timer);
+    const done = (): void => {
+      clearTimeout(timer);
+      socket.off('close', done);
+    };
     socket.once('close', done);
     request.resume();
     request.once('end', done);

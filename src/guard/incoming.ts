@@ -58,13 +58,31 @@ export class CallCut extends Refusal {
 /** Gives something back that a call held. */
 export type Release = () => void;
 
+/** What a call holds, until it is over. */
+export class Holdings {
+  #releases: Release[] | undefined = [];
+
+  /** Lookups may still be on their way when their call has ended: what comes then is given back at once. */
+  add(release: Release): void {
+    if (this.#releases === undefined) release();
+    else this.#releases.push(release);
+  }
+
+  /** The call is over. */
+  releaseAll(): void {
+    const releases = this.#releases ?? [];
+    this.#releases = undefined;
+    for (const release of releases) release();
+  }
+}
+
 /** What is known of a call while it is on its way. */
 export interface Progress {
   head: HeadReading | undefined;
   /** Body bytes that were taken from the client. */
   bytesIn: number;
   /** Gives back what the call holds, when it is over. */
-  readonly held: Release[];
+  readonly held: Holdings;
 }
 
 /** Random for each process, so that ids of two runs never meet. */

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { ignoreErrors } from '../base/socket-errors.js';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Refusal } from '../docker/refusal.js';
 import type { Refused, Reply, ReplyEvents } from './reply.js';
@@ -35,6 +36,8 @@ export class StreamReply implements Reply {
 
   constructor(stream: ServerHttp2Stream) {
     this.#stream = stream;
+    // A stream that is reset, by either side, fails with an error.
+    ignoreErrors(stream);
   }
 
   get isOpen(): boolean {
@@ -76,7 +79,7 @@ export class StreamReply implements Reply {
       },
       { endStream: true },
     );
-    return { status: refusal.status, bytes: message.length };
+    return { status: refusal.status, bytes: 0 };
   }
 
   sendWhole(status: number, headers: readonly string[], body: readonly Buffer[]): void {
@@ -89,6 +92,8 @@ export class StreamReply implements Reply {
     const fields: Record<string, string | string[]> = {};
     for (let i = 0; i + 1 < headers.length; i += 2) {
       const name = headers[i]!.toLowerCase();
+      // The only one that the guard adds itself; HTTP/2 has no such header, and node throws.
+      if (name === 'connection') continue;
       const before = fields[name];
       fields[name] = before === undefined ? headers[i + 1]! : [before, headers[i + 1]!].flat();
     }

@@ -127,7 +127,8 @@ export function openEntityReader(requestEngine: RequestEngine): EntityReader {
   /** Labels of the containers that use an anonymous volume; none when they cannot be listed. */
   const labelsOfUsers = async (volume: string): Promise<readonly unknown[]> => {
     const filters = encodeURIComponent(JSON.stringify({ volume: [volume] }));
-    const { status, body } = await requestEngine('GET', `/containers/json?all=1&filters=${filters}`);
+    const target = `/containers/json?all=1&filters=${filters}`;
+    const { status, body } = await requestEngine('GET', target).catch(unanswered('volume', volume));
     return status === 200 && Array.isArray(body) ? (body as Inspected[]).map(({ Labels }) => Labels) : [];
   };
 
