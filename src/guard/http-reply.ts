@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Refusal } from '../docker/refusal.js';
-import type { End } from './incoming.js';
+import type { End } from './outcome.js';
 import { LINGER_TIMEOUT_MS } from './linger.js';
 import type { Refused, Reply, ReplyEvents } from './reply.js';
 

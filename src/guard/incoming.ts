@@ -4,7 +4,6 @@ import type { BodyBudget } from '../capture/body-budget.js';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading, RequestHead } from '../docker/read.js';
-import { Refusal } from '../docker/refusal.js';
 import type { Reply } from './reply.js';
 
 /** One request as a listener hands it over. It never changes; what became of it is an `Outcome`. */
@@ -30,29 +29,6 @@ export interface IncomingBody {
   open(framing: BodyFraming): Readable;
   /** Lets the rest go by that nobody will read. */
   discard(): void;
-}
-
-/** How a call ended, as the outcome record and the metrics name it. */
-export type End = 'complete' | 'refused' | 'client-gone' | 'upstream-error' | 'upstream-timeout' | 'shutdown';
-
-/** What became of a call. */
-export interface Outcome {
-  /** Status that the client was sent; 0 when it left before there was one. */
-  readonly status: number;
-  readonly end: End;
-  /** Body bytes from and to the client (both directions of a raw stream). */
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-}
-
-/** The call ended before it was answered. */
-export class CallCut extends Refusal {
-  readonly end: End;
-
-  constructor(end: End, refusal: Refusal) {
-    super(refusal.status, refusal.code, refusal.message);
-    this.end = end;
-  }
 }
 
 /** Gives something back that a call held. */

@@ -1,4 +1,4 @@
-import type { End } from './incoming.js';
+import type { End } from './outcome.js';
 
 /** What the guard counts: plain numbers, which are rendered only when somebody scrapes. */
 export class Metrics {

@@ -6,8 +6,9 @@ import { Refusal } from '../docker/refusal.js';
 import { formatHazard } from '../hazards/inspection.js';
 import type { Judgement } from '../policy/judge.js';
 import type { Guard } from './guard.js';
-import { nextCallId, type Incoming, type Outcome } from './incoming.js';
-import { sourcesFor } from './snapshot.js';
+import { nextCallId, type Incoming } from './incoming.js';
+import type { Outcome } from './outcome.js';
+import { sourcesFor } from './sources.js';
 
 /**
  * Puts a judgement on record, and learns from it. Resolves when it is written: only then may it take effect.

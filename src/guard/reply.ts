@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Refusal } from '../docker/refusal.js';
-import type { End } from './incoming.js';
+import type { End } from './outcome.js';
 
 /** What a client was sent in place of an answer. */
 export interface Refused {

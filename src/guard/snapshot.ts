@@ -3,11 +3,11 @@ import type { OperationId } from '../docker/operation.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
-import { sourcesOf } from '../policy/decide.js';
 import type { Snapshot } from '../policy/judge.js';
 import type { Guard } from './guard.js';
 import { withToken } from './identify.js';
 import type { Quota } from './quotas.js';
+import { sourcesFor } from './sources.js';
 
 /** Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. */
 export interface CallSnapshot extends Snapshot {
@@ -60,14 +60,3 @@ function permitsAll(policy: CompiledPolicy, operation: OperationId, sources: rea
 /** A call with what its caller is as an owner. */
 export const ownedBy = (call: Call, { owner }: CallSnapshot): Call =>
   owner === undefined ? call : { ...call, owner };
-
-/** A connection keeps its sources until the policy changes. */
-const known = new WeakMap<CompiledPolicy, WeakMap<Client, readonly string[]>>();
-
-export function sourcesFor(policy: CompiledPolicy, client: Client): readonly string[] {
-  let clients = known.get(policy);
-  if (clients === undefined) known.set(policy, (clients = new WeakMap()));
-  let sources = clients.get(client);
-  if (sources === undefined) clients.set(client, (sources = sourcesOf(policy, client)));
-  return sources;
-}

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream';
 import type { Operation } from '../../docker/operation.js';
 import { Refusal } from '../../docker/refusal.js';
 import type { EngineHandler } from '../../upstream/engine-call.js';
-import type { End, Incoming, Outcome } from '../incoming.js';
+import type { Incoming } from '../incoming.js';
+import type { End, Outcome } from '../outcome.js';
 import type { ReplyEvents } from '../reply.js';
 
 /** Answers up to this size are passed on with one write. */

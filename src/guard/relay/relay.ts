@@ -3,7 +3,7 @@ import { isShareable, type Call } from '../../docker/call.js';
 import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
 import { TOO_MANY } from '../admission.js';
-import type { Outcome } from '../incoming.js';
+import type { Outcome } from '../outcome.js';
 import { answerTimeout, startExchange, type Exchange } from './exchange.js';
 import { tunnel } from './tunnel.js';
 

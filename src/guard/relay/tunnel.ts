@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Flow } from '../../capture/relay-body.js';
 import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
-import type { End, Outcome } from '../incoming.js';
+import type { End, Outcome } from '../outcome.js';
 import type { ReplyEvents } from '../reply.js';
 import { startExchange, type Exchange } from './exchange.js';
 import { passOn } from './handlers.js';

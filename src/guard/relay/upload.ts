@@ -5,7 +5,7 @@ import type { HeadReading } from '../../docker/read.js';
 import { Refusal } from '../../docker/refusal.js';
 import { renderHeaders, renderTarget } from '../../docker/render.js';
 import { STOPPING } from '../admission.js';
-import { CallCut, type Outcome } from '../incoming.js';
+import { CallCut, type Outcome } from '../outcome.js';
 import { upstreamRefusal } from './answer.js';
 import { startExchange, type Exchange } from './exchange.js';
 import { passOn, type Wrap } from './handlers.js';
