@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Refusal } from '../docker/refusal.js';
 import type { End } from './incoming.js';
-import { LINGER_TIMEOUT_MS } from './linger.js';
+import { LINGER_TIMEOUT_MS } from '../capture/linger.js';
 import type { Refused, Reply, ReplyEvents } from './reply.js';
 
 /** Where one request ends and the next begins is in doubt after these (RFC 9112 section 6.3): nothing more is read. */

@@ -16,7 +16,7 @@ import { Refusal } from '../docker/refusal.js';
 import { identifyConnection } from './identify.js';
 import { PlainBody, UpgradedBody } from './incoming-body.js';
 import { nextCallId, type Incoming, type IncomingBody, type Outcome } from './incoming.js';
-import { closeEnded, endGently } from './linger.js';
+import { closeEnded, endGently } from '../capture/linger.js';
 import { HijackReply } from './hijack-reply.js';
 import { HttpReply } from './http-reply.js';
 
