@@ -14,15 +14,15 @@ void t.test('CONTRIBUTING names test files that exist', (t) => {
 
 void t.test('a file is named in full, as the compiler names it, or in part', (t) => {
   const all = allTestFiles();
-  const bind = ['test/guard/bind.test.ts'];
+  const bind = ['test/app/bind.test.ts'];
   for (const word of [
-    'test/guard/bind.test.ts',
-    './test/guard/bind.test.ts',
-    'dist/test/guard/bind.test.js',
+    'test/app/bind.test.ts',
+    './test/app/bind.test.ts',
+    'dist/test/app/bind.test.js',
   ]) {
     t.same(testFilesOf(word, all), bind, word);
   }
-  t.same(testFilesOf('guard/bind', all), bind);
+  t.same(testFilesOf('app/bind', all), bind);
   const room = testFilesOf('test/policy/', all);
   t.ok(room.length > 1 && room.every((file) => file.startsWith('test/policy/')), 'a room');
   t.same(testFilesOf('decision.test.ts', all), []);

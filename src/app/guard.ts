@@ -12,7 +12,7 @@ import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
-import { shareReads } from '../guard/relay/share.js';
+import { shareReads } from '../upstream/share.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../store/lock.js';
 import { openSigner, type Signer } from './checkpoint.js';
-import { timestamp } from './clock.js';
+import { timestamp } from './json-text.js';
 import { formatEvent, type AuditEvent } from './event.js';
 import { GroupCommit } from './group-commit.js';
 import { recover } from './journal-files.js';

@@ -75,3 +75,16 @@ export function maskCredentials(value: string): string {
   if (!value.includes('://') || !value.includes('@')) return value;
   return value.replace(/:\/\/[^/?#\s@]{1,512}@/g, '://***@');
 }
+
+let lastTime = 0;
+let lastText = '';
+
+/** Now as RFC 3339 with milliseconds; formatted once per millisecond. */
+export function timestamp(): string {
+  const now = Date.now();
+  if (now !== lastTime) {
+    lastTime = now;
+    lastText = new Date(now).toISOString();
+  }
+  return lastText;
+}

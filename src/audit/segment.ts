@@ -2,7 +2,7 @@ import { closeSync, fdatasync, fsyncSync, ftruncateSync, openSync, rmSync, write
 import { join } from 'node:path';
 import { syncDirectorySync } from '../store/write-whole.js';
 import { chain, type Head } from './chain.js';
-import { timestamp } from './clock.js';
+import { timestamp } from './json-text.js';
 import { segmentName } from './journal-files.js';
 
 /** The newest file of a journal: appends records to it, begins the next one, brings it to the disk. */

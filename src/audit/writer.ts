@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { timestamp } from './clock.js';
+import { timestamp } from './json-text.js';
 import { formatEvent, type AuditEvent } from './event.js';
 
 /** Called when the line is written (or could not be). */

@@ -52,12 +52,15 @@ export async function build(
   { guard, incoming, head, call, entities, snapshot, progress }: Build,
   settle: Settle,
 ): Promise<Outcome> {
-  const first = withinQuota(judge(pendingContext(call), entities, snapshot), snapshot.quota);
+  const { quota } = snapshot;
+  const within = (judgement: Judgement): Judgement =>
+    quota === undefined ? judgement : withinQuota(judgement, quota);
+  const first = within(judge(pendingContext(call), entities, snapshot));
   if (!first.passes || guard.admission.isFull) {
     throw (await settle(first)) ?? TOO_MANY;
   }
   const watch = watchIndicators(snapshot.index);
-  const flow = snapshot.quota?.flow;
+  const flow = quota?.flow;
   const upload = uploadContext({ guard, incoming, judgement: first, flow, progress }, head, watch);
   try {
     const context = await upload.read;
@@ -69,7 +72,7 @@ export async function build(
     const known = withContext(call, context);
     // Now it is known which images it names.
     const named = await lookUpAgain(guard, known, entities);
-    const whole = withinQuota(judge(known, named, snapshot, watch), snapshot.quota);
+    const whole = within(judge(known, named, snapshot, watch));
     const isSame = hasSameHead(whole.sent, first.sent);
     const { observe } = snapshot.policy;
     const refusal = await settle(isSame || !observe ? whole : sentAs(first, whole));

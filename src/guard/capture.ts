@@ -7,7 +7,6 @@ import type { CallSnapshot } from './snapshot.js';
 /**
  * Reads a body that is judged into memory, whole and bounded. Its bytes go back to the budget when the call is over.
  *
- * @returns undefined when there is no body, or one that is passed on as a stream.
  * @throws Refusal 400, 408, 413, 503
  */
 export async function capture(
@@ -16,8 +15,7 @@ export async function capture(
   head: HeadReading,
   { quota }: CallSnapshot,
   progress: Progress,
-): Promise<Buffer | undefined> {
-  if (head.body !== 'buffer' || head.framing.kind === 'none') return undefined;
+): Promise<Buffer> {
   const limits = { bytes: head.bufferLimit, timeout: guard.limits.bodyTimeout };
   // What came together with the head is parsed after this: small bodies are all there when the turn ends.
   await guard.turn.end();

@@ -17,7 +17,7 @@ import { identifyConnection } from './identify.js';
 import { PlainBody, UpgradedBody } from './incoming-body.js';
 import { nextCallId, type Incoming, type IncomingBody } from './incoming.js';
 import type { Outcome } from './outcome.js';
-import { closeEnded, endGently } from './linger.js';
+import { closeEnded, endGently } from '../capture/linger.js';
 import { HijackReply } from './hijack-reply.js';
 import { HttpReply } from './http-reply.js';
 

@@ -52,15 +52,16 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   if (denied !== undefined)
     return refuse(incoming, progress, (await settle(guard, incoming, denied)) ?? DENIED);
 
-  const body = await capture(guard, incoming, head, snapshot, progress);
+  const body = head.body === 'buffer' ? await capture(guard, incoming, head, snapshot, progress) : undefined;
   const call = ownedBy(readCall(head, body, id, snapshot.client, guard.limits), snapshot);
   const entities = await lookUp(guard, call, snapshot, held);
-  if (carriesContext(call)) {
+  if (head.body === 'stream' && carriesContext(call)) {
     return build({ guard, incoming, head, call, entities, snapshot, progress }, (judgement) =>
       settle(guard, incoming, judgement),
     );
   }
-  const judgement = withinQuota(judge(call, entities, snapshot), quota);
+  const judged = judge(call, entities, snapshot);
+  const judgement = quota === undefined ? judged : withinQuota(judged, quota);
   const refusal = await settle(guard, incoming, judgement);
   if (refusal !== undefined) throw refusal;
   // The engine would make the volumes of a container itself, as nobody's.
@@ -78,7 +79,8 @@ async function settle(guard: Guard, { reply }: Incoming, judgement: Judgement): 
   await recordDecision(guard, judgement);
   // Nobody is left to read the answer; a stream that is started now would have nobody to end it.
   if (!reply.isOpen) throw new CallCut('client-gone', GONE);
-  return refusalOf(judgement);
+  // Only a call that names objects can pass and find one of them absent.
+  return judgement.passes && judgement.entities.objects === undefined ? undefined : refusalOf(judgement);
 }
 
 const DENIED = new Refusal(403, 'denied', 'no rule allows this call');

@@ -118,8 +118,8 @@ export function openQuotas(
  * What the quota of the caller says of a judgement that lets its call pass. A call that passes is counted here, once; a
  * limit that is only observed goes on record as a denial that is not enforced.
  */
-export function withinQuota(judgement: Judgement, quota: Quota | undefined): Judgement {
-  if (quota === undefined || !judgement.passes) return judgement;
+export function withinQuota(judgement: Judgement, quota: Quota): Judgement {
+  if (!judgement.passes) return judgement;
   const over = quota.begin(judgement.call.operation);
   if (over !== undefined) return judgeExceeded(judgement, over);
   const { observed } = quota;

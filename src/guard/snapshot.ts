@@ -1,5 +1,4 @@
 import type { Call, Client, Owner } from '../docker/call.js';
-import type { OperationId } from '../docker/operation.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
@@ -17,8 +16,6 @@ export interface CallSnapshot extends Snapshot {
   readonly owner: Owner | undefined;
   /** The caller's part in the limits of its sources; undefined when none of them has limits. */
   readonly quota: Quota | undefined;
-  /** A rule lets this caller do it with whatever hazards: nothing that is looked up for them can change the verdict. */
-  readonly permitsAll: boolean;
 }
 
 /** @throws Refusal 503 when the policy has rules about owners and nothing is configured to keep them. */
@@ -36,8 +33,7 @@ export function takeSnapshot(guard: Guard, client: Client, head: HeadReading): C
     index: guard.feeds.current().index,
     history: guard.history.view(caller, sources),
     owner: hasOwners ? guard.ownership?.ownerOf(policy, sources) : undefined,
-    quota: guard.quotas.of(policy, caller),
-    permitsAll: permitsAll(policy, head.operation.id, sources),
+    quota: policy.limited.size === 0 ? undefined : guard.quotas.of(policy, caller),
   };
 }
 
@@ -46,16 +42,6 @@ const NO_OWNERSHIP = new Refusal(
   'ownership',
   'the policy has rules about owners, but the configuration names no directory "ownership.state" to keep them in',
 );
-
-/** The first rule that fits allows every hazard, under no condition, and no rule denies anything. */
-function permitsAll(policy: CompiledPolicy, operation: OperationId, sources: readonly string[]): boolean {
-  const rules = policy.operations.get(operation);
-  if (rules === undefined || rules.deny.length > 0) return false;
-  const first = rules.allow.find(
-    (rule) => rule.sources === null || sources.some((name) => rule.sources!.has(name)),
-  );
-  return first !== undefined && first.permit.all && first.where.length === 0 && first.rewrite === null;
-}
 
 /** A call with what its caller is as an owner. */
 export const ownedBy = (call: Call, { owner }: CallSnapshot): Call =>

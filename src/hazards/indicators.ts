@@ -19,11 +19,6 @@ import {
 } from './indicator-search.js';
 import type { ContextMatches } from './inspection.js';
 
-/** Is nothing listed? Then nothing is looked for. */
-export function isEmptyIndex({ counts }: IndicatorIndex): boolean {
-  return counts.ipv4 + counts.ipv6 + counts.domain + counts.url + counts.hash === 0;
-}
-
 /**
  * Looks for indicators in every string of a call: path, parameters, headers, body, the Dockerfile of its context; no
  * field can be forgotten, because none is named. Those that are to be blocked become hazards, all are returned.

@@ -22,7 +22,7 @@ import {
   inspectSearch,
   inspectTag,
 } from './images.js';
-import { inspectIndicators, isEmptyIndex } from './indicators.js';
+import { inspectIndicators } from './indicators.js';
 import type { ContextMatches, Inspection } from './inspection.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
 import { cleanPath } from './path.js';
@@ -140,6 +140,10 @@ function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
 }
 
+/** Is nothing listed? Then nothing is looked for. */
+const isEmpty = ({ counts }: IndicatorIndex): boolean =>
+  counts.ipv4 + counts.ipv6 + counts.domain + counts.url + counts.hash === 0;
+
 /**
  * Turns a call into its facts and hazards. Pure: no state, no I/O. It does not throw on a Call that the reader
  * made, and values of a wrong type are read as absent where Go refuses them.
@@ -158,7 +162,7 @@ export function inspect(
   const inspectors = INSPECTORS.get(call.operation.id);
   const name = call.path['id'] ?? call.path['name'];
   const hijack = call.operation.response === 'hijack';
-  const hasIndicators = !isEmptyIndex(index);
+  const hasIndicators = !isEmpty(index);
   if (
     !hasIndicators &&
     inspectors === undefined &&

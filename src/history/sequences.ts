@@ -112,7 +112,11 @@ export function openSequences(
       return probed === undefined ? sequences : [...(sequences ?? []), ...probed];
     },
     refused: (client, sources, id, kind) => note(clientKey(client, sources), kind, id),
-    watch: (call, sources) => watchSequences(history, call, clientKey(call.client, sources), now),
+    watch(call, sources) {
+      // Answers that name nothing new teach nothing.
+      if (call.operation.does.answerIds === undefined) return undefined;
+      return watchSequences(history, call, clientKey(call.client, sources), now);
+    },
     ended: (call) => history.ended(call, now()),
   };
 }
@@ -121,6 +125,14 @@ export function openSequences(
  * The key of a client in the history: its sources in the policy, and its address; of IPv6 the /64, because one host
  * can use all addresses of it; on a unix socket the listener. Keys of clients without a source begin with a line break.
  */
-export function clientKey({ address, listener }: Client, sources: readonly string[]): string {
-  return `${sources.join(',')}\n${clientNetwork(address) || address || listener}`;
+export function clientKey(client: Client, sources: readonly string[]): string {
+  const known = keys.get(client);
+  if (known?.sources === sources) return known.key;
+  const { address, listener } = client;
+  const key = `${sources.join(',')}\n${clientNetwork(address) || address || listener}`;
+  keys.set(client, { sources, key });
+  return key;
 }
+
+/** A connection keeps its key until its sources change. */
+const keys = new WeakMap<Client, { readonly sources: readonly string[]; readonly key: string }>();

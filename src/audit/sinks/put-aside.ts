@@ -1,5 +1,5 @@
 import { appendFile, stat } from 'node:fs/promises';
-import { timestamp } from '../clock.js';
+import { timestamp } from '../json-text.js';
 import type { Outgoing } from './sink.js';
 
 /** Above that, what is refused is counted only; the journal has the records. */

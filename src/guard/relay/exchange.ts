@@ -51,16 +51,18 @@ export function startExchange(
     ...(onCut !== undefined && { onCut }),
   });
   const watch = watchAnswer(guard, judgement);
-  const change = changeOf(guard, judgement);
+  const isChanged = call.ownAnswer === true || judgement.verdict.redact !== undefined;
+  const change = isChanged ? changeOf(guard, judgement) : undefined;
   const warn = (message: string): void =>
     guard.log.warn({ call: call.id, err: message }, 'an answer was held back');
   const chain = compose(
+    answer,
     watch === undefined ? undefined : observe(watch),
     change === undefined ? undefined : transform(change, call.operation, control, warn),
     flow === undefined ? undefined : pace(flow),
     wrap?.(answer, control),
   );
-  control.abort = guard.engine.dispatch(request, chain(answer));
+  control.abort = guard.engine.dispatch(request, chain);
   return answer;
 }
 
@@ -69,11 +71,10 @@ function watchAnswer(
   guard: Guard,
   { sent, snapshot: { sources } }: Judgement,
 ): ((piece: Buffer) => void) | undefined {
-  return together([
-    guard.creators?.watch(sent, sources),
-    guard.history.watch(sent, sources),
-    sent.owner === undefined ? undefined : guard.ownership?.watch(sent),
-  ]);
+  const creators = guard.creators?.watch(sent, sources);
+  const history = guard.history.watch(sent, sources);
+  const owners = sent.owner === undefined ? undefined : guard.ownership?.watch(sent);
+  return creators === undefined && owners === undefined ? history : together([creators, history, owners]);
 }
 
 /** What becomes of the answer: images of others are taken out, and what its rule redacts. */

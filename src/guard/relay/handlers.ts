@@ -4,11 +4,12 @@ import type { EngineHandler } from '../../upstream/engine-call.js';
 /** A handler that passes everything on as it is; each feature of an answer changes what it is about. */
 export type Wrap = (next: EngineHandler) => EngineHandler;
 
-/** The handlers of an answer, the first one nearest to the engine. */
-export const compose =
-  (...wraps: readonly (Wrap | undefined)[]): Wrap =>
-  (answer) =>
-    wraps.reduceRight((next, wrap) => (wrap === undefined ? next : wrap(next)), answer);
+/** The handlers of an answer, the first one nearest to the engine; `answer` ends the chain. */
+export function compose(answer: EngineHandler, ...wraps: readonly (Wrap | undefined)[]): EngineHandler {
+  let handler = answer;
+  for (let n = wraps.length - 1; n >= 0; n--) handler = wraps[n]?.(handler) ?? handler;
+  return handler;
+}
 
 /** Shows every piece of the answer to those who learn from it. */
 export const observe =

@@ -1,5 +1,5 @@
-import type { Engine } from '../../upstream/engine.js';
-import type { Abort, EngineHandler, EngineRequest } from '../../upstream/engine-call.js';
+import type { Engine } from './engine.js';
+import type { Abort, EngineHandler, EngineRequest } from './engine-call.js';
 import { Reader } from './reader.js';
 import { SharedCall, type SharedCallEvents } from './shared-call.js';
 

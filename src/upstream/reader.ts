@@ -1,4 +1,4 @@
-import type { EngineHandler } from '../../upstream/engine-call.js';
+import type { EngineHandler } from './engine-call.js';
 
 /** Where a reader is at the time: in a queue, in a shared call, or with a call of its own. */
 export interface Place {

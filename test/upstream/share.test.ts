@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { shareReads, type ShareLimits } from '../../src/guard/relay/share.js';
+import { shareReads, type ShareLimits } from '../../src/upstream/share.js';
 import type { Engine } from '../../src/upstream/engine.js';
 import {
   EngineError,
