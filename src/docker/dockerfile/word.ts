@@ -13,7 +13,7 @@ export interface WordOptions {
   readonly open: boolean;
 }
 
-/** Nested `${a:-${b:-…}}` deeper than this is refused: nobody writes it, and it would exhaust the stack. */
+/** Nested `${a:-${b:-…}}` deeper than this is refused: no real Dockerfile has it, and it would exhaust the stack. */
 const MAX_DEPTH = 32;
 
 const LETTER = /^[\p{L}\p{Nd}_]$/u;

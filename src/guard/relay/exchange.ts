@@ -2,7 +2,7 @@ import type { Flow } from '../../capture/relay-body.js';
 import type { Call } from '../../docker/call.js';
 import type { Judgement } from '../../policy/judge.js';
 import type { EngineRequest } from '../../upstream/engine-call.js';
-import { together } from '../../docker/answers/scan.js';
+import { combined } from '../../docker/answers/scan.js';
 import type { Guard } from '../guard.js';
 import type { End, Incoming, Progress } from '../incoming.js';
 import { ClientAnswer, upstreamRefusal, type AnswerControl, type CountedBody } from './answer.js';
@@ -68,7 +68,7 @@ function watchAnswer(
   guard: Guard,
   { sent, snapshot: { sources } }: Judgement,
 ): ((piece: Buffer) => void) | undefined {
-  return together([
+  return combined([
     guard.creators?.watch(sent, sources),
     guard.history.watch(sent, sources),
     sent.owner === undefined ? undefined : guard.ownership?.watch(sent),
