@@ -83,7 +83,7 @@ const BLANKS = /[\t\v\f\r ]+/;
 /**
  * Takes one joined line apart.
  *
- * @throws Unclear for what the engine refuses, and for what engines take apart differently.
+ * @throws AmbiguityError for what the engine refuses, and for what engines take apart differently.
  */
 export function readInstruction(line: string, escape: string, number: number): Instruction {
   const text = trimSpace(line);

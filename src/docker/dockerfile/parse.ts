@@ -34,7 +34,7 @@ interface Source {
  * Reads lines as the daemon does (buildkit, frontend/dockerfile/parser/parser.go): byte order mark, directives at the
  * top, comments, continuations, heredocs.
  *
- * @throws Unclear
+ * @throws AmbiguityError
  */
 export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
   const source = splitLines(content);
