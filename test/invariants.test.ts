@@ -92,7 +92,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['a fingerprint alone finds nothing', 'intel/indicator-index.test.ts', 'INVARIANT: a fingerprint'],
   ['a budget that is used up', 'intel/scan.test.ts', 'more is found than is listed'],
   // ownership
-  ['an image without a label', 'ownership/ownership.test.ts', 'what is another one’s looks'],
+  ['an image without a label', 'ownership/ownership.test.ts', 'objects of other owners look'],
   ['only an image that was not there', 'ownership/pulls.test.ts', 'an image that was not there'],
   // policy
   ['an unknown condition counts as', 'policy/policy.test.ts', 'a fact that cannot be told'],

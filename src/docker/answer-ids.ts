@@ -1,7 +1,7 @@
 import type { Call } from './call.js';
 import type { AnswerId } from './catalogue/traits.js';
 
-/** How the answer to this call, in the API version that it asks for, names what was made of one kind. */
+/** The patterns of ids, in the answer to this call in its API version, of new objects of one kind. */
 export function answerIdsOf({ operation, apiVersion }: Call, kind: AnswerId['kind']): readonly AnswerId[] {
   const { answerIds } = operation.does;
   if (answerIds === undefined) return NONE;
@@ -9,7 +9,8 @@ export function answerIdsOf({ operation, apiVersion }: Call, kind: AnswerId['kin
   // Without a version the engine takes its newest.
   const minor = given === undefined ? Infinity : Number(given);
   return answerIds.filter(
-    (one) => one.kind === kind && minor >= (one.since ?? 0) && minor <= (one.until ?? Infinity),
+    (pattern) =>
+      pattern.kind === kind && minor >= (pattern.since ?? 0) && minor <= (pattern.until ?? Infinity),
   );
 }
 

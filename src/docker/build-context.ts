@@ -1,6 +1,6 @@
 /**
  * What a classic build's context is: a tree of names, built entry by entry as dockerd's extraction would build it
- * (moby pkg/archive `Unpack`, builder/remotecontext), and the question which file of it is the Dockerfile
+ * (moby pkg/archive `Unpack`, builder/remotecontext), and the choice of the file that is the Dockerfile
  * (builder/remotecontext/detect.go, moby/sys/symlink `FollowSymlinkInScope`).
  *
  * Names are byte strings: one character per byte (latin1), so that a name that is not UTF-8 stays what it is.
@@ -76,7 +76,7 @@ const COMPONENT_LIMIT = 255;
 /**
  * Puts an entry into the tree, or says why it has no single clear meaning; the tree is then as before. A path may
  * come once only, except that a directory may be named again: dockerd would let the later entry replace the earlier,
- * so what is built would hang on which of the two a reader looks at.
+ * so what is built would depend on which of the two a reader uses.
  */
 export function placeEntry(tree: ContextTree, entry: ContextEntry): Placed {
   const parts = cleanParts(entry.name);
@@ -182,7 +182,7 @@ const LINK_LIMIT = 255;
 
 function follow(tree: ContextTree, path: string): Located {
   if (path.includes('\0')) return { kind: 'refused', reason: 'the dockerfile parameter has a NUL byte' };
-  // The parameter is cleaned as text first: `d/../Dockerfile` is `Dockerfile` whatever `d` is.
+  // The parameter is cleaned as text first: `d/../Dockerfile` is `Dockerfile` even if `d` is a link.
   const clean: string[] = [];
   for (const part of path.split('/')) {
     if (part === '' || part === '.') continue;

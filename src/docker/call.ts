@@ -3,7 +3,7 @@ import type { JsonValue, JsonObject } from '../base/json.js';
 import type { ObjectKind } from './catalogue/traits.js';
 import type { Operation } from './operation.js';
 
-/** Who is at the other end of the connection, as far as the guard itself has established it. */
+/** The client of the connection, as the guard itself has identified it. */
 export interface Client {
   /** Name of the listener that accepted the connection. */
   readonly listener: string;
@@ -66,7 +66,7 @@ export interface Call {
   /** The `Upgrade` token when the client asked for one, lower-case, else `""`. */
   readonly upgrade: string;
   readonly client: Client;
-  /** Whose objects this caller makes and may be limited to; only where the policy has rules about owners. */
+  /** The owner of the objects that this caller creates, to which it may be limited; only where the policy has rules about owners. */
   readonly owner?: Owner;
   /** The answer shows the caller's own objects alone: the guard takes the others out. */
   readonly ownAnswer?: boolean;
@@ -76,7 +76,7 @@ export interface Call {
 export interface Owner {
   /** Name of the source; `""` for a caller that is not limited to its own objects. */
   readonly name: string;
-  /** Value of the label that says so. Nobody else can make it up; `""` for nobody. */
+  /** The signed value of the owner's label, which only the guard can create; `""` for no owner. */
   readonly label: string;
 }
 
@@ -104,12 +104,12 @@ export interface Reference {
 export interface NamedObject extends Reference {
   /** The whole id; for volumes the name. `""` where there is no such object. */
   readonly id: string;
-  /** `shared`: of this caller and of others. `nobody`: of no source that is limited to its own objects. */
+  /** `shared`: of this caller and of others. `nobody`: without an owner among the sources that are limited to their own objects. */
   readonly relation: 'self' | 'shared' | 'other' | 'nobody' | 'missing';
 }
 
 /**
- * Can one answer of the engine serve several callers who ask for the same at once? It can when the call only reads, sends
+ * Can one answer of the engine serve several callers who request the same at once? It can when the call only reads, sends
  * nothing but its head, and its answer ends.
  */
 export function isShareable({ operation, query, body }: Call): boolean {

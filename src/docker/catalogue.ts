@@ -9,7 +9,7 @@ export const OLDEST_API = 24;
 export const NEWEST_API = 55;
 
 /**
- * Every operation of the Engine API. What is not here is denied; `/debug/*` (profiles and memory of the daemon) is left
+ * Every operation of the Engine API. An operation that is not here is denied; `/debug/*` (profiles and memory of the daemon) is left
  * out on purpose. Names are those of the newest version that has the operation.
  */
 export const OPERATIONS: readonly Operation[] = [...CONTAINERS, ...IMAGES, ...SYSTEM, ...SWARM];
@@ -29,7 +29,7 @@ export function operationOf(id: OperationId): Operation {
 }
 
 /**
- * A table by traits, worked out once: for every operation the entries whose condition it meets, in the order of the
+ * A table by traits, computed once: for every operation the entries whose condition it meets, in the order of the
  * table; operations that meet none are not in it.
  */
 export function byOperation<T>(

@@ -9,7 +9,7 @@ import type { ObjectKind } from './catalogue/traits.js';
  */
 export interface Entity {
   readonly kind: ObjectKind;
-  /** The name that was asked for. */
+  /** The name that was looked up. */
   readonly name: string;
   readonly presence: 'present' | 'missing' | 'unseen';
   /** The whole id; for volumes the name. `""` unless it is present. */
@@ -54,17 +54,17 @@ export interface EntityName {
 }
 
 /**
- * Everything that engine and host said about what a call names, looked up before it is judged. What is not in it was
- * not asked for: no verdict can depend on it.
+ * Everything that engine and host report about what a call names, looked up before the call is judged. What is missing here
+ * was not looked up, because no verdict can depend on it.
  */
 export interface Entities {
   /** By `entityKey`. */
   readonly found: ReadonlyMap<string, Entity>;
-  /** The objects that the call names and how they relate to its owner; absent where no rule asks for owners. */
+  /** The objects that the call names and how they relate to its owner; absent where no rule has conditions about owners. */
   readonly objects?: readonly NamedObject[];
   /** Where host paths of the call lead when links are followed; only those that lead elsewhere. */
   readonly hostPaths?: Readonly<Record<string, string>>;
-  /** Why a call that names these must not be sent, whatever policy says; absent when everything could be looked up. */
+  /** Why a call that names these must not be sent, even if it is allowed; absent when everything could be looked up. */
   readonly failure?: Error;
 }
 
@@ -72,7 +72,7 @@ export const NO_ENTITIES: Entities = Object.freeze({ found: new Map<string, Enti
 
 export const entityKey = ({ kind, name }: EntityName): string => `${kind} ${name}`;
 
-/** The entity that a call refers to by this name; undefined when it was not asked for, or not seen. */
+/** The entity that a call refers to by this name; undefined when it was not looked up, or could not be seen. */
 export function entityOf(entities: Entities, kind: ObjectKind, name: string): Entity | undefined {
   const entity = entities.found.get(entityKey({ kind, name }));
   return entity?.presence === 'unseen' ? undefined : entity;

@@ -1,13 +1,13 @@
 import { Refusal } from './refusal.js';
 import { parseMediaType } from './media-type.js';
 
-/** How the body of a request is delimited; there is exactly one way to tell. */
+/** How the body of a request is delimited; exactly one of these applies. */
 export type Framing =
   | { readonly kind: 'none' }
   | { readonly kind: 'length'; readonly length: number }
   | { readonly kind: 'chunked' };
 
-/** The headers that decide how a request is read; everything else is for the operation to ask for. */
+/** The headers that decide how a request is read; the other ones matter only where an operation names them. */
 export interface HeaderReading {
   readonly framing: Framing;
   readonly contentType: string;

@@ -17,10 +17,10 @@ interface Count {
 }
 
 /**
- * The short way for JSON in which nothing is odd, which is nearly all of it: JSON.parse, and a walk along the schema.
+ * The fast path for JSON without special cases, which is nearly all of it: JSON.parse, and a walk along the schema.
  *
- * INVARIANT: it gives the value that `decodeScanned` gives, or undefined: whatever could be read in two ways, has the
- * wrong type or is not JSON is left to that one to judge and to refuse. No key can come twice: JSON.parse keeps the last
+ * INVARIANT: it gives the value that `decodeScanned` gives, or undefined: text that could be read in two ways, has the
+ * wrong type or is not JSON is left to `decodeScanned`, which refuses it. No key can come twice: JSON.parse keeps the last
  * of equal keys, so that the object then has fewer keys than the text has colons; and keys that differ by case are not
  * all exact names of the schema.
  */
@@ -40,7 +40,7 @@ export function decodePlain(text: string, schema: Schema, depth: number): JsonVa
 }
 
 /**
- * Colons outside of strings, one for each key; -1 when the text has something odd: an escape, a character that is not
+ * Colons outside of strings, one for each key; -1 when the text has a special case: an escape, a character that is not
  * ASCII, a number that is no plain integer or too long to be exact, -0, or deeper nesting than `depth`.
  */
 function survey(text: string, depth: number): number {
@@ -131,7 +131,7 @@ function walkMap(parsed: JsonObject, values: Schema, count: Count): JsonObject |
   return object;
 }
 
-/** The parsed array is nobody else's: it is filled anew. */
+/** The parsed array is used nowhere else, so it is changed in place. */
 function walkArray(parsed: JsonValue[], items: Schema, count: Count): JsonValue[] | undefined {
   for (let at = 0; at < parsed.length; at++) {
     const value = walk(parsed[at]!, items, count);

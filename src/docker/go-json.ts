@@ -262,7 +262,7 @@ function decodeArray(decoder: Decoder, items: Schema): JsonValue[] {
   return array;
 }
 
-/** What null leaves in a fresh Go value. */
+/** What null leaves in a new Go value. */
 function zeroOf(given: Schema): JsonValue {
   const schema = given.type === 'ref' ? resolveSchema(given) : given;
   if (schema.type === 'string' || schema.type === 'bytes') return '';

@@ -41,7 +41,7 @@ export function foldKey(key: string): string {
   return key.replaceAll('\u017f', 's').toLowerCase();
 }
 
-/** Go's zero value of whatever type: dropping it changes nothing. */
+/** Is it Go's zero value, of any type? Dropping it changes nothing. */
 export function isZero(value: JsonValue): boolean {
   if (value === null || value === false || value === 0 || value === '') return true;
   if (typeof value !== 'object') return false;

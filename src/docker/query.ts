@@ -85,7 +85,7 @@ export function readParameters(
 }
 
 /**
- * What an unknown parameter may be without anybody judging it: a zero value is dropped, as in a body. The SDK for
+ * Is an unknown parameter harmless? A zero value is dropped, as in a body. The SDK for
  * Python sends `trunc_cmd=0` with every list.
  */
 const ZERO = new Set(['', '0', 'false']);

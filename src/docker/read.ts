@@ -81,7 +81,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * Reads everything before the body: which operation it is, its parameters, and what is to be done with its body.
  *
- * @throws Refusal 400, 404, 405, 413, 414, 415, 417, 505: whatever has no single clear reading
+ * @throws Refusal 400, 404, 405, 413, 414, 415, 417, 505: when the request has no single clear reading
  */
 export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
   const headers = readHeaders(head.rawHeaders, head.httpVersion);
@@ -126,7 +126,7 @@ function findOperation(
   const match = matchOperation(method, path);
   if (match.kind === 'match') {
     const { operation } = match;
-    // A read in a version not known here is the daemon's to judge: clients negotiate on its answer. A write may mean
+    // A read in an unknown version is left to the daemon: clients negotiate on its answer. A write may mean
     // something else there than what is inspected here.
     if (minor > NEWEST_API && operation.writes) throw versionRefused(apiVersion);
     if (minor < 0 || (minor >= operation.since && minor <= (operation.until ?? minor))) return match;
@@ -157,7 +157,7 @@ function versionRefused(apiVersion: string): Refusal {
 
 function readUpgrade(value: string | undefined): string {
   if (value === undefined) return '';
-  // dockerd upgrades whatever the value; a list leaves the choice of protocol to each hop.
+  // dockerd upgrades with any value; a list leaves the choice of protocol to each hop.
   if (!UPGRADE.test(value))
     throw new Refusal(400, 'upgrade', 'the Upgrade header must name exactly one protocol');
   return value;

@@ -89,12 +89,12 @@ function translate(args: readonly string[], text: string): string | undefined {
   const [first = '', second = ''] = args;
   if (first === '-d') {
     const gone = new Set(characters(second));
-    return Array.from(text, (one) => (gone.has(one) ? '' : one)).join('');
+    return Array.from(text, (character) => (gone.has(character) ? '' : character)).join('');
   }
   if (first.startsWith('-') || second === '') return undefined;
   const to = characters(second);
-  const map = new Map(characters(first).map((one, index) => [one, to[index] ?? to.at(-1) ?? '']));
-  return Array.from(text, (one) => map.get(one) ?? one).join('');
+  const map = new Map(characters(first).map((character, index) => [character, to[index] ?? to.at(-1) ?? '']));
+  return Array.from(text, (character) => map.get(character) ?? character).join('');
 }
 
 /** A set of `tr`: characters, escapes and ranges. */

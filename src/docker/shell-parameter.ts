@@ -3,7 +3,7 @@ const LITERAL = /^[^*?[\]\\$`"'{}]{0,256}$/;
 
 /**
  * What `${NAME` + operation + `}` makes of a value, for literal words: `%word`, `#word`, `/word/word`, `//word/word`,
- * `:offset:length`. Undefined for what is not computed.
+ * `:offset:length`. Undefined for expansions that are not computed.
  */
 export function operate(value: string, operation: string): string | undefined {
   if (operation === '') return value;

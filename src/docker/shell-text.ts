@@ -41,18 +41,18 @@ export function decodeVariants(
   let level = [text];
   for (let depth = 0; depth <= MAX_DEPTH && level.length > 0 && budget.left >= 0; depth++) {
     const found = new Set<string>();
-    for (const one of level) {
+    for (const reading of level) {
       if (budget.left < 0) break;
-      seen.add(one);
-      const plain = flatten(one, variable, budget);
+      seen.add(reading);
+      const plain = flatten(reading, variable, budget);
       seen.add(plain);
-      const spelt = [...spellings(one), ...spellings(plain)];
+      const spelt = [...spellings(reading), ...spellings(plain)];
       for (const variant of spelt) {
         if (seen.has(variant)) continue;
         budget.left -= variant.length;
         seen.add(variant);
       }
-      for (const blob of decodeBlobs([one, plain, ...spelt].join('\n'), budget)) {
+      for (const blob of decodeBlobs([reading, plain, ...spelt].join('\n'), budget)) {
         if (decoded.has(blob)) continue;
         decoded.add(blob);
         found.add(blob);
@@ -94,7 +94,7 @@ function expandBraces(word: string, budget: TextBudget): string[] {
     words = words.flatMap((start) => choices.map((choice) => start + choice)).slice(0, MAX_WORDS);
     budget.left -= 4 * words.length;
   });
-  for (const one of words) budget.left -= one.length;
+  for (const word of words) budget.left -= word.length;
   return words;
 }
 

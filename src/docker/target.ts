@@ -42,7 +42,7 @@ export function parseTarget(target: string, maximum: number): Target {
     if (queryAt < 0) {
       if (code === 0x3f) queryAt = index;
       else if (code === 0x25) escaped = true;
-      // `//`, `/.x`: most are honest (`/.hidden`), the segments are looked at below.
+      // `//`, `/.x`: most are harmless (`/.hidden`), the segments are checked below.
       else if (previous === 0x2f && (code === 0x2f || code === 0x2e)) suspicious = true;
     }
     previous = code;
@@ -55,7 +55,7 @@ export function parseTarget(target: string, maximum: number): Target {
   return splitVersion(path, rawQuery);
 }
 
-/** The path and query of an absolute-form target; Go serves these on their path alone, whatever the authority. */
+/** The path and query of an absolute-form target; Go serves these by their path alone and ignores the authority. */
 function originOf(target: string): string {
   const match = AUTHORITY.exec(target);
   const rest = match?.[1];

@@ -12,7 +12,7 @@ import {
   spend,
   waitFor,
   worstOf,
-  type Level,
+  type QuotaLevel,
   type QuotaName,
   type ExceededQuota,
   type Rate,
@@ -53,7 +53,7 @@ export interface Quota {
 
 /** The levels of a source, or of one client of it. */
 interface Account {
-  readonly levels: Map<RateName, { readonly rate: Rate; level: Level }>;
+  readonly levels: Map<RateName, { readonly rate: Rate; level: QuotaLevel }>;
   /** Streams open now. */
   open: number;
 }
@@ -90,7 +90,7 @@ export function openQuotas(
   const adopt = (policy: CompiledPolicy): void => {
     policyOfLedgers = policy;
     const kept = new Map<string, Ledger>();
-    for (const [name, { limits }] of policy.limited) {
+    for (const [name, { quotas: limits }] of policy.withQuotas) {
       const before = ledgers.get(name);
       if (limits === null) continue;
       kept.set(name, before?.per === limits.per ? before : openLedger(limits.per));
@@ -100,12 +100,12 @@ export function openQuotas(
 
   return {
     of(policy, client) {
-      if (policy.limited.size === 0) return undefined;
+      if (policy.withQuotas.size === 0) return undefined;
       if (policy !== policyOfLedgers) adopt(policy);
       const entries: Entry[] = [];
       for (const name of sourcesFor(policy, client)) {
-        const source = policy.limited.get(name);
-        const limits = source?.limits;
+        const source = policy.withQuotas.get(name);
+        const limits = source?.quotas;
         if (source == null || limits == null) continue;
         entries.push({ source, limits, account: accountOf(ledgers.get(name)!, source, client) });
       }
@@ -182,7 +182,7 @@ function openQuota(
       if (stream && limits.streams !== undefined && account.open >= limits.streams)
         found.push(over(entry, 'streams', 0));
     }
-    for (const { source, limit } of found) onOver(source, limit);
+    for (const { source, quota: limit } of found) onOver(source, limit);
     const most = worstOf(found);
     if (most !== undefined && !most.observe) return most;
     observed ??= most;
@@ -263,7 +263,7 @@ function levelOf(
   { limits, account }: Entry,
   name: RateName,
   now: number,
-): { rate: Rate; level: Level } | undefined {
+): { rate: Rate; level: QuotaLevel } | undefined {
   const rate = limits.rates[name];
   if (rate === undefined) return undefined;
   let kept = account.levels.get(name);
@@ -297,7 +297,7 @@ function over({ source: { name }, limits }: Entry, limit: QuotaName, wait: numbe
   const amount = limit === 'streams' ? `${limits.streams} at the same time` : limits.rates[limit]!.text;
   return {
     source: name,
-    limit,
+    quota: limit,
     what: `${who} is at its limit of ${limit} (${amount})`,
     wait,
     observe: limits.observe,

@@ -1,7 +1,6 @@
 import type { Call, Client, Owner } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
-import type { CompiledPolicy } from '../policy/compiled.js';
 import type { Snapshot } from '../policy/judge.js';
 import type { Guard } from './guard.js';
 import { withToken } from './identify.js';

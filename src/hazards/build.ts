@@ -14,65 +14,65 @@ const PROXY_ARGUMENT = /^(?:http|https|ftp|all|no)_proxy$/i;
 const OWN_NETWORKS = new Set(['', 'default', 'none', 'bridge']);
 
 /** `remote=` in any form: what it fetches is not in this request and cannot be inspected. */
-function inspectRemote(remote: string, found: Findings): void {
+function inspectRemote(remote: string, findings: Findings): void {
   if (remote === '') return;
-  if (remote === 'client-session') addHazard(found, 'opaque', 'session-build');
-  else if (remote === 'upload-request') addHazard(found, 'opaque', 'upload-request');
-  else addHazard(found, 'remote-context', remote);
+  if (remote === 'client-session') addHazard(findings, 'opaque', 'session-build');
+  else if (remote === 'upload-request') addHazard(findings, 'opaque', 'upload-request');
+  else addHazard(findings, 'remote-context', remote);
 }
 
 /**
  * BuildKit takes frontends, contexts and secrets from elsewhere than the request: its builds, the parts of its
  * two-request uploads (`buildid=upload-request:X`) and its exporters are opaque until they are inspected.
  */
-function inspectBuilder(call: Call, found: Findings): void {
+function inspectBuilder(call: Call, findings: Findings): void {
   const version = queryText(call, 'version');
-  if (version !== '' && version !== '1') addHazard(found, 'opaque', 'buildkit');
+  if (version !== '' && version !== '1') addHazard(findings, 'opaque', 'buildkit');
   for (const name of ['session', 'buildid', 'outputs']) {
     const value = queryText(call, name);
-    if (value !== '' && value !== '[]' && value !== 'null') addHazard(found, 'opaque', 'buildkit');
+    if (value !== '' && value !== '[]' && value !== 'null') addHazard(findings, 'opaque', 'buildkit');
   }
 }
 
 /** The path is joined to the context's root and cleaned before it is opened (builder/remotecontext/detect.go). */
-function inspectPath(path: string, found: Findings): string {
+function inspectPath(path: string, findings: Findings): string {
   const clean = path === '' ? '' : cleanPath(path);
   // `a/../x` is the same file as `x` only where `a` is no link: it names two files.
-  if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) addHazard(found, 'build-dockerfile', path);
+  if (/(?:^|\/)\.\.(?:\/|$)/.test(path)) addHazard(findings, 'build-dockerfile', path);
   return clean;
 }
 
 const CONTEXT_FACTS = [...DOCKERFILE_FACTS, 'build.context-bytes', 'build.context-entries'] as const;
 
 /** A context that was not read counts as larger than any limit. */
-function setContextSize(context: ContextReading | undefined, present: boolean, found: Findings): void {
+function setContextSize(context: ContextReading | undefined, present: boolean, findings: Findings): void {
   const unread = present ? Number.MAX_SAFE_INTEGER : 0;
-  setFact(found, 'build.context-bytes', context?.bytes ?? unread);
-  setFact(found, 'build.context-entries', context?.entries ?? unread);
+  setFact(findings, 'build.context-bytes', context?.bytes ?? unread);
+  setFact(findings, 'build.context-entries', context?.entries ?? unread);
 }
 
 /**
  * The context: what its Dockerfile does, or that it was not read. Of an ambiguous context nothing is
  * believed: the Dockerfile found in it may not be the one that is built.
  */
-function inspectContext({ body, query }: Call, found: Findings): void {
+function inspectContext({ body, query }: Call, findings: Findings): void {
   const context = body.kind === 'stream' ? body.context : undefined;
   if (context === 'pending') {
-    found.pending = CONTEXT_FACTS;
+    findings.pending = CONTEXT_FACTS;
     return;
   }
-  setContextSize(context, body.kind === 'stream' && body.present, found);
+  setContextSize(context, body.kind === 'stream' && body.present, findings);
   if (context === undefined || context.ambiguities.length > 0) {
-    setUnreadDockerfile(found);
+    setUnreadDockerfile(findings);
     const content = context?.dockerfile?.content;
-    if (content !== undefined) found.dockerfile = { content, reading: { clear: false, reason: '' } };
-    if (context !== undefined) setFact(found, 'build.unclear', context.ambiguities);
+    if (content !== undefined) findings.dockerfile = { content, reading: { clear: false, reason: '' } };
+    if (context !== undefined) setFact(findings, 'build.unclear', context.ambiguities);
     if (context !== undefined || body.kind !== 'stream' || body.present)
-      addHazard(found, 'opaque', 'context');
+      addHazard(findings, 'opaque', 'context');
     return;
   }
   if (context.dockerfile === undefined) {
-    inspectDockerfile({ clear: false, reason: 'the context has no Dockerfile' }, found);
+    inspectDockerfile({ clear: false, reason: 'the context has no Dockerfile' }, findings);
     return;
   }
   const args = query['buildargs'];
@@ -81,41 +81,41 @@ function inspectContext({ body, query }: Call, found: Findings): void {
     target: query['target']?.type === 'string' ? query['target'].value : '',
     platform: query['platform']?.type === 'string' ? query['platform'].value : '',
   });
-  found.dockerfile = { content: context.dockerfile.content, reading };
-  inspectDockerfile(reading, found);
+  findings.dockerfile = { content: context.dockerfile.content, reading };
+  inspectDockerfile(reading, findings);
 }
 
-export function inspectBuild(_body: JsonValue, found: Findings, call: Call): void {
+export function inspectBuild(_body: JsonValue, findings: Findings, call: Call): void {
   const network = queryText(call, 'networkmode');
   const remote = queryText(call, 'remote');
-  const dockerfile = inspectPath(queryText(call, 'dockerfile'), found);
+  const dockerfile = inspectPath(queryText(call, 'dockerfile'), findings);
   const args = keysOf(queryJson(call, 'buildargs'));
-  setFact(found, 'build.tags', queryTexts(call, 't').map(shortImageName));
-  setFact(found, 'build.dockerfile', dockerfile);
-  setFact(found, 'build.remote', remote);
-  setFact(found, 'build.args', args);
-  setFact(found, 'build.labels', keysOf(queryJson(call, 'labels')));
-  setFact(found, 'build.platform', queryText(call, 'platform'));
-  setFact(found, 'build.network', network);
-  setFact(found, 'build.target', queryText(call, 'target'));
-  setFact(found, 'build.pull', queryFlag(call, 'pull'));
-  setFact(found, 'build.cache-from', queryTexts(call, 'cachefrom'));
-  setFact(found, 'build.memory', queryNumber(call, 'memory'));
+  setFact(findings, 'build.tags', queryTexts(call, 't').map(shortImageName));
+  setFact(findings, 'build.dockerfile', dockerfile);
+  setFact(findings, 'build.remote', remote);
+  setFact(findings, 'build.args', args);
+  setFact(findings, 'build.labels', keysOf(queryJson(call, 'labels')));
+  setFact(findings, 'build.platform', queryText(call, 'platform'));
+  setFact(findings, 'build.network', network);
+  setFact(findings, 'build.target', queryText(call, 'target'));
+  setFact(findings, 'build.pull', queryFlag(call, 'pull'));
+  setFact(findings, 'build.cache-from', queryTexts(call, 'cachefrom'));
+  setFact(findings, 'build.memory', queryNumber(call, 'memory'));
 
-  inspectRemote(remote, found);
-  inspectBuilder(call, found);
-  inspectContext(call, found);
-  if (!OWN_NETWORKS.has(network)) addHazard(found, 'build-network', network);
-  for (const entry of queryTexts(call, 'extrahosts')) addHazard(found, 'build-extra-hosts', entry);
+  inspectRemote(remote, findings);
+  inspectBuilder(call, findings);
+  inspectContext(call, findings);
+  if (!OWN_NETWORKS.has(network)) addHazard(findings, 'build-network', network);
+  for (const entry of queryTexts(call, 'extrahosts')) addHazard(findings, 'build-extra-hosts', entry);
   const parent = queryText(call, 'cgroupparent');
-  if (parent !== '') addHazard(found, 'build-cgroup-parent', cleanPath(parent));
-  for (const option of queryTexts(call, 'securityopt')) addHazard(found, 'build-security-opt', option);
+  if (parent !== '') addHazard(findings, 'build-cgroup-parent', cleanPath(parent));
+  for (const option of queryTexts(call, 'securityopt')) addHazard(findings, 'build-security-opt', option);
   const isolation = queryText(call, 'isolation');
-  if (isolation !== '' && isolation !== 'default') addHazard(found, 'build-isolation', isolation);
+  if (isolation !== '' && isolation !== 'default') addHazard(findings, 'build-isolation', isolation);
   for (const limit of asArray(queryJson(call, 'ulimits'))) {
-    addHazard(found, 'build-ulimit', asString(asObject(limit)['Name']));
+    addHazard(findings, 'build-ulimit', asString(asObject(limit)['Name']));
   }
   for (const name of args) {
-    if (PROXY_ARGUMENT.test(name) || name.startsWith('BUILDKIT_')) addHazard(found, 'build-arg', name);
+    if (PROXY_ARGUMENT.test(name) || name.startsWith('BUILDKIT_')) addHazard(findings, 'build-arg', name);
   }
 }

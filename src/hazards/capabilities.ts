@@ -7,11 +7,11 @@ function normalise(name: string): string {
   return upper.startsWith('CAP_') ? upper.slice(4) : upper;
 }
 
-export const addedCapabilities: FieldInspector = eachString((name, found) => {
-  addHazard(found, 'capability', normalise(name));
-  addToFact(found, 'capabilities.add', normalise(name));
+export const addedCapabilities: FieldInspector = eachString((name, findings) => {
+  addHazard(findings, 'capability', normalise(name));
+  addToFact(findings, 'capabilities.add', normalise(name));
 });
 
-export const droppedCapabilities: FieldInspector = eachString((name, found) => {
-  addToFact(found, 'capabilities.drop', normalise(name));
+export const droppedCapabilities: FieldInspector = eachString((name, findings) => {
+  addToFact(findings, 'capabilities.drop', normalise(name));
 });

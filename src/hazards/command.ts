@@ -105,7 +105,7 @@ export function inspectCommand(
   args: readonly string[],
   form: 'shell' | 'exec',
   variable: Variable,
-  found: Findings,
+  findings: Findings,
 ): void {
   const text = args.join(' ');
   const scan: Scan = {
@@ -118,11 +118,11 @@ export function inspectCommand(
   const hidden = decodeVariants(text, variable);
   for (const program of hidden.decoded) scanShell(program, scan, 1, false);
   if (hidden.truncated || scan.budget.left < 0 || scan.addresses.size > MAX_ADDRESSES) {
-    addHazard(found, 'opaque', 'command');
+    addHazard(findings, 'opaque', 'command');
   }
   let listed = 0;
   for (const address of scan.addresses) {
-    if (++listed <= MAX_ADDRESSES) addHazard(found, 'download', address);
+    if (++listed <= MAX_ADDRESSES) addHazard(findings, 'download', address);
   }
 }
 

@@ -61,12 +61,12 @@ const CONFIG: Readonly<Record<string, FieldInspector>> = {
   ArgsEscaped: harmless,
   Image: harmless,
   // Keys are destinations of anonymous volumes, never sources (daemon/create_unix.go).
-  Volumes: eachEntry((target, _value, found) => addToFact(found, 'mounts', `:${cleanPath(target)}:rw`)),
+  Volumes: eachEntry((target, _value, findings) => addToFact(findings, 'mounts', `:${cleanPath(target)}:rw`)),
   WorkingDir: harmless,
   Entrypoint: harmless,
   NetworkDisabled: harmless,
   MacAddress: macAddress,
-  OnBuild: eachString((instruction, found) => addHazard(found, 'on-build', instruction)),
+  OnBuild: eachString((instruction, findings) => addHazard(findings, 'on-build', instruction)),
   Labels: harmless,
   StopSignal: harmless,
   StopTimeout: harmless,
@@ -77,7 +77,7 @@ const CONFIG: Readonly<Record<string, FieldInspector>> = {
 const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   ...RESOURCES,
   Binds: binds,
-  ContainerIDFile: text((path, found) => addHazard(found, 'container-id-file', cleanPath(path))),
+  ContainerIDFile: text((path, findings) => addHazard(findings, 'container-id-file', cleanPath(path))),
   LogConfig: logConfig,
   NetworkMode: networkMode,
   PortBindings: portBindings,
@@ -86,7 +86,7 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   VolumeDriver: volumeDriver,
   VolumesFrom: volumesFrom,
   ConsoleSize: harmless,
-  Annotations: eachEntry((key, _value, found) => addHazard(found, 'annotation', key)),
+  Annotations: eachEntry((key, _value, findings) => addHazard(findings, 'annotation', key)),
   // Engines of API 1.40 take it in place of the whole default set.
   Capabilities: addedCapabilities,
   CapAdd: addedCapabilities,
@@ -96,26 +96,26 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   DnsOptions: dnsOptions,
   DnsSearch: dnsSearch,
   ExtraHosts: extraHosts,
-  GroupAdd: eachString((group, found) => addHazard(found, 'group-add', group)),
+  GroupAdd: eachString((group, findings) => addHazard(findings, 'group-add', group)),
   IpcMode: namespaceMode('ipc'),
   Cgroup: namespaceMode('cgroup'),
   Links: links,
   OomScoreAdj: oomScore,
   PidMode: namespaceMode('pid'),
-  Privileged: whenSet((found) => addHazard(found, 'privileged')),
-  PublishAllPorts: whenSet((found) => addHazard(found, 'publish-all')),
+  Privileged: whenSet((findings) => addHazard(findings, 'privileged')),
+  PublishAllPorts: whenSet((findings) => addHazard(findings, 'publish-all')),
   ReadonlyRootfs: harmless,
   SecurityOpt: securityOptions,
-  StorageOpt: eachEntry((key, value, found) =>
-    addHazard(found, 'storage-option', `${key}=${asString(value)}`),
+  StorageOpt: eachEntry((key, value, findings) =>
+    addHazard(findings, 'storage-option', `${key}=${asString(value)}`),
   ),
   Tmpfs: tmpfs,
   UTSMode: namespaceMode('uts'),
   UsernsMode: namespaceMode('user'),
   ShmSize: harmless,
   Sysctls: sysctls,
-  Runtime: text((runtime, found) => {
-    if (runtime !== 'runc') addHazard(found, 'runtime', runtime);
+  Runtime: text((runtime, findings) => {
+    if (runtime !== 'runc') addHazard(findings, 'runtime', runtime);
   }),
   Isolation: isolation,
   Mounts: mounts,
@@ -143,13 +143,13 @@ function effectiveHostConfig(body: JsonObject): JsonObject {
   return host === undefined || host === null ? body : asObject(host);
 }
 
-export function inspectContainerCreate(body: JsonValue, found: Findings, call: Call): void {
+export function inspectContainerCreate(body: JsonValue, findings: Findings, call: Call): void {
   const config = asObject(body);
   const host = effectiveHostConfig(config);
   const given = queryText(call, 'name');
   const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);
-  setFacts(found, {
+  setFacts(findings, {
     image,
     registry,
     'image.tag': tag,
@@ -178,20 +178,20 @@ export function inspectContainerCreate(body: JsonValue, found: Findings, call: C
     'capabilities.add': [],
     'capabilities.drop': [],
   });
-  impliedIpcMode(call.apiVersion, asString(host['IpcMode']), found);
-  inspectFields(CREATE, body, found, '');
+  impliedIpcMode(call.apiVersion, asString(host['IpcMode']), findings);
+  inspectFields(CREATE, body, findings, '');
 }
 
-export function inspectContainerUpdate(body: JsonValue, found: Findings): void {
-  setFacts(found, resourceFacts(asObject(body)));
-  inspectFields(UPDATE, body, found, '');
+export function inspectContainerUpdate(body: JsonValue, findings: Findings): void {
+  setFacts(findings, resourceFacts(asObject(body)));
+  inspectFields(UPDATE, body, findings, '');
 }
 
 /** Engines below API 1.24 take a HostConfig here, and a checkpoint may come from any directory of the host. */
-export function inspectContainerStart(body: JsonValue, found: Findings, call: Call): void {
+export function inspectContainerStart(body: JsonValue, findings: Findings, call: Call): void {
   const directory = queryText(call, 'checkpoint-dir');
   const checkpoint = queryText(call, 'checkpoint');
-  if (directory !== '') addHazard(found, 'checkpoint', cleanPath(directory));
-  else if (checkpoint !== '') addHazard(found, 'checkpoint', checkpoint);
-  inspectFields(HOST, body, found, '');
+  if (directory !== '') addHazard(findings, 'checkpoint', cleanPath(directory));
+  else if (checkpoint !== '') addHazard(findings, 'checkpoint', checkpoint);
+  inspectFields(HOST, body, findings, '');
 }

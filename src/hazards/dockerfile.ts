@@ -22,68 +22,68 @@ export const DOCKERFILE_FACTS = [...LISTS, 'build.syntax', 'build.stages', 'buil
  * Sets the facts of a build whose Dockerfile was not read. They are `?`, not empty: a condition such as `each` must
  * not hold because nothing is known.
  */
-export function setUnreadDockerfile(found: Findings): void {
-  for (const name of LISTS) setFact(found, name, ['?']);
-  setFact(found, 'build.syntax', []);
-  setFact(found, 'build.stages', []);
-  setFact(found, 'build.unclear', []);
+export function setUnreadDockerfile(findings: Findings): void {
+  for (const name of LISTS) setFact(findings, name, ['?']);
+  setFact(findings, 'build.syntax', []);
+  setFact(findings, 'build.stages', []);
+  setFact(findings, 'build.unclear', []);
 }
 
 /**
  * Sets the facts of what a Dockerfile builds from and runs, and adds the hazards that an allow of the build does not imply.
  * INVARIANT: a Dockerfile without a single clear reading is `opaque:dockerfile`.
  */
-export function inspectDockerfile(reading: DockerfileReading, found: Findings): void {
+export function inspectDockerfile(reading: DockerfileReading, findings: Findings): void {
   if (!reading.clear) {
-    setUnreadDockerfile(found);
-    addHazard(found, 'opaque', 'dockerfile');
-    addToFact(found, 'build.unclear', reading.reason);
+    setUnreadDockerfile(findings);
+    addHazard(findings, 'opaque', 'dockerfile');
+    addToFact(findings, 'build.unclear', reading.reason);
     return;
   }
   const { stages, syntax } = reading;
-  for (const name of LISTS) setFact(found, name, []);
-  setFact(found, 'build.unclear', []);
-  setFact(found, 'build.syntax', syntax.map(shortImageName));
+  for (const name of LISTS) setFact(findings, name, []);
+  setFact(findings, 'build.unclear', []);
+  setFact(findings, 'build.syntax', syntax.map(shortImageName));
   setFact(
-    found,
+    findings,
     'build.stages',
     stages.map(({ name }, index) => (name === '' ? String(index) : name)),
   );
   for (const name of syntax) {
-    addHazard(found, 'syntax', shortImageName(name));
-    appendRegistry(name, found);
+    addHazard(findings, 'syntax', shortImageName(name));
+    appendRegistry(name, findings);
   }
-  for (const stage of stages) inspectStage(stage, found);
+  for (const stage of stages) inspectStage(stage, findings);
 }
 
-function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, found: Findings): void {
+function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, findings: Findings): void {
   if (base.kind === 'image') {
-    addToFact(found, 'build.from', imageOf(base.image));
-    if (base.image !== 'scratch') appendRegistry(base.image, found);
+    addToFact(findings, 'build.from', imageOf(base.image));
+    if (base.image !== 'scratch') appendRegistry(base.image, findings);
   }
-  for (const copy of copies) inspectCopy(copy, found);
-  for (const source of sources) inspectSource(source, found);
-  for (const command of commands) inspectStep(command, found);
-  for (const user of users) addToFact(found, 'build.users', user.replaceAll(UNKNOWN, '?'));
-  for (const trigger of triggers) addHazard(found, 'on-build', trigger);
+  for (const copy of copies) inspectCopy(copy, findings);
+  for (const source of sources) inspectSource(source, findings);
+  for (const command of commands) inspectStep(command, findings);
+  for (const user of users) addToFact(findings, 'build.users', user.replaceAll(UNKNOWN, '?'));
+  for (const trigger of triggers) addHazard(findings, 'on-build', trigger);
 }
 
 function imageOf(text: string): string {
   return text === 'scratch' ? text : shortImageName(text);
 }
 
-function appendRegistry(image: string, found: Findings): void {
+function appendRegistry(image: string, findings: Findings): void {
   const { registry } = imageFacts(image);
-  const known = found.facts['build.registries'];
-  if (!Array.isArray(known) || !known.includes(registry)) addToFact(found, 'build.registries', registry);
+  const known = findings.facts['build.registries'];
+  if (!Array.isArray(known) || !known.includes(registry)) addToFact(findings, 'build.registries', registry);
 }
 
-function inspectCopy(base: Base, found: Findings): void {
+function inspectCopy(base: Base, findings: Findings): void {
   if (base.kind === 'stage') return;
   const image = shortImageName(base.image.replaceAll(UNKNOWN, '?'));
-  addToFact(found, 'build.copy-from', image);
-  appendRegistry(image, found);
-  addHazard(found, 'copy-from-image', image);
+  addToFact(findings, 'build.copy-from', image);
+  appendRegistry(image, findings);
+  addHazard(findings, 'copy-from-image', image);
 }
 
 const FETCHED = ['http://', 'https://', 'git@', 'git://', 'ssh://', 'github.com/'];
@@ -92,7 +92,7 @@ const FETCHED = ['http://', 'https://', 'git@', 'git://', 'ssh://', 'github.com/
  * The classic builder fetches what begins with `http://` or `https://` (builder/remotecontext/urlutil); BuildKit also
  * clones git repositories. Other schemes and capitals fail in today's engines, and are hazards all the same.
  */
-function inspectSource({ text, written }: Source, found: Findings): void {
+function inspectSource({ text, written }: Source, findings: Findings): void {
   const plain = text.replaceAll(UNKNOWN, '');
   // A variable of the base image may complete a scheme: `ADD ${A}tp://…`.
   const before = text.split(UNKNOWN, 1)[0] ?? '';
@@ -101,9 +101,9 @@ function inspectSource({ text, written }: Source, found: Findings): void {
   const git = /^(?:git@|git:\/\/|ssh:\/\/|github\.com\/)/.test(plain) || (url && isRepository(plain));
   if (!open && !url && !git) return;
   const address = open && !url ? written : plain;
-  addToFact(found, 'build.add-urls', address);
-  if (git) addHazard(found, 'add-git', address);
-  if (!git || /^https?:/i.test(plain)) addHazard(found, 'add-url', address);
+  addToFact(findings, 'build.add-urls', address);
+  if (git) addHazard(findings, 'add-git', address);
+  if (!git || /^https?:/i.test(plain)) addHazard(findings, 'add-url', address);
 }
 
 function isRepository(url: string): boolean {
@@ -111,17 +111,17 @@ function isRepository(url: string): boolean {
   return (end < 0 ? url : url.slice(0, end)).endsWith('.git');
 }
 
-function inspectStep(command: Command, found: Findings): void {
+function inspectStep(command: Command, findings: Findings): void {
   const { instruction, args, heredocs, flags } = command;
   const text = [args.join(' '), ...heredocs].join('\n');
-  addToFact(found, instruction === 'run' ? 'build.run' : 'build.command', text);
-  for (const { name, value } of flags) inspectFlag(name, value, found);
+  addToFact(findings, instruction === 'run' ? 'build.run' : 'build.command', text);
+  for (const { name, value } of flags) inspectFlag(name, value, findings);
   const { variable, shell, form } = command;
-  if (form === 'exec') inspectCommand(args, 'exec', variable, found);
+  if (form === 'exec') inspectCommand(args, 'exec', variable, findings);
   else {
-    inspectCommand([text], 'shell', variable, found);
+    inspectCommand([text], 'shell', variable, findings);
     // SHELL ["wget", "http://…"] makes a download of every RUN.
-    if (!isPlainShell(shell)) inspectCommand([...shell, ...args], 'exec', variable, found);
+    if (!isPlainShell(shell)) inspectCommand([...shell, ...args], 'exec', variable, findings);
   }
 }
 
@@ -133,18 +133,18 @@ function isPlainShell([program = '', ...options]: readonly string[]): boolean {
   );
 }
 
-function inspectFlag(name: string, value: string, found: Findings): void {
+function inspectFlag(name: string, value: string, findings: Findings): void {
   if (name === 'mount') {
     const fields = value.replaceAll('"', '').split(',');
     const types = fields
       .filter((field) => /^type=/i.test(field))
       .map((field) => field.slice(5).toLowerCase());
-    for (const type of types.length === 0 ? ['bind'] : types) addHazard(found, 'run-mount', type);
+    for (const type of types.length === 0 ? ['bind'] : types) addHazard(findings, 'run-mount', type);
   } else if (name === 'network') {
     const network = value.toLowerCase();
-    if (network !== 'default' && network !== 'none') addHazard(found, 'run-network', network);
+    if (network !== 'default' && network !== 'none') addHazard(findings, 'run-network', network);
   } else if (name === 'security') {
     const security = value.toLowerCase();
-    if (security !== 'sandbox') addHazard(found, 'run-security', security);
-  } else if (name === 'device') addHazard(found, 'run-device', value);
+    if (security !== 'sandbox') addHazard(findings, 'run-security', security);
+  } else if (name === 'device') addHazard(findings, 'run-device', value);
 }

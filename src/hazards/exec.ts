@@ -16,15 +16,15 @@ import { bodyText } from './references.js';
 // The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, with any command.
 const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;
 
-const environment: FieldInspector = (value, found) => {
+const environment: FieldInspector = (value, findings) => {
   for (const name of variableNames(value)) {
-    if (LOADS_CODE.test(name)) addHazard(found, 'exec-env', name);
+    if (LOADS_CODE.test(name)) addHazard(findings, 'exec-env', name);
   }
 };
 
 const EXEC = fields({
   User: harmless,
-  Privileged: whenSet((found) => addHazard(found, 'exec-privileged')),
+  Privileged: whenSet((findings) => addHazard(findings, 'exec-privileged')),
   Tty: harmless,
   ConsoleSize: harmless,
   AttachStdin: harmless,
@@ -39,33 +39,33 @@ const EXEC = fields({
   Container: harmless,
 });
 
-export function inspectExec(body: JsonValue, found: Findings): void {
+export function inspectExec(body: JsonValue, findings: Findings): void {
   const exec = asObject(body);
-  setFact(found, 'exec.command', asStrings(exec['Cmd']));
-  setFact(found, 'exec.user', asString(exec['User']));
-  setFact(found, 'exec.env', variableNames(exec['Env']));
-  setFact(found, 'exec.workdir', asString(exec['WorkingDir']));
-  setFact(found, 'exec.tty', asFlag(exec['Tty']));
-  setFact(found, 'exec.stdin', asFlag(exec['AttachStdin']));
-  inspectFields(EXEC, body, found, '');
+  setFact(findings, 'exec.command', asStrings(exec['Cmd']));
+  setFact(findings, 'exec.user', asString(exec['User']));
+  setFact(findings, 'exec.env', variableNames(exec['Env']));
+  setFact(findings, 'exec.workdir', asString(exec['WorkingDir']));
+  setFact(findings, 'exec.tty', asFlag(exec['Tty']));
+  setFact(findings, 'exec.stdin', asFlag(exec['AttachStdin']));
+  inspectFields(EXEC, body, findings, '');
 }
 
-export function inspectAttach(_body: JsonValue, found: Findings, call: Call): void {
+export function inspectAttach(_body: JsonValue, findings: Findings, call: Call): void {
   const stdin = queryFlag(call, 'stdin');
-  setFact(found, 'attach.stdin', stdin);
-  if (stdin) addHazard(found, 'attach-stdin');
+  setFact(findings, 'attach.stdin', stdin);
+  if (stdin) addHazard(findings, 'attach-stdin');
 }
 
 /** The daemon runs `ps` on the host with these words (daemon/top_unix.go); `-ef` is its own default. */
-export function inspectTop(_body: JsonValue, found: Findings, call: Call): void {
+export function inspectTop(_body: JsonValue, findings: Findings, call: Call): void {
   const args = queryText(call, 'ps_args');
-  if (args !== '' && args !== '-ef') addHazard(found, 'ps-args', args);
+  if (args !== '' && args !== '-ef') addHazard(findings, 'ps-args', args);
 }
 
 /** Reading and writing files of a container. A tar stream that is written is not inspected. */
-export function inspectArchive(_body: JsonValue, found: Findings, call: Call): void {
+export function inspectArchive(_body: JsonValue, findings: Findings, call: Call): void {
   const { in: part, steps } = call.operation.does.filesAt!;
   const path = part === 'body' ? bodyText(call, steps) : queryText(call, steps[0]!);
-  setFact(found, 'archive.path', cleanPath(path));
-  if (call.operation.body.kind === 'stream') addHazard(found, 'opaque', 'archive');
+  setFact(findings, 'archive.path', cleanPath(path));
+  if (call.operation.body.kind === 'stream') addHazard(findings, 'opaque', 'archive');
 }

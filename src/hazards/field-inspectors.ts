@@ -5,7 +5,7 @@ import { addHazard, type Findings } from './findings.js';
  * Inspects one value of a body. `at` is the JSON pointer of the value.
  * Values have the types of the API's schema; a value of another type, which Go would refuse, is read as the zero value.
  */
-export type FieldInspector = (value: JsonValue, found: Findings, at: string) => void;
+export type FieldInspector = (value: JsonValue, findings: Findings, at: string) => void;
 
 /** Inspectors of an object's fields, by canonical field name. A map, so that `constructor` is no field of every object. */
 export type Fields = ReadonlyMap<string, FieldInspector>;
@@ -21,7 +21,7 @@ export const harmless: FieldInspector = () => {};
  * Inspects every field of an object.
  * INVARIANT: a non-zero field without an inspector is a hazard; no field passes because it was forgotten.
  */
-export function inspectFields(inspectors: Fields, value: JsonValue, found: Findings, at: string): void {
+export function inspectFields(inspectors: Fields, value: JsonValue, findings: Findings, at: string): void {
   const object = asObject(value);
   // A decoded object inherits nothing.
   for (const key in object) {
@@ -29,51 +29,51 @@ export function inspectFields(inspectors: Fields, value: JsonValue, found: Findi
     if (inspect === harmless) continue;
     const field = object[key] ?? null;
     if (inspect === undefined) {
-      if (!isZero(field)) addHazard(found, 'unknown-field', pointer(at, key));
+      if (!isZero(field)) addHazard(findings, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
-      inspect(field, found, pointer(at, key));
+      inspect(field, findings, pointer(at, key));
     }
   }
 }
 
 export function object(inspectors: Fields): FieldInspector {
-  return (value, found, at) => inspectFields(inspectors, value, found, at);
+  return (value, findings, at) => inspectFields(inspectors, value, findings, at);
 }
 
 /** Inspects each element of an array. A null element is passed on: Go makes a zero struct of it. */
 export function each(inspect: FieldInspector): FieldInspector {
-  return (value, found, at) => {
-    if (Array.isArray(value)) value.forEach((item, index) => inspect(item, found, `${at}/${index}`));
+  return (value, findings, at) => {
+    if (Array.isArray(value)) value.forEach((item, index) => inspect(item, findings, `${at}/${index}`));
   };
 }
 
-export function eachString(inspect: (text: string, found: Findings) => void): FieldInspector {
-  return (value, found) => {
-    for (const text of asStrings(value)) inspect(text, found);
+export function eachString(inspect: (text: string, findings: Findings) => void): FieldInspector {
+  return (value, findings) => {
+    for (const text of asStrings(value)) inspect(text, findings);
   };
 }
 
 export function eachEntry(
-  inspect: (key: string, value: JsonValue, found: Findings, at: string) => void,
+  inspect: (key: string, value: JsonValue, findings: Findings, at: string) => void,
 ): FieldInspector {
-  return (value, found, at) => {
+  return (value, findings, at) => {
     const map = asObject(value);
-    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, found, pointer(at, key));
+    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, findings, pointer(at, key));
   };
 }
 
 /** Inspects a string, unless it is empty. */
-export function text(inspect: (text: string, found: Findings) => void): FieldInspector {
-  return (value, found) => {
+export function text(inspect: (text: string, findings: Findings) => void): FieldInspector {
+  return (value, findings) => {
     const given = asString(value);
-    if (given !== '') inspect(given, found);
+    if (given !== '') inspect(given, findings);
   };
 }
 
 /** Called for anything that is not a zero value: a flag that is set, a number that is given. */
-export function whenSet(inspect: (found: Findings) => void): FieldInspector {
-  return (value, found) => {
-    if (!isZero(value)) inspect(found);
+export function whenSet(inspect: (findings: Findings) => void): FieldInspector {
+  return (value, findings) => {
+    if (!isZero(value)) inspect(findings);
   };
 }
 

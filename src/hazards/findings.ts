@@ -30,34 +30,34 @@ export function newFindings(): Findings {
 
 /** Adds a hazard once. Kinds that are not in the catalogue do not compile. */
 export function addHazard<K extends Kind>(
-  found: Findings,
+  findings: Findings,
   kind: K,
   ...rest: K extends PlainKind ? [] : [string]
 ): void {
   const argument = rest[0] ?? '';
   const key = `${kind}:${argument}`;
-  if (found.seen.has(key)) return;
-  found.seen.add(key);
-  found.hazards.push({ kind, argument });
+  if (findings.seen.has(key)) return;
+  findings.seen.add(key);
+  findings.hazards.push({ kind, argument });
 }
 
 /** Sets a fact, with the type that the catalogue gives it. */
-export function setFact<N extends FactName>(found: Findings, name: N, value: FactType<N>): void {
-  found.facts[name] = value;
+export function setFact<N extends FactName>(findings: Findings, name: N, value: FactType<N>): void {
+  findings.facts[name] = value;
 }
 
 /** Sets many facts at once, from a literal: V8 makes a slow hash table of an object that grows property by property. */
-export function setFacts(found: Findings, facts: { [N in FactName]?: FactType<N> }): void {
-  found.facts = Object.keys(found.facts).length === 0 ? facts : { ...found.facts, ...facts };
+export function setFacts(findings: Findings, facts: { [N in FactName]?: FactType<N> }): void {
+  findings.facts = Object.keys(findings.facts).length === 0 ? facts : { ...findings.facts, ...facts };
 }
 
 type ListName = Extract<(typeof FACTS)[number], { type: 'strings' }>['name'];
 
 /** Adds to a fact that is a list. */
-export function addToFact(found: Findings, name: ListName, value: string): void {
-  const list = found.facts[name];
+export function addToFact(findings: Findings, name: ListName, value: string): void {
+  const list = findings.facts[name];
   if (Array.isArray(list)) (list as string[]).push(value);
-  else found.facts[name] = [value];
+  else findings.facts[name] = [value];
 }
 
 const NO_FACTS: Inspection['facts'] = Object.freeze({});

@@ -27,19 +27,19 @@ import type { ContextMatches } from './inspection.js';
  */
 export function inspectIndicators(
   call: Call,
-  found: Findings,
+  findings: Findings,
   index: IndicatorIndex,
   contextMatches: ContextMatches,
 ): readonly IndicatorMatch[] {
   const search = startSearch(index);
   searchCall(search, call);
-  if (found.dockerfile !== undefined) {
-    searchDockerfile(search, found.dockerfile.content, found.dockerfile.reading);
+  if (findings.dockerfile !== undefined) {
+    searchDockerfile(search, findings.dockerfile.content, findings.dockerfile.reading);
   }
   const matches =
     contextMatches.matches.length === 0 ? search.matches : [...search.matches, ...contextMatches.matches];
-  for (const { hit } of matches) if (hit.action === 'block') addHazard(found, 'indicator', hit.indicator);
-  if (search.truncated || contextMatches.truncated) addHazard(found, 'opaque', 'text');
+  for (const { hit } of matches) if (hit.action === 'block') addHazard(findings, 'indicator', hit.indicator);
+  if (search.truncated || contextMatches.truncated) addHazard(findings, 'opaque', 'text');
   return matches;
 }
 

@@ -71,27 +71,27 @@ import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
 import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
 
 /** Inspects one call. `body` is the decoded JSON body, null for calls without one. */
-type Inspector = (body: JsonValue, found: Findings, call: Call) => void;
+type Inspector = (body: JsonValue, findings: Findings, call: Call) => void;
 
-const force: Inspector = (_body, found, call) => setFact(found, 'force', queryFlag(call, 'force'));
-const signal: Inspector = (_body, found, call) => setFact(found, 'signal', queryText(call, 'signal'));
+const force: Inspector = (_body, findings, call) => setFact(findings, 'force', queryFlag(call, 'force'));
+const signal: Inspector = (_body, findings, call) => setFact(findings, 'signal', queryText(call, 'signal'));
 
-const checkpoint: Inspector = (body, found, call) => {
+const checkpoint: Inspector = (body, findings, call) => {
   const { CheckpointDir, CheckpointID } = asObject(body);
   const directory = asString(CheckpointDir) || queryText(call, 'dir');
   const name = asString(CheckpointID) || (call.path['checkpoint'] ?? '');
-  addHazard(found, 'checkpoint', directory === '' ? name : cleanPath(directory));
+  addHazard(findings, 'checkpoint', directory === '' ? name : cleanPath(directory));
 };
 
-const rename: Inspector = (_body, found, call) => {
+const rename: Inspector = (_body, findings, call) => {
   const name = queryText(call, 'name');
-  setFact(found, 'container.name', name.startsWith('/') ? name.slice(1) : name);
+  setFact(findings, 'container.name', name.startsWith('/') ? name.slice(1) : name);
 };
 
 /** Inspectors by operationId. An operation that is not here has its name as its only fact, and its unknown fields as hazards. */
 export const INSPECTORS: ReadonlyMap<OperationId, readonly Inspector[]> = byOperation<Inspector>([
   [builds, inspectBuild],
-  [isOpaque, (_body, found, { operation }) => addHazard(found, 'opaque', operation.does.opaque!)],
+  [isOpaque, (_body, findings, { operation }) => addHazard(findings, 'opaque', operation.does.opaque!)],
   [pullsImage, inspectImageCreate],
   [loadsImages, inspectLoad],
   [commits, inspectCommit],
@@ -174,26 +174,26 @@ export function inspect(
     if (name === undefined) return NOTHING;
     if (!isLinkAlias(call, name)) return named(name);
   }
-  const found = newFindings();
-  if (entities.hostPaths !== undefined) found.hostPaths = entities.hostPaths;
+  const findings = newFindings();
+  if (entities.hostPaths !== undefined) findings.hostPaths = entities.hostPaths;
   if (name !== undefined) {
-    setFact(found, 'name', name);
-    if (isLinkAlias(call, name)) addHazard(found, 'link-alias', name);
+    setFact(findings, 'name', name);
+    if (isLinkAlias(call, name)) addHazard(findings, 'link-alias', name);
   }
-  for (const field of call.unknown) addHazard(found, 'unknown-field', field.where);
-  if (hijack && !PROTOCOLS.has(call.upgrade)) addHazard(found, 'upgrade', call.upgrade);
+  for (const field of call.unknown) addHazard(findings, 'unknown-field', field.where);
+  if (hijack && !PROTOCOLS.has(call.upgrade)) addHazard(findings, 'upgrade', call.upgrade);
   for (const header of REGISTRY_HEADERS) {
     for (const host of credentialHosts(header, call.headers[header] ?? '')) {
-      addHazard(found, 'registry-credentials', host === '' ? 'unnamed' : host);
+      addHazard(findings, 'registry-credentials', host === '' ? 'unnamed' : host);
     }
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
-  for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, found, call);
-  inspectOwner(call, entities, found);
+  for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, findings, call);
+  inspectOwner(call, entities, findings);
   const indicatorMatches = hasIndicators
-    ? inspectIndicators(call, found, index, matches)
+    ? inspectIndicators(call, findings, index, matches)
     : NO_MATCHES.matches;
-  const { facts, hazards, pending } = found;
+  const { facts, hazards, pending } = findings;
   if (pending === undefined && indicatorMatches.length === 0) return { facts, hazards };
   return {
     facts,

@@ -13,14 +13,18 @@ const HARMLESS = new Set([
 
 const SECRET = /token|secret|password|key|credential/i;
 
-function inspectLogConfig(driver: string, options: Readonly<Record<string, unknown>>, found: Findings): void {
-  if (!LOCAL_DRIVERS.has(driver)) addHazard(found, 'log-driver', driver);
+function inspectLogConfig(
+  driver: string,
+  options: Readonly<Record<string, unknown>>,
+  findings: Findings,
+): void {
+  if (!LOCAL_DRIVERS.has(driver)) addHazard(findings, 'log-driver', driver);
   // Also with no driver given: the options then go to the daemon's default driver, whichever that is.
   for (const key of Object.keys(options)) {
     const value = options[key];
     if (HARMLESS.has(key)) continue;
     addHazard(
-      found,
+      findings,
       'log-option',
       SECRET.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`,
     );
@@ -28,13 +32,13 @@ function inspectLogConfig(driver: string, options: Readonly<Record<string, unkno
 }
 
 /** HostConfig.LogConfig */
-export const logConfig: FieldInspector = (value, found) => {
+export const logConfig: FieldInspector = (value, findings) => {
   const { Type, Config } = asObject(value);
-  inspectLogConfig(asString(Type), asObject(Config), found);
+  inspectLogConfig(asString(Type), asObject(Config), findings);
 };
 
 /** TaskSpec.LogDriver and TaskDefaults.LogDriver of a swarm. */
-export const serviceLogDriver: FieldInspector = (value, found) => {
+export const serviceLogDriver: FieldInspector = (value, findings) => {
   const { Name, Options } = asObject(value);
-  inspectLogConfig(asString(Name), asObject(Options), found);
+  inspectLogConfig(asString(Name), asObject(Options), findings);
 };

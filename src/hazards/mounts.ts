@@ -14,15 +14,15 @@ import {
 import { cleanPath, mayHoldEngineSocket } from './path.js';
 
 /** A host path becomes visible in a container, in any syntax. */
-export function mountHostPath(source: string, found: Findings): void {
+export function mountHostPath(source: string, findings: Findings): void {
   const path = cleanPath(source);
-  addHazard(found, 'bind', path);
-  if (mayHoldEngineSocket(path)) addHazard(found, 'docker-socket');
+  addHazard(findings, 'bind', path);
+  if (mayHoldEngineSocket(path)) addHazard(findings, 'docker-socket');
   // A link on the host: the container gets what it leads to.
-  const resolved = found.hostPaths?.[path];
+  const resolved = findings.hostPaths?.[path];
   if (resolved === undefined) return;
-  addHazard(found, 'bind', resolved);
-  if (mayHoldEngineSocket(resolved)) addHazard(found, 'docker-socket');
+  addHazard(findings, 'bind', resolved);
+  if (mayHoldEngineSocket(resolved)) addHazard(findings, 'docker-socket');
 }
 
 /** Names the daemon accepts for volumes (daemon/names). Anything else as a source is not clearly a volume. */
@@ -47,8 +47,8 @@ function isMountMode(mode: string): boolean {
   return true;
 }
 
-function propagate(mode: string, found: Findings): void {
-  if (mode !== '' && mode !== 'private' && mode !== 'rprivate') addHazard(found, 'bind-propagation', mode);
+function propagate(mode: string, findings: Findings): void {
+  if (mode !== '' && mode !== 'private' && mode !== 'rprivate') addHazard(findings, 'bind-propagation', mode);
 }
 
 /**
@@ -56,45 +56,45 @@ function propagate(mode: string, found: Findings): void {
  * with a leading slash is a path of the host, any other one a volume. What that parser refuses is reported as a
  * bind of the literal text, should another parser be kinder.
  */
-export function inspectBind(spec: string, found: Findings): void {
+export function inspectBind(spec: string, findings: Findings): void {
   const parts = spec.split(':', 5);
   const [source = '', target = '', mode = ''] = parts;
   const malformed =
     parts.length > 3 || source === '' || !isMountMode(mode) || (parts.length === 2 && isMountMode(target));
   if (parts.length === 1 && spec.startsWith('/')) {
-    addToFact(found, 'mounts', `:${cleanPath(spec)}:rw`);
+    addToFact(findings, 'mounts', `:${cleanPath(spec)}:rw`);
     return;
   }
-  for (const word of mode.split(',')) if (PROPAGATION.has(word)) propagate(word, found);
+  for (const word of mode.split(',')) if (PROPAGATION.has(word)) propagate(word, findings);
   const readOnly = mode.split(',').includes('ro');
-  if (source.startsWith('/')) mountHostPath(source, found);
+  if (source.startsWith('/')) mountHostPath(source, findings);
   if (malformed || parts.length === 1 || (!source.startsWith('/') && !VOLUME_NAME.test(source)))
-    addHazard(found, 'bind', spec);
+    addHazard(findings, 'bind', spec);
   const shown = source.startsWith('/') ? cleanPath(source) : source;
-  addToFact(found, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
+  addToFact(findings, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
 }
 
-export const volumeDriver: FieldInspector = text((driver, found) => {
-  if (driver !== 'local') addHazard(found, 'volume-driver', driver);
+export const volumeDriver: FieldInspector = text((driver, findings) => {
+  if (driver !== 'local') addHazard(findings, 'volume-driver', driver);
 });
 
 /**
  * Options of a volume driver. Those of `local` are arguments of mount(8): with `o=bind` the device is a host path,
  * else it is a disk or a remote file system (daemon/volume/local/local_unix.go).
  */
-export const volumeOptions: FieldInspector = (value, found) => {
+export const volumeOptions: FieldInspector = (value, findings) => {
   const options = asObject(value);
   for (const key of Object.keys(options))
-    addHazard(found, 'volume-option', `${key}=${asString(options[key])}`);
+    addHazard(findings, 'volume-option', `${key}=${asString(options[key])}`);
   const device = asString(options['device']);
   if (device === '') return;
   const flags = asString(options['o']).split(',');
   const type = asString(options['type']);
   const bound =
     flags.includes('bind') || flags.includes('rbind') || type === '' || type === 'none' || type === 'bind';
-  if (bound) mountHostPath(device, found);
-  else if (device.startsWith('/dev/')) addHazard(found, 'device', cleanPath(device));
-  else if (device.startsWith('/')) mountHostPath(device, found);
+  if (bound) mountHostPath(device, findings);
+  else if (device.startsWith('/dev/')) addHazard(findings, 'device', cleanPath(device));
+  else if (device.startsWith('/')) mountHostPath(device, findings);
 };
 
 const TMPFS_HARMLESS = new Set([
@@ -117,14 +117,14 @@ const TMPFS_HARMLESS = new Set([
 ]);
 
 // The defaults are noexec, nosuid and nodev; `exec`, `suid` and `dev` take them away.
-function tmpfsOption(option: string, found: Findings): void {
-  if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) addHazard(found, 'tmpfs-option', option);
+function tmpfsOption(option: string, findings: Findings): void {
+  if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) addHazard(findings, 'tmpfs-option', option);
 }
 
 /** HostConfig.Tmpfs: destination to a comma-separated list of mount options. */
-export const tmpfs: FieldInspector = eachEntry((target, options, found) => {
-  addToFact(found, 'mounts', `:${cleanPath(target)}:rw`);
-  for (const option of asString(options).split(',')) tmpfsOption(option, found);
+export const tmpfs: FieldInspector = eachEntry((target, options, findings) => {
+  addToFact(findings, 'mounts', `:${cleanPath(target)}:rw`);
+  for (const option of asString(options).split(',')) tmpfsOption(option, findings);
 });
 
 const BIND_OPTIONS = fields({
@@ -143,7 +143,7 @@ const VOLUME_OPTIONS = fields({
 const TMPFS_OPTIONS = fields({
   SizeBytes: harmless,
   Mode: harmless,
-  Options: each((option, found) => tmpfsOption(asStrings(option).join('='), found)),
+  Options: each((option, findings) => tmpfsOption(asStrings(option).join('='), findings)),
 });
 const MOUNT = fields({
   Type: harmless,
@@ -159,25 +159,25 @@ const MOUNT = fields({
 });
 
 /** One mount.Mount, of HostConfig.Mounts or of a service. All its options are judged, also those of other types. */
-function inspectMount(value: JsonValue, found: Findings, at: string): void {
+function inspectMount(value: JsonValue, findings: Findings, at: string): void {
   const mount = asObject(value);
   const type = asString(mount['Type']);
   const source = asString(mount['Source']);
-  if (type === 'bind') mountHostPath(source, found);
+  if (type === 'bind') mountHostPath(source, findings);
   else if (type === 'volume') {
-    if (source !== '' && !VOLUME_NAME.test(source)) addHazard(found, 'bind', source);
-  } else if (type !== 'tmpfs') addHazard(found, 'mount-type', type === '' ? 'none' : type);
+    if (source !== '' && !VOLUME_NAME.test(source)) addHazard(findings, 'bind', source);
+  } else if (type !== 'tmpfs') addHazard(findings, 'mount-type', type === '' ? 'none' : type);
   const shown = type === 'bind' ? cleanPath(source) : source;
   addToFact(
-    found,
+    findings,
     'mounts',
     `${shown}:${cleanPath(asString(mount['Target']))}:${asFlag(mount['ReadOnly']) ? 'ro' : 'rw'}`,
   );
-  inspectFields(MOUNT, value, found, at);
+  inspectFields(MOUNT, value, findings, at);
 }
 
 export const mounts: FieldInspector = each(inspectMount);
 export const binds: FieldInspector = eachString(inspectBind);
-export const volumesFrom: FieldInspector = eachString((spec, found) =>
-  addHazard(found, 'volumes-from', spec),
+export const volumesFrom: FieldInspector = eachString((spec, findings) =>
+  addHazard(findings, 'volumes-from', spec),
 );

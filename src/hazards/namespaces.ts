@@ -13,30 +13,30 @@ const PRIVATE: Readonly<Record<Namespace, readonly string[]>> = {
   cgroup: ['private'],
 };
 
-function inspectMode(namespace: string, mode: string, found: Findings): void {
-  if (mode === 'host') addHazard(found, 'host-namespace', namespace);
+function inspectMode(namespace: string, mode: string, findings: Findings): void {
+  if (mode === 'host') addHazard(findings, 'host-namespace', namespace);
   else if (mode.startsWith('container:')) {
-    addHazard(found, 'container-namespace', `${namespace}=${mode.slice('container:'.length)}`);
-  } else addHazard(found, 'namespace', `${namespace}=${mode}`);
+    addHazard(findings, 'container-namespace', `${namespace}=${mode.slice('container:'.length)}`);
+  } else addHazard(findings, 'namespace', `${namespace}=${mode}`);
 }
 
 /** PidMode, IpcMode, UTSMode, UsernsMode, CgroupnsMode. */
 export function namespaceMode(namespace: Namespace): FieldInspector {
-  return text((mode, found) => {
-    if (!PRIVATE[namespace].includes(mode)) inspectMode(namespace, mode, found);
+  return text((mode, findings) => {
+    if (!PRIVATE[namespace].includes(mode)) inspectMode(namespace, mode, findings);
   });
 }
 
 /** The technology that keeps a container apart; on Linux there is only the default. */
-export const isolation: FieldInspector = text((mode, found) => {
-  if (mode !== 'default') addHazard(found, 'isolation', mode);
+export const isolation: FieldInspector = text((mode, findings) => {
+  if (mode !== 'default') addHazard(findings, 'isolation', mode);
 });
 
 /** Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate). */
-export function impliedIpcMode(apiVersion: string, mode: string, found: Findings): void {
+export function impliedIpcMode(apiVersion: string, mode: string, findings: Findings): void {
   if (apiVersion === '' || mode !== '') return;
   const minor = Number(/^1\.(\d+)$/.exec(apiVersion)?.[1] ?? 0);
-  if (minor < 40) addHazard(found, 'namespace', 'ipc=shareable');
+  if (minor < 40) addHazard(findings, 'namespace', 'ipc=shareable');
 }
 
 const OWN_NETWORKS = new Set(['', 'default', 'bridge', 'none']);
@@ -45,10 +45,10 @@ const OWN_NETWORKS = new Set(['', 'default', 'bridge', 'none']);
  * A network by name, as NetworkMode and NetworkingConfig give it. The daemon looks a name up as name, as id and as
  * prefix of an id (daemon/network.go, FindNetwork), so `cafe` may be the host's network.
  */
-export function inspectNetworkMode(name: string, found: Findings): void {
+export function inspectNetworkMode(name: string, findings: Findings): void {
   if (OWN_NETWORKS.has(name)) return;
-  if (name === 'host' || name.startsWith('container:')) inspectMode('network', name, found);
-  else if (/^[0-9a-f]+$/.test(name)) addHazard(found, 'network-id', name);
+  if (name === 'host' || name.startsWith('container:')) inspectMode('network', name, findings);
+  else if (/^[0-9a-f]+$/.test(name)) addHazard(findings, 'network-id', name);
 }
 
 export const networkMode: FieldInspector = text(inspectNetworkMode);

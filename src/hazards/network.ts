@@ -15,13 +15,15 @@ import {
 } from './field-inspectors.js';
 import { inspectNetworkMode } from './namespaces.js';
 
-const staticAddress = text((address, found) => addHazard(found, 'static-address', address));
+const staticAddress = text((address, findings) => addHazard(findings, 'static-address', address));
 
-export const macAddress = text((address, found) => addHazard(found, 'mac-address', address));
-export const links: FieldInspector = eachString((link, found) => addHazard(found, 'link', link));
-const aliases: FieldInspector = eachString((alias, found) => addToFact(found, 'network.aliases', alias));
-const networkOptions: FieldInspector = eachEntry((key, value, found) => {
-  addHazard(found, 'network-option', `${key}=${asString(value)}`);
+export const macAddress = text((address, findings) => addHazard(findings, 'mac-address', address));
+export const links: FieldInspector = eachString((link, findings) => addHazard(findings, 'link', link));
+const aliases: FieldInspector = eachString((alias, findings) =>
+  addToFact(findings, 'network.aliases', alias),
+);
+const networkOptions: FieldInspector = eachEntry((key, value, findings) => {
+  addHazard(findings, 'network-option', `${key}=${asString(value)}`);
 });
 
 /** network.EndpointSettings. NetworkID, where given, wins over the name (daemon/container_operations.go). */
@@ -30,7 +32,7 @@ const ENDPOINT = fields({
     fields({
       IPv4Address: staticAddress,
       IPv6Address: staticAddress,
-      LinkLocalIPs: eachString((address, found) => addHazard(found, 'static-address', address)),
+      LinkLocalIPs: eachString((address, findings) => addHazard(findings, 'static-address', address)),
     }),
   ),
   Links: links,
@@ -38,9 +40,9 @@ const ENDPOINT = fields({
   DNSNames: aliases,
   DriverOpts: networkOptions,
   GwPriority: harmless,
-  NetworkID: text((id, found) => {
-    addHazard(found, 'network-id', id);
-    addToFact(found, 'networks', id);
+  NetworkID: text((id, findings) => {
+    addHazard(findings, 'network-id', id);
+    addToFact(findings, 'networks', id);
   }),
   MacAddress: macAddress,
   IPAddress: staticAddress,
@@ -56,34 +58,38 @@ const ENDPOINT = fields({
 /** ContainerCreate's NetworkingConfig: network names to endpoint settings. */
 export const networkingConfig: FieldInspector = object(
   fields({
-    EndpointsConfig: eachEntry((network, endpoint, found, at) => {
-      inspectNetworkMode(network, found);
-      addToFact(found, 'networks', network);
-      inspectFields(ENDPOINT, endpoint, found, at);
+    EndpointsConfig: eachEntry((network, endpoint, findings, at) => {
+      inspectNetworkMode(network, findings);
+      addToFact(findings, 'networks', network);
+      inspectFields(ENDPOINT, endpoint, findings, at);
     }),
   }),
 );
 
 /** NetworkAttachmentConfig of a service. */
-export const serviceNetworks: FieldInspector = each((attachment, found, at) => {
+export const serviceNetworks: FieldInspector = each((attachment, findings, at) => {
   const target = asString(asObject(attachment)['Target']);
-  inspectNetworkMode(target, found);
-  addToFact(found, 'networks', target);
-  inspectFields(ATTACHMENT, attachment, found, at);
+  inspectNetworkMode(target, findings);
+  addToFact(findings, 'networks', target);
+  inspectFields(ATTACHMENT, attachment, findings, at);
 });
 const ATTACHMENT = fields({ Target: harmless, Aliases: aliases, DriverOpts: networkOptions });
 
-export const extraHosts: FieldInspector = eachString((entry, found) => addHazard(found, 'extra-host', entry));
-export const dnsServers: FieldInspector = eachString((server, found) => addHazard(found, 'dns', server));
-export const dnsSearch: FieldInspector = eachString((domain, found) =>
-  addHazard(found, 'dns-search', domain),
+export const extraHosts: FieldInspector = eachString((entry, findings) =>
+  addHazard(findings, 'extra-host', entry),
 );
-export const dnsOptions: FieldInspector = eachString((option, found) =>
-  addHazard(found, 'dns-option', option),
+export const dnsServers: FieldInspector = eachString((server, findings) =>
+  addHazard(findings, 'dns', server),
+);
+export const dnsSearch: FieldInspector = eachString((domain, findings) =>
+  addHazard(findings, 'dns-search', domain),
+);
+export const dnsOptions: FieldInspector = eachString((option, findings) =>
+  addHazard(findings, 'dns-option', option),
 );
 
 const IPAM_CONFIG = fields({
-  Subnet: text((subnet, found) => addHazard(found, 'subnet', subnet)),
+  Subnet: text((subnet, findings) => addHazard(findings, 'subnet', subnet)),
   IPRange: harmless,
   Gateway: harmless,
   AuxiliaryAddresses: harmless,
@@ -91,9 +97,9 @@ const IPAM_CONFIG = fields({
 });
 
 const NETWORK = fields({
-  Name: text((name, found) => inspectNetworkMode(name, found)),
-  Driver: text((driver, found) => {
-    if (driver !== 'bridge') addHazard(found, 'network-driver', driver);
+  Name: text((name, findings) => inspectNetworkMode(name, findings)),
+  Driver: text((driver, findings) => {
+    if (driver !== 'bridge') addHazard(findings, 'network-driver', driver);
   }),
   CheckDuplicate: harmless,
   Internal: harmless,
@@ -101,43 +107,47 @@ const NETWORK = fields({
   EnableIPv4: harmless,
   EnableIPv6: harmless,
   Labels: harmless,
-  Scope: text((scope, found) => {
-    if (scope !== 'local') addHazard(found, 'network-option', `scope=${scope}`);
+  Scope: text((scope, findings) => {
+    if (scope !== 'local') addHazard(findings, 'network-option', `scope=${scope}`);
   }),
-  Ingress: whenSet((found) => addHazard(found, 'network-ingress')),
-  ConfigOnly: whenSet((found) => addHazard(found, 'network-config', 'only')),
-  ConfigFrom: object(fields({ Network: text((name, found) => addHazard(found, 'network-config', name)) })),
+  Ingress: whenSet((findings) => addHazard(findings, 'network-ingress')),
+  ConfigOnly: whenSet((findings) => addHazard(findings, 'network-config', 'only')),
+  ConfigFrom: object(
+    fields({ Network: text((name, findings) => addHazard(findings, 'network-config', name)) }),
+  ),
   Options: networkOptions,
   IPAM: object(
     fields({
-      Driver: text((driver, found) => {
-        if (driver !== 'default') addHazard(found, 'ipam-driver', driver);
+      Driver: text((driver, findings) => {
+        if (driver !== 'default') addHazard(findings, 'ipam-driver', driver);
       }),
-      Options: eachEntry((key, value, found) => addHazard(found, 'ipam-driver', `${key}=${asString(value)}`)),
+      Options: eachEntry((key, value, findings) =>
+        addHazard(findings, 'ipam-driver', `${key}=${asString(value)}`),
+      ),
       Config: each(object(IPAM_CONFIG)),
     }),
   ),
 });
 
-export function inspectNetworkCreate(body: JsonValue, found: Findings): void {
+export function inspectNetworkCreate(body: JsonValue, findings: Findings): void {
   const { Name, Driver, Internal } = asObject(body);
-  setFact(found, 'network.name', asString(Name));
-  setFact(found, 'network.driver', asString(Driver) || 'bridge');
-  setFact(found, 'network.internal', asFlag(Internal));
-  inspectFields(NETWORK, body, found, '');
+  setFact(findings, 'network.name', asString(Name));
+  setFact(findings, 'network.driver', asString(Driver) || 'bridge');
+  setFact(findings, 'network.internal', asFlag(Internal));
+  inspectFields(NETWORK, body, findings, '');
 }
 
 const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), Force: harmless });
 
 /** A container joins or leaves a network. SDKs name the network in the path by id, so an id is nothing unusual here. */
-export function inspectNetworkConnect(body: JsonValue, found: Findings, call: Call): void {
+export function inspectNetworkConnect(body: JsonValue, findings: Findings, call: Call): void {
   const { Container, Force } = asObject(body);
-  setFact(found, 'container', asString(Container));
-  if (call.operation.does.leaves === 'network') setFact(found, 'force', asFlag(Force));
+  setFact(findings, 'container', asString(Container));
+  if (call.operation.does.leaves === 'network') setFact(findings, 'force', asFlag(Force));
   else {
-    setFact(found, 'network.aliases', []);
-    if (call.path['id'] === 'host') addHazard(found, 'host-namespace', 'network');
+    setFact(findings, 'network.aliases', []);
+    if (call.path['id'] === 'host') addHazard(findings, 'host-namespace', 'network');
   }
-  if (asString(Container).slice(1).includes('/')) addHazard(found, 'link-alias', asString(Container));
-  inspectFields(CONNECT, body, found, '');
+  if (asString(Container).slice(1).includes('/')) addHazard(findings, 'link-alias', asString(Container));
+  inspectFields(CONNECT, body, findings, '');
 }

@@ -12,13 +12,13 @@ export const OWNER_LABEL = 'breakwater.owner';
  * Sets the fact `owner` of a call, where rules have conditions about owners: one entry for each sort of objects.
  * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered counts as showing others' objects.
  */
-export function inspectOwner(call: Call, { objects }: Entities, found: Findings): void {
+export function inspectOwner(call: Call, { objects }: Entities, findings: Findings): void {
   if (objects === undefined) return;
   const subject = subjectOf(call.operation.id);
   if (subject.kind === 'names') {
-    setFact(found, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(found)])]);
-  } else if (subject.kind === 'engine') setFact(found, 'owner', [`engine:${subject.what}`]);
-  else setFact(found, 'owner', isLimited(call) ? ['self'] : ['other:list']);
+    setFact(findings, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(findings)])]);
+  } else if (subject.kind === 'engine') setFact(findings, 'owner', [`engine:${subject.what}`]);
+  else setFact(findings, 'owner', isLimited(call) ? ['self'] : ['other:list']);
 }
 
 /** A remote context, BuildKit, an ambiguous Dockerfile: the build could start from any image, also another owner's. */

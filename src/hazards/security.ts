@@ -19,11 +19,11 @@ const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
  * One entry of SecurityOpt, split as parseSecurityOpt of daemon/daemon_unix.go does: at the first `=`, or at the
  * first `:` when there is no `=`. Only forms that keep or strengthen the defaults are not hazards.
  */
-export function inspectSecurityOption(option: string, found: Findings): void {
+export function inspectSecurityOption(option: string, findings: Findings): void {
   if (option === 'no-new-privileges') return;
-  if (option === 'disable') return addHazard(found, 'security-opt', 'label=disable');
+  if (option === 'disable') return addHazard(findings, 'security-opt', 'label=disable');
   const cut = option.search(option.includes('=') ? '=' : ':');
-  if (cut < 0) return addHazard(found, 'security-opt', option);
+  if (cut < 0) return addHazard(findings, 'security-opt', option);
   const name = option.slice(0, cut);
   const value = option.slice(cut + 1);
   if (name === 'no-new-privileges' && TRUE.has(value)) return;
@@ -32,19 +32,21 @@ export function inspectSecurityOption(option: string, found: Findings): void {
   if (name === 'apparmor' && value === 'docker-default') return;
   // A seccomp profile is a whole JSON document, which may allow everything: its text is of no use in a policy.
   const shown = name === 'seccomp' && value !== 'unconfined' ? 'profile' : value;
-  addHazard(found, 'security-opt', `${name}=${shown}`);
+  addHazard(findings, 'security-opt', `${name}=${shown}`);
 }
 
 export const securityOptions: FieldInspector = eachString(inspectSecurityOption);
 
 /** MaskedPaths and ReadonlyPaths replace the engine's lists; an empty list removes all protection. Null keeps them. */
-export const maskedPaths: FieldInspector = (_value, found) => addHazard(found, 'masked-paths');
-export const readonlyPaths: FieldInspector = (_value, found) => addHazard(found, 'readonly-paths');
+export const maskedPaths: FieldInspector = (_value, findings) => addHazard(findings, 'masked-paths');
+export const readonlyPaths: FieldInspector = (_value, findings) => addHazard(findings, 'readonly-paths');
 
-export const sysctls: FieldInspector = eachEntry((name, _value, found) => addHazard(found, 'sysctl', name));
+export const sysctls: FieldInspector = eachEntry((name, _value, findings) =>
+  addHazard(findings, 'sysctl', name),
+);
 
 const selinux = (name: string): FieldInspector =>
-  text((value, found) => addHazard(found, 'security-opt', `label=${name}:${value}`));
+  text((value, findings) => addHazard(findings, 'security-opt', `label=${name}:${value}`));
 
 /** ContainerSpec.Privileges of a service (api/types/swarm/container.go), in the words of SecurityOpt. */
 export const servicePrivileges: FieldInspector = object(
@@ -54,8 +56,8 @@ export const servicePrivileges: FieldInspector = object(
         Object.fromEntries(
           ['Config', 'File', 'Registry'].map((name) => [
             name,
-            text((value, found) =>
-              addHazard(found, 'security-opt', `credentialspec=${name.toLowerCase()}:${value}`),
+            text((value, findings) =>
+              addHazard(findings, 'security-opt', `credentialspec=${name.toLowerCase()}:${value}`),
             ),
           ]),
         ),
@@ -63,7 +65,7 @@ export const servicePrivileges: FieldInspector = object(
     ),
     SELinuxContext: object(
       fields({
-        Disable: whenSet((found) => addHazard(found, 'security-opt', 'label=disable')),
+        Disable: whenSet((findings) => addHazard(findings, 'security-opt', 'label=disable')),
         User: selinux('user'),
         Role: selinux('role'),
         Type: selinux('type'),
@@ -72,19 +74,19 @@ export const servicePrivileges: FieldInspector = object(
     ),
     Seccomp: object(
       fields({
-        Mode: text((mode, found) => {
-          if (mode === 'custom') addHazard(found, 'security-opt', 'seccomp=profile');
-          else if (mode !== 'default') addHazard(found, 'security-opt', `seccomp=${mode}`);
+        Mode: text((mode, findings) => {
+          if (mode === 'custom') addHazard(findings, 'security-opt', 'seccomp=profile');
+          else if (mode !== 'default') addHazard(findings, 'security-opt', `seccomp=${mode}`);
         }),
-        Profile: whenSet((found) => addHazard(found, 'security-opt', 'seccomp=profile')),
+        Profile: whenSet((findings) => addHazard(findings, 'security-opt', 'seccomp=profile')),
       }),
     ),
     AppArmor: object(
       fields({
-        Mode: (value, found) => {
+        Mode: (value, findings) => {
           const mode = asString(value);
-          if (mode === 'disabled') addHazard(found, 'security-opt', 'apparmor=unconfined');
-          else if (mode !== '' && mode !== 'default') addHazard(found, 'security-opt', `apparmor=${mode}`);
+          if (mode === 'disabled') addHazard(findings, 'security-opt', 'apparmor=unconfined');
+          else if (mode !== '' && mode !== 'default') addHazard(findings, 'security-opt', `apparmor=${mode}`);
         },
       }),
     ),

@@ -35,9 +35,9 @@ import { oomScore, ulimits } from './resources.js';
 import { servicePrivileges, sysctls } from './security.js';
 
 function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): FieldInspector {
-  return each((reference, found) => {
+  return each((reference, findings) => {
     const given = asObject(reference);
-    addHazard(found, kind, asString(given[name]) || asString(given[id]));
+    addHazard(findings, kind, asString(given[name]) || asString(given[id]));
   });
 }
 
@@ -51,7 +51,7 @@ const CONTAINER = fields({
   Env: harmless,
   Dir: harmless,
   User: harmless,
-  Groups: eachString((group, found) => addHazard(found, 'group-add', group)),
+  Groups: eachString((group, findings) => addHazard(findings, 'group-add', group)),
   Privileges: servicePrivileges,
   StopSignal: harmless,
   TTY: harmless,
@@ -74,11 +74,11 @@ const CONTAINER = fields({
   OomScoreAdj: oomScore,
 });
 
-const genericResources: FieldInspector = each((resource, found) => {
+const genericResources: FieldInspector = each((resource, findings) => {
   const { NamedResourceSpec, DiscreteResourceSpec } = asObject(resource);
   const kind =
     asString(asObject(NamedResourceSpec)['Kind']) || asString(asObject(DiscreteResourceSpec)['Kind']);
-  addHazard(found, 'device-request', kind === '' ? 'any' : kind);
+  addHazard(findings, 'device-request', kind === '' ? 'any' : kind);
 });
 const AMOUNTS = fields({
   NanoCPUs: harmless,
@@ -91,22 +91,22 @@ const AMOUNTS = fields({
 const PLUGIN = fields({
   name: harmless,
   remote: harmless,
-  privileges: (value, found) => inspectPrivileges(asArray(value), found),
+  privileges: (value, findings) => inspectPrivileges(asArray(value), findings),
   disabled: harmless,
   env: harmless,
 });
-const pluginSpec: FieldInspector = (value, found, at) => {
+const pluginSpec: FieldInspector = (value, findings, at) => {
   const { name, remote } = asObject(value);
-  addHazard(found, 'plugin', asString(remote) || asString(name));
-  inspectFields(PLUGIN, value, found, at);
+  addHazard(findings, 'plugin', asString(remote) || asString(name));
+  inspectFields(PLUGIN, value, findings, at);
 };
 
 /** swarm.TaskSpec (api/types/swarm/task.go). That a service comes back is what a service is: no hazard of its own. */
 const TASK = fields({
   ContainerSpec: object(CONTAINER),
   PluginSpec: pluginSpec,
-  NetworkAttachmentSpec: (value, found) => {
-    addHazard(found, 'namespace', `network=attachment:${asString(asObject(value)['ContainerID'])}`);
+  NetworkAttachmentSpec: (value, findings) => {
+    addHazard(findings, 'namespace', `network=attachment:${asString(asObject(value)['ContainerID'])}`);
   },
   Resources: object(
     fields({
@@ -121,8 +121,8 @@ const TASK = fields({
   Networks: serviceNetworks,
   LogDriver: serviceLogDriver,
   ForceUpdate: harmless,
-  Runtime: text((runtime, found) => {
-    if (runtime !== 'container') addHazard(found, 'runtime', runtime);
+  Runtime: text((runtime, findings) => {
+    if (runtime !== 'container') addHazard(findings, 'runtime', runtime);
   }),
 });
 
@@ -139,36 +139,36 @@ const SERVICE = fields({
 });
 
 /** Lists that inspectors add to; set even when they stay empty, so that a condition always has a value. */
-function setEmptyLists(found: Findings): void {
-  setFact(found, 'mounts', []);
-  setFact(found, 'networks', []);
-  setFact(found, 'network.aliases', []);
-  setFact(found, 'publish', []);
-  setFact(found, 'capabilities.add', []);
-  setFact(found, 'capabilities.drop', []);
+function setEmptyLists(findings: Findings): void {
+  setFact(findings, 'mounts', []);
+  setFact(findings, 'networks', []);
+  setFact(findings, 'network.aliases', []);
+  setFact(findings, 'publish', []);
+  setFact(findings, 'capabilities.add', []);
+  setFact(findings, 'capabilities.drop', []);
 }
 
 /** What a service would start, in the same words as for a container. */
-export function inspectService(body: JsonValue, found: Findings, call: Call): void {
+export function inspectService(body: JsonValue, findings: Findings, call: Call): void {
   const spec = asObject(body);
   const task = asObject(spec['TaskTemplate']);
   const container = asObject(task['ContainerSpec']);
   const limits = asObject(asObject(task['Resources'])['Limits']);
-  setFact(found, 'service.name', asString(spec['Name']));
-  setImage(found, bodyText(call, call.operation.does.runsImageAt!));
-  setFact(found, 'command', asStrings(container['Args']));
-  setFact(found, 'entrypoint', asStrings(container['Command']));
-  setFact(found, 'user', asString(container['User']));
-  setFact(found, 'workdir', asString(container['Dir']));
-  setFact(found, 'hostname', asString(container['Hostname']));
-  setFact(found, 'env', variableNames(container['Env']));
-  setFact(found, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
-  setFact(found, 'read-only', asFlag(container['ReadOnly']));
-  setFact(found, 'memory', asNumber(limits['MemoryBytes']));
-  setFact(found, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
-  setFact(found, 'pids', asNumber(limits['Pids']));
-  setEmptyLists(found);
+  setFact(findings, 'service.name', asString(spec['Name']));
+  setImage(findings, bodyText(call, call.operation.does.runsImageAt!));
+  setFact(findings, 'command', asStrings(container['Args']));
+  setFact(findings, 'entrypoint', asStrings(container['Command']));
+  setFact(findings, 'user', asString(container['User']));
+  setFact(findings, 'workdir', asString(container['Dir']));
+  setFact(findings, 'hostname', asString(container['Hostname']));
+  setFact(findings, 'env', variableNames(container['Env']));
+  setFact(findings, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
+  setFact(findings, 'read-only', asFlag(container['ReadOnly']));
+  setFact(findings, 'memory', asNumber(limits['MemoryBytes']));
+  setFact(findings, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
+  setFact(findings, 'pids', asNumber(limits['Pids']));
+  setEmptyLists(findings);
   // `rollback=previous` makes the manager take the earlier specification, not this body.
-  if (queryText(call, 'rollback') !== '') addHazard(found, 'opaque', 'rollback');
-  inspectFields(SERVICE, body, found, '');
+  if (queryText(call, 'rollback') !== '') addHazard(findings, 'opaque', 'rollback');
+  inspectFields(SERVICE, body, findings, '');
 }

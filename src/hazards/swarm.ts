@@ -16,7 +16,7 @@ import {
 import { serviceLogDriver } from './logging.js';
 
 const address = (role: string): FieldInspector =>
-  text((value, found) => addHazard(found, 'swarm-address', `${role}=${value}`));
+  text((value, findings) => addHazard(findings, 'swarm-address', `${role}=${value}`));
 
 const SPEC = fields({
   Name: harmless,
@@ -27,9 +27,9 @@ const SPEC = fields({
   CAConfig: object(
     fields({
       NodeCertExpiry: harmless,
-      ExternalCAs: each((ca, found) => addHazard(found, 'external-ca', asString(asObject(ca)['URL']))),
-      SigningCACert: whenSet((found) => addHazard(found, 'external-ca', 'signing-certificate')),
-      SigningCAKey: whenSet((found) => addHazard(found, 'external-ca', 'signing-key')),
+      ExternalCAs: each((ca, findings) => addHazard(findings, 'external-ca', asString(asObject(ca)['URL']))),
+      SigningCACert: whenSet((findings) => addHazard(findings, 'external-ca', 'signing-certificate')),
+      SigningCAKey: whenSet((findings) => addHazard(findings, 'external-ca', 'signing-key')),
       ForceRotate: harmless,
     }),
   ),
@@ -46,16 +46,16 @@ const ADDRESSES: Readonly<Record<string, FieldInspector>> = {
 
 const INIT = fields(ADDRESSES, {
   DataPathPort: harmless,
-  DefaultAddrPool: eachString((pool, found) => addHazard(found, 'subnet', pool)),
+  DefaultAddrPool: eachString((pool, findings) => addHazard(findings, 'subnet', pool)),
   SubnetSize: harmless,
-  ForceNewCluster: whenSet((found) => addHazard(found, 'swarm', 'force-new-cluster')),
+  ForceNewCluster: whenSet((findings) => addHazard(findings, 'swarm', 'force-new-cluster')),
   AutoLockManagers: harmless,
   Availability: harmless,
   Spec: object(SPEC),
 });
 
 const JOIN = fields(ADDRESSES, {
-  RemoteAddrs: eachString((value, found) => addHazard(found, 'swarm-address', `remote=${value}`)),
+  RemoteAddrs: eachString((value, findings) => addHazard(findings, 'swarm-address', `remote=${value}`)),
   JoinToken: harmless,
   Availability: harmless,
 });
@@ -63,16 +63,16 @@ const JOIN = fields(ADDRESSES, {
 const BODIES: Readonly<Record<string, Fields>> = { init: INIT, join: JOIN, update: SPEC };
 
 /** An operation on the cluster itself: the action is the hazard, its body adds more. */
-export function inspectSwarm(body: JsonValue, found: Findings, { operation }: Call): void {
+export function inspectSwarm(body: JsonValue, findings: Findings, { operation }: Call): void {
   const action = operation.does.swarmAction!;
-  addHazard(found, 'swarm', action);
+  addHazard(findings, 'swarm', action);
   const inspectors = BODIES[action];
-  if (inspectors !== undefined) inspectFields(inspectors, body, found, '');
+  if (inspectors !== undefined) inspectFields(inspectors, body, findings, '');
 }
 
 const driver = object(
   fields({
-    Name: text((name, found) => addHazard(found, 'secret-driver', name)),
+    Name: text((name, findings) => addHazard(findings, 'secret-driver', name)),
     Options: harmless,
   }),
 );
@@ -84,12 +84,12 @@ const STORED = fields({
   Templating: driver,
 });
 
-export function inspectSecret(body: JsonValue, found: Findings): void {
-  setFact(found, 'secret.name', asString(asObject(body)['Name']));
-  inspectFields(STORED, body, found, '');
+export function inspectSecret(body: JsonValue, findings: Findings): void {
+  setFact(findings, 'secret.name', asString(asObject(body)['Name']));
+  inspectFields(STORED, body, findings, '');
 }
 
-export function inspectConfig(body: JsonValue, found: Findings): void {
-  setFact(found, 'config.name', asString(asObject(body)['Name']));
-  inspectFields(STORED, body, found, '');
+export function inspectConfig(body: JsonValue, findings: Findings): void {
+  setFact(findings, 'config.name', asString(asObject(body)['Name']));
+  inspectFields(STORED, body, findings, '');
 }

@@ -8,16 +8,16 @@ const VOLUME = fields({
   Driver: volumeDriver,
   DriverOpts: volumeOptions,
   Labels: harmless,
-  ClusterVolumeSpec: whenSet((found) => addHazard(found, 'cluster-volume', 'create')),
+  ClusterVolumeSpec: whenSet((findings) => addHazard(findings, 'cluster-volume', 'create')),
 });
 
-export function inspectVolumeCreate(body: JsonValue, found: Findings): void {
+export function inspectVolumeCreate(body: JsonValue, findings: Findings): void {
   const { Name, Driver } = asObject(body);
-  setFact(found, 'volume.name', asString(Name));
-  setFact(found, 'volume.driver', asString(Driver) || 'local');
-  inspectFields(VOLUME, body, found, '');
+  setFact(findings, 'volume.name', asString(Name));
+  setFact(findings, 'volume.driver', asString(Driver) || 'local');
+  inspectFields(VOLUME, body, findings, '');
 }
 
-export function inspectVolumeUpdate(_body: JsonValue, found: Findings): void {
-  addHazard(found, 'cluster-volume', 'update');
+export function inspectVolumeUpdate(_body: JsonValue, findings: Findings): void {
+  addHazard(findings, 'cluster-volume', 'update');
 }

@@ -17,7 +17,7 @@ import {
   type Step,
 } from '../hazards/sequences.js';
 import type { History } from './history.js';
-import { scanAnswer, together } from '../docker/answers/scan.js';
+import { scanAnswer, combined } from '../docker/answers/scan.js';
 import { pulledRepository } from './lookups.js';
 
 /** A call that passes, with what the updates of the history need. */
@@ -150,12 +150,12 @@ export function watchSequences(
       else history.addImageName(shortImageName(name ?? ''), origin);
     }),
   );
-  if (call.operation.does.creates !== 'container') return together(images);
+  if (call.operation.does.creates !== 'container') return combined(images);
   const name = queryText(call, 'name').replace(/^\//, '');
   const containers = answerIdsOf(call, 'container').map(({ pattern }) =>
     scanAnswer(pattern, OVERLAP, ([digits = '']) => {
       history.addContainer(digits, name, client, { call: call.id, at: now() });
     }),
   );
-  return together([...images, ...containers]);
+  return combined([...images, ...containers]);
 }

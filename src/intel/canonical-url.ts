@@ -14,7 +14,7 @@ export interface ReadUrl {
 /** Schemes of which the URL standard reads any number of slashes, in either direction, and none as two. */
 const SPECIAL = new Set(['http', 'https', 'ftp', 'ws', 'wss', 'hxxp', 'hxxps']);
 
-/** 80 and 443 are left out whatever the scheme, which is left out itself. */
+/** 80 and 443 are left out with any scheme, because the scheme is left out as well. */
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { ftp: 21, ssh: 22, git: 9418, sftp: 22, tftp: 69 };
 
 /**
@@ -52,7 +52,7 @@ function splitScheme(text: string): { scheme: string; rest: string } {
   return { scheme: '', rest: slashes === null ? text : text.slice(slashes[0].length) };
 }
 
-/** Characters that look the same percent-encoded or not to whoever serves a URL; the others stay or become encoded. */
+/** Characters that mean the same to servers whether they are percent-encoded or not; the others stay or become encoded. */
 const DECODED = /[A-Za-z0-9\-._~!$&'()*+,;=:@|[\]]/;
 const SIMPLE = /^\/[A-Za-z0-9\-_~/]*(?:\.[A-Za-z0-9\-_~]+)*$/;
 

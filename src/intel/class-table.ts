@@ -39,7 +39,7 @@ export function classTable(): ClassTable {
     const found = known.get(key);
     if (found !== undefined) return found;
     if (classes.length >= MAX_CLASSES)
-      throw new Error('the feeds have more kinds of entries than an index can tell apart');
+      throw new Error('the feeds have more kinds of entries than an index can distinguish');
     const { feed, action, confidence, threat, port } = entry;
     classes.push({ feed, action, confidence, threat, port });
     known.set(key, classes.length - 1);

@@ -24,7 +24,7 @@ export interface FeedSource {
   /** From when an indicator was last seen, or else first imported; 0: as long as the feed lists it. */
   readonly ttl: number;
   readonly refresh: number;
-  /** Never asked more often, whoever asks. */
+  /** The feed is never fetched more often, also not by hand. */
   readonly minInterval: number;
   /** One whole refresh. */
   readonly timeout: number;
@@ -52,7 +52,7 @@ export interface FeedsConfig {
   readonly sources: readonly FeedSource[];
   /** Addresses, prefixes, domains (with subdomains), URLs and hashes that no feed can list. */
   readonly allow: readonly string[];
-  /** The same, beside what is built in: what must stay reachable whatever a feed says. */
+  /** In addition to the built-in list: what must stay reachable even if a feed lists it. */
   readonly neverBlock: readonly string[];
   /** Paths of MISP warninglists: what they list is only alerted on. */
   readonly warninglists: readonly string[];

@@ -31,10 +31,10 @@ export type Listed = Pick<Indicator, 'type' | 'value' | 'threat' | 'port'> & {
 };
 
 export interface BuildOptions {
-  /** Two random numbers below 2^32, new ones for each build: nobody can make values that collide. */
+  /** Two random numbers below 2^32, new ones for each build, so that no attacker can prepare values that collide. */
   readonly seed: readonly [number, number];
   /**
-   * Canonical values that no look-up finds, whatever is listed: addresses and prefixes are cut out of the ranges, domains
+   * Canonical values that no look-up finds, even if they are listed: addresses and prefixes are cut out of the ranges, domains
    * cover their subdomains and win over listed parents, URLs and hashes are meant exactly.
    */
   readonly exempt?: Iterable<Exempt>;

@@ -53,7 +53,7 @@ export type Section = (typeof SECTIONS)[number];
 export const HEAD_WORDS = HEAD.sections + 2 * SECTIONS.length;
 export const RECORD_HEAD = 5;
 
-/** A class, or a class and the length of a prefix above it. Class 0 is no listing: it is exempt, whatever is listed. */
+/** A class, or a class and the length of a prefix above it. Class 0 is no listing: it is exempt, even if it is listed. */
 export const CLASS_BITS = 24;
 export const EXEMPT = 0;
 export const MAX_CLASSES = 2 ** CLASS_BITS;

@@ -251,7 +251,7 @@ function readLayout(buffer: ArrayBuffer, verify: boolean): { words: Uint32Array;
 
 type ClassOf = Pick<Hit, 'action' | 'feed' | 'confidence' | 'threat' | 'port'>;
 
-/** Reads classes when they are asked for, and keeps them: a large table must not hold up the opening. */
+/** Reads classes when they are needed, and keeps them: a large table must not delay the opening. */
 function classReader({ words, bytes }: Views): (entryClass: number) => ClassOf {
   const { classes, stringAt } = words;
   const known: ClassOf[] = [];

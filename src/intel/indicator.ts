@@ -8,7 +8,7 @@
  * | ipv6   | RFC 5952 text, or a prefix `2001:db8::/32`; never an IPv4 address in disguise                       |
  * | domain | lower-case ASCII (punycode) without a trailing dot; its subdomains are meant too                    |
  * | url    | `host[:port]/path[?query]`: no scheme, no default port, no fragment, no user, plain percent-encoding |
- * | hash   | lower-case hex of MD5, SHA-1, SHA-256 or SHA-512, told apart by length; image digests are SHA-256    |
+ * | hash   | lower-case hex of MD5, SHA-1, SHA-256 or SHA-512, distinguished by length; image digests are SHA-256    |
  */
 export type IndicatorType = 'ipv4' | 'ipv6' | 'domain' | 'url' | 'hash';
 
@@ -27,7 +27,7 @@ export interface Indicator {
   readonly expires: number;
   /** Malware family or category, at most 64 characters; may be empty. */
   readonly threat: string;
-  /** Port of a C2 server, 0 where none is stated. It is told, not matched: the address is bad on every port. */
+  /** Port of a C2 server, 0 where none is stated. It is reported, not matched: the address is bad on every port. */
   readonly port: number;
 }
 
@@ -56,7 +56,7 @@ export interface IndicatorMatch {
 export interface IndicatorIndex {
   /** Listed indicators by type; nothing is looked for where all are 0. */
   readonly counts: Readonly<Record<IndicatorType, number>>;
-  /** Hash lengths (in hex digits) that occur, so that nobody computes others. */
+  /** Hash lengths (in hex digits) that occur, so that no others are computed. */
   readonly hashLengths: readonly number[];
   /** An address as an unsigned 32-bit number. */
   ipv4(address: number): Hit | undefined;

@@ -66,7 +66,7 @@ function sweep<N extends number | bigint>(list: PrefixList, classes: ClassTable,
   const ranks = list.ranks.view();
   const result = { from: growing(), to: growing(), rank: growing() };
   let listed = 0;
-  /** The open prefixes, each inside the one before: where it ends, and who wins there so far. */
+  /** The open prefixes, each inside the one before: where it ends, and the winning rank so far. */
   const ends: N[] = [];
   const winners: number[] = [];
   let cursor: N | undefined;
@@ -120,13 +120,13 @@ function sweep<N extends number | bigint>(list: PrefixList, classes: ClassTable,
 /** Numbers of the entries by first address, the wider prefix first: least significant digit first, 16 bits at a time. */
 function sorted(columns: readonly Uint32Array[], ranks: Uint32Array): Uint32Array {
   let order = new Uint32Array(ranks.length).map((_, entry) => entry);
-  let other = new Uint32Array(ranks.length);
+  let nextOrder = new Uint32Array(ranks.length);
   const pass = (column: Uint32Array, shift: number): void => {
     const starts = new Uint32Array(0x10001);
     for (const value of column) starts[((value >>> shift) & 0xffff) + 1]!++;
     for (let digit = 0; digit < 0x10000; digit++) starts[digit + 1]! += starts[digit]!;
-    for (const entry of order) other[starts[(column[entry]! >>> shift) & 0xffff]!++] = entry;
-    [order, other] = [other, order];
+    for (const entry of order) nextOrder[starts[(column[entry]! >>> shift) & 0xffff]!++] = entry;
+    [order, nextOrder] = [nextOrder, order];
   };
   pass(ranks, CLASS_BITS);
   for (const column of columns.toReversed()) {

@@ -6,7 +6,7 @@ import type { Indicator } from './indicator.js';
 
 /**
  * Addresses that no feed can list: they are on this host, in its network, or no single host's. The networks for documentation
- * are not among them, there is nobody whom that would cut off. (IANA special-purpose address registries, RFC 6890.)
+ * are not among them, blocking them cuts nothing off. (IANA special-purpose address registries, RFC 6890.)
  */
 const RESERVED: readonly (readonly [prefix: string, what: string])[] = [
   ['0.0.0.0/8', 'this network'],
@@ -112,7 +112,7 @@ function localName(name: string): string | undefined {
   return local === undefined ? undefined : `is a local name, in ${local}`;
 }
 
-/** Public suffixes include those that companies give out to anybody, such as `github.io`: a name below it is one site. */
+/** Public suffixes include those under which companies give names to everyone, such as `github.io`: a name below it is one site. */
 function reservedName(name: string): string | undefined {
   const suffix = getPublicSuffix(name, {
     allowPrivateDomains: true,

@@ -18,12 +18,12 @@ import {
 
 export interface Scan {
   readonly matches: readonly IndicatorMatch[];
-  /** Not everything was looked at: more was found than is listed, or the text is made to be slow. */
+  /** Not everything was searched: there are more matches than are listed, or the text is made to be slow. */
   readonly truncated: boolean;
 }
 
 /**
- * What looking may still cost, shared by the texts of one call: a unit is about 5 ns. Who shares none is bounded by the
+ * Budget for searching, shared by the texts of one call: a unit is about 5 ns. Without one, the search is bounded by the
  * length of each text alone.
  */
 export interface ScanBudget {
@@ -263,7 +263,7 @@ function scanNumbers(state: State, run: string, from: number, hostPlace: boolean
   if (digit > 0 && digit !== last + 1) try4(digit, run.length);
 }
 
-/** Whether nobody would write a version or a decimal number like this. */
+/** Whether this is written in a way that no version or decimal number is. */
 function isOutspoken(text: string): boolean {
   const parts = text.split('.');
   return parts.length === 4 || (parts.length > 1 && (text.includes('x') || Number(parts.at(-1)) > 255));
@@ -356,7 +356,7 @@ function scanWide(state: State, at: number): number {
   dots ||= text.slice(from, at).includes('.');
   if (!dots && !hostPlace) return to;
   if (to - from > MAX_URL_LENGTH) {
-    // A client may read it all the same: some characters vanish from names.
+    // A client may still read it as a host: some characters are removed from names.
     if (hostPlace) state.truncated = true;
     return to;
   }

@@ -13,7 +13,7 @@ export interface TextTable {
   text(): Uint8Array;
 }
 
-/** Slots per text in the finished table: a miss then looks at three or four of them, which are neighbours. */
+/** Slots per text in the finished table: a miss then reads three or four neighbouring slots. */
 const SPACE = 1.5;
 const MAX_TEXT_LENGTH = 0xffff;
 

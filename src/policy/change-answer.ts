@@ -37,17 +37,17 @@ export function bothChanges(
 ): AnswerChanger | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   return (head) => {
-    const one = first(head);
-    const other = second({
+    const firstChange = first(head);
+    const secondChange = second({
       status: head.status,
-      headers: one.headers,
-      length: one.transform === undefined ? head.length : -1,
+      headers: firstChange.headers,
+      length: firstChange.transform === undefined ? head.length : -1,
     });
     const both =
-      one.transform === undefined || other.transform === undefined
-        ? (one.transform ?? other.transform)
-        : chain(one.transform, other.transform);
-    return { headers: other.headers, transform: both };
+      firstChange.transform === undefined || secondChange.transform === undefined
+        ? (firstChange.transform ?? secondChange.transform)
+        : chain(firstChange.transform, secondChange.transform);
+    return { headers: secondChange.headers, transform: both };
   };
 }
 

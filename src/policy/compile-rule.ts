@@ -118,10 +118,14 @@ export function compileWhere(
   for (const [name, raw] of Object.entries(rule.where ?? {})) {
     const fact = words.facts.get(name);
     if (fact === undefined) {
-      const near = [...words.facts.values()].filter((one) => operations.some((id) => states(one, id)));
+      const near = [...words.facts.values()].filter((candidate) =>
+        operations.some((id) => states(candidate, id)),
+      );
       const hint = didYouMean(name, words.facts.keys());
       const list =
-        near.length > 0 ? ` These operations state: ${near.map((one) => one.name).join(', ')}.` : '';
+        near.length > 0
+          ? ` These operations state: ${near.map(({ name: nearName }) => nearName).join(', ')}.`
+          : '';
       report(['where', name], `unknown fact ${describeValue(name)}.${hint}${list}`);
       continue;
     }

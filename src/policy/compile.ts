@@ -10,7 +10,7 @@ import type { CompiledPolicy, CompiledRule, CompiledSource, OperationRules } fro
 import { indexNetworks, type Network } from '../base/network.js';
 import { parseNetwork } from './cidr.js';
 import { compileGlob } from '../base/glob.js';
-import { compileLimits } from './quotas-schema.js';
+import { compileQuotas } from './quotas-schema.js';
 import { didYouMean } from '../base/nearest.js';
 import { parseFile } from './parse.js';
 import { describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
@@ -98,7 +98,7 @@ function compileSources(files: readonly ReadFile[], problems: Problem[]): Source
         listener: listener?.map(compileGlob) ?? null,
         certificate: certificate?.map(compileGlob) ?? null,
         token: token ? new Set(token.map((entry) => entry.slice('sha256:'.length).toLowerCase())) : null,
-        limits: source.limits ? compileLimits(source.limits, file.shape.mode === 'observe') : null,
+        quotas: source.limits ? compileQuotas(source.limits, file.shape.mode === 'observe') : null,
       });
     }
   }
@@ -229,7 +229,9 @@ export function compilePolicy(
       observe: read.length > 0 && read.every((file) => file.shape.mode === 'observe'),
       sources: sources.list,
       owners: sources.list.map(({ name }) => name).filter((name) => owners.has(name)),
-      limited: new Map(sources.list.flatMap((one) => (one.limits === null ? [] : [[one.name, one]]))),
+      withQuotas: new Map(
+        sources.list.flatMap((source) => (source.quotas === null ? [] : [[source.name, source]])),
+      ),
       networks: indexNetworks(sources.networks),
       operations: operations satisfies Map<OperationId, OperationRules>,
     },

@@ -61,7 +61,7 @@ export interface CompiledSource {
   readonly certificate: readonly Glob[] | null;
   readonly token: ReadonlySet<string> | null;
   /** Rate limits; null: none. */
-  readonly limits: SourceQuotas | null;
+  readonly quotas: SourceQuotas | null;
 }
 
 /** A whole policy, ready to decide. Immutable; one snapshot serves a whole call. */
@@ -75,7 +75,7 @@ export interface CompiledPolicy {
   /** Names of the sources that rules limit to their own objects, in the order of `sources`; mostly none. */
   readonly owners: readonly string[];
   /** Those of them that have rate limits, by name. */
-  readonly limited: ReadonlyMap<string, CompiledSource>;
+  readonly withQuotas: ReadonlyMap<string, CompiledSource>;
   /** Address → names of the sources whose `cidr` holds it. */
   readonly networks: NetworkIndex<string>;
   /** Only operations that some rule names. */

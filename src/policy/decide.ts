@@ -291,11 +291,11 @@ function denyNearest(
   inspection: Inspection,
   inspectCall: Inspect,
 ): Verdict {
-  const ours = allow.filter((rule) => concerns(rule, sources));
+  const applicable = allow.filter((rule) => concerns(rule, sources));
   const id = call.operation.id;
-  if (ours.length === 0) return denySource(policy, allow, call, sources);
+  if (applicable.length === 0) return denySource(policy, allow, call, sources);
   const judgedByRule = new Map<CompiledRule, Judged>();
-  for (const rule of ours) {
+  for (const rule of applicable) {
     const judged =
       rule.rewrite === null
         ? { call, changes: [], inspection, conflict: '' }
@@ -305,7 +305,7 @@ function denyNearest(
   const factsFor = (rule: CompiledRule): Inspection['facts'] => judgedByRule.get(rule)!.inspection.facts;
   let nearest: CompiledRule | undefined;
   let missing: Hazard[] = [];
-  for (const rule of ours) {
+  for (const rule of applicable) {
     if (judgedByRule.get(rule)!.conflict !== '' || !holds(rule, judgedByRule.get(rule)!.inspection)) continue;
     const lacks = uncovered(rule.permit, judgedByRule.get(rule)!.inspection.hazards);
     if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
@@ -316,8 +316,8 @@ function denyNearest(
 
   const failing = (rule: CompiledRule): Condition[] =>
     rule.where.filter((condition) => test(condition, factsFor(rule)) !== true);
-  let rule = ours[0]!;
-  for (const other of ours) if (failing(other).length < failing(rule).length) rule = other;
+  let rule = applicable[0]!;
+  for (const other of applicable) if (failing(other).length < failing(rule).length) rule = other;
   const { conflict } = judgedByRule.get(rule)!;
   if (conflict !== '') {
     const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only with its rewrite, which cannot be done: ${conflict}`;

@@ -7,7 +7,7 @@ import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy } from './compiled.js';
 import { decide } from './decide.js';
 import { describeExceeded, type ExceededQuota } from './quotas.js';
-import { seal } from './ownership.js';
+import { withOwner } from './ownership.js';
 import type { Verdict } from './verdict.js';
 
 /** What one call is judged by: one moment of everything that changes while the guard runs. */
@@ -64,13 +64,13 @@ export function judge(
   const judgement = { call, entities, snapshot, inspection, verdict, sent: verdict.call ?? call, passes };
   if (!passes) return judgement;
   if (entities.failure !== undefined) throw entities.failure;
-  return call.owner === undefined ? judgement : sealed(judgement);
+  return call.owner === undefined ? judgement : marked(judgement);
 }
 
 /** The judgement on a call that makes something, or names something, that has an owner. */
-function sealed(judgement: Judgement): Judgement {
+function marked(judgement: Judgement): Judgement {
   const { sent, entities, verdict, snapshot } = judgement;
-  const { call, changes, conflict } = seal(sent, entities);
+  const { call, changes, conflict } = withOwner(sent, entities);
   if (conflict === '') {
     const rewrites = changes.length === 0 ? verdict.rewrites : [...verdict.rewrites, ...changes];
     return { ...judgement, sent: call, verdict: { ...verdict, rewrites } };

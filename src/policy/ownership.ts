@@ -33,8 +33,8 @@ const limitFilters: Step = (draft) => {
     return;
   }
   // INVARIANT: swarm handlers make a map of the labels, where the last of two values of one label counts.
-  const ours = [...given.filter((text) => text.split('=', 1)[0] !== OWNER_LABEL), ownFilter(label)];
-  const all = isList ? ours : Object.fromEntries(ours.map((text) => [text, true]));
+  const labelValues = [...given.filter((text) => text.split('=', 1)[0] !== OWNER_LABEL), ownFilter(label)];
+  const all = isList ? labelValues : Object.fromEntries(labelValues.map((text) => [text, true]));
   const limited = Object.assign(Object.create(null) as JsonObject, values, { label: all });
   putQuery(draft, 'filters', { type: 'json', value: limited });
 };
@@ -44,7 +44,7 @@ const limitAnswer: Step = (draft) => {
 };
 
 /** A call as it goes to the engine, and what was changed for ownership. */
-export interface Sealed {
+export interface OwnedCall {
   readonly call: Call;
   readonly changes: readonly string[];
   /** Why the label cannot be written, or `""`; with a conflict the call must not be sent. */
@@ -56,12 +56,12 @@ export interface Sealed {
  * INVARIANT: a label of the client, of the image or of the Dockerfile never names the owner. Callers without an
  * owner write an empty label, otherwise a container would inherit its image's.
  */
-export function seal(call: Call, entities: Entities): Sealed {
+export function withOwner(call: Call, entities: Entities): OwnedCall {
   const { owner } = call;
   if (owner === undefined) return { call, changes: [], conflict: '' };
   const draft = startDraft(call);
   const changes: string[] = [];
-  if (stamp(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(none)'}`);
+  if (putLabel(draft, owner.label)) changes.push(`label ${OWNER_LABEL} = ${owner.name || '(none)'}`);
   if (draft.conflict !== '') return { call, changes: [], conflict: draft.conflict };
   let sent = draft.next;
   for (const object of entities.objects ?? []) {
@@ -80,7 +80,7 @@ function keepsName({ kind, name, id, use, place }: NamedObject): boolean {
 }
 
 /** @returns false where nothing is made. */
-function stamp(draft: Draft, label: string): boolean {
+function putLabel(draft: Draft, label: string): boolean {
   const { labelsAt, inheritsLabels, changes, uniqueNameAt, runs } = draft.call.operation.does;
   if (label === '' && inheritsLabels !== true) return false;
   const entries = new Map<string, JsonValue>([[OWNER_LABEL, label]]);
@@ -90,19 +90,19 @@ function stamp(draft: Draft, label: string): boolean {
   }
   if (labelsAt === undefined) {
     // An import has no labels but those of its instructions; a pull has its own.
-    return changes === true && queryText(draft.call, 'fromImage') === '' && stampChanges(draft, label);
+    return changes === true && queryText(draft.call, 'fromImage') === '' && putLabelInChanges(draft, label);
   }
   for (const steps of labelsAt) putEntries(draft, steps, entries);
   if (changes === true && label !== '' && queryTexts(draft.call, 'changes').length > 0) {
-    stampChanges(draft, label);
+    putLabelInChanges(draft, label);
   }
   if (uniqueNameAt !== undefined) putField(draft, uniqueNameAt, true);
-  if (runs === 'service') stampMounts(draft, entries);
+  if (runs === 'service') putLabelInMounts(draft, entries);
   return true;
 }
 
 /** Nodes create the missing volumes of a service. */
-function stampMounts(draft: Draft, entries: ReadonlyMap<string, JsonValue>): void {
+function putLabelInMounts(draft: Draft, entries: ReadonlyMap<string, JsonValue>): void {
   const steps = ['TaskTemplate', 'ContainerSpec', 'Mounts'];
   const mounts = asArray(fieldOf(draft, ...steps));
   if (!mounts.some((mount) => asObject(mount)['Type'] === 'volume')) return;
@@ -121,7 +121,7 @@ const PLAIN_CHANGE =
   /^\s*(?:CMD|ENTRYPOINT|ENV|EXPOSE|STOPSIGNAL|USER|VOLUME|WORKDIR|HEALTHCHECK|MAINTAINER)\s[^\r\n\\`]*$/i;
 
 /** Commit and import: the engine reads `changes` as the lines of a Dockerfile; the last label counts. */
-function stampChanges(draft: Draft, label: string): boolean {
+function putLabelInChanges(draft: Draft, label: string): boolean {
   const changes = queryTexts(draft.next, 'changes').filter((text) => text !== '');
   const malformed = changes.find((text) => text.includes('<<') || !PLAIN_CHANGE.test(text));
   if (malformed !== undefined) {
@@ -177,8 +177,8 @@ export function volumesToMake(call: Call, { objects = [] }: Entities): NewVolume
   const host = given === undefined || given === null ? body.value : asObject(given);
   return names.map((Name) => {
     const mount = asArray(host['Mounts'])
-      .map((one) => asObject(one))
-      .find((one) => one['Source'] === Name);
+      .map((mount) => asObject(mount))
+      .find((mount) => mount['Source'] === Name);
     const options = asObject(mount?.['VolumeOptions']);
     const driver = asObject(options['DriverConfig']);
     // Of binds, VolumeDriver; of mounts, their own (daemon/create_unix.go, volume/mounts).

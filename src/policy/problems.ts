@@ -114,12 +114,12 @@ function zodProblems(
       found !== null &&
       wrongInside(issue)
     ) {
-      for (const one of wrongInside(issue) ?? []) visit(one, path);
+      for (const problem of wrongInside(issue) ?? []) visit(problem, path);
     } else if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-      const expected = issue.errors.flat().map((one) => {
-        if (one.code === 'invalid_value') return one.values.map(describeValue).join(' or ');
-        const wanted = one.code === 'invalid_type' ? WORDS[one.expected] : undefined;
-        return wanted ?? one.message;
+      const expected = issue.errors.flat().map((problem) => {
+        if (problem.code === 'invalid_value') return problem.values.map(describeValue).join(' or ');
+        const wanted = problem.code === 'invalid_type' ? WORDS[problem.expected] : undefined;
+        return wanted ?? problem.message;
       });
       // The message of a union that describes its alternatives is the best one.
       const own = issue.message === 'Invalid input' ? undefined : issue.message;
@@ -167,6 +167,6 @@ export function shapeProblems(
   const seen = new Set(proto.map((problem) => problem.pointer));
   return [
     ...proto,
-    ...zodProblems(file, root, issues, schema, notes).filter((one) => !seen.has(one.pointer)),
+    ...zodProblems(file, root, issues, schema, notes).filter((problem) => !seen.has(problem.pointer)),
   ];
 }

@@ -35,7 +35,7 @@ function rate(bytes: boolean, words: string) {
     .describe(`${words} ${bytes ? 'SIZE/TIME: `"10GiB/1h"`.' : 'N/TIME: `"600/1m"`.'}`);
 }
 
-/** How often a source may do what. What each limit counts is in limits.ts. */
+/** The quotas of a source, under the policy key `limits`. What each one counts is in quotas.ts. */
 export const quotasSchema = z
   .strictObject({
     per: z
@@ -60,11 +60,11 @@ export const quotasSchema = z
 export type QuotasShape = z.output<typeof quotasSchema>;
 
 /** @param observe the file is in observe mode. */
-export function compileLimits(shape: QuotasShape, observe: boolean): SourceQuotas {
+export function compileQuotas(shape: QuotasShape, observe: boolean): SourceQuotas {
   const rates: Partial<Record<RateName, Rate>> = {};
   for (const name of RATES) {
-    const one = shape[name];
-    if (one !== undefined) rates[name] = compileRate(one, name === 'bytes');
+    const rate = shape[name];
+    if (rate !== undefined) rates[name] = compileRate(rate, name === 'bytes');
   }
   return { per: shape.per ?? 'source', rates, streams: shape.streams, observe };
 }

@@ -78,16 +78,16 @@ export function compileRate(shape: RateShape, bytes: boolean): Rate {
  * How much is left, at a time: a token bucket. It may be in debt: bytes are counted when they have arrived, and what
  * comes after has to wait until they are paid for.
  */
-export interface Level {
+export interface QuotaLevel {
   readonly left: number;
   /** Milliseconds of a clock that never goes back. */
   readonly at: number;
 }
 
-export const fullLevel = (rate: Rate, now: number): Level => ({ left: rate.burst, at: now });
+export const fullLevel = (rate: Rate, now: number): QuotaLevel => ({ left: rate.burst, at: now });
 
 /** The level now. INVARIANT: never more than the burst, and a clock that stands still or goes back adds nothing. */
-export function refill(level: Level, rate: Rate, now: number): Level {
+export function refill(level: QuotaLevel, rate: Rate, now: number): QuotaLevel {
   if (now <= level.at) return level;
   const left = level.left + ((now - level.at) * rate.amount) / rate.interval;
   return { left: Math.min(rate.burst, left), at: now };
@@ -98,7 +98,13 @@ export function refill(level: Level, rate: Rate, now: number): Level {
  *
  * @param floor the debt goes no deeper than this (0 or less).
  */
-export function spend(level: Level, rate: Rate, amount: number, now: number, floor = -Infinity): Level {
+export function spend(
+  level: QuotaLevel,
+  rate: Rate,
+  amount: number,
+  now: number,
+  floor = -Infinity,
+): QuotaLevel {
   const { left, at } = refill(level, rate, now);
   return { left: Math.max(left - amount, Math.min(left, floor)), at };
 }
@@ -107,7 +113,7 @@ export function spend(level: Level, rate: Rate, amount: number, now: number, flo
 const ROUNDING = 1e-9;
 
 /** Milliseconds until `amount` can be had; 0: now. */
-export function waitFor(level: Level, rate: Rate, amount: number, now: number): number {
+export function waitFor(level: QuotaLevel, rate: Rate, amount: number, now: number): number {
   const { left } = refill(level, rate, now);
   if (left >= amount - ROUNDING) return 0;
   return Math.ceil(((amount - left) * rate.interval) / rate.amount);
@@ -116,7 +122,7 @@ export function waitFor(level: Level, rate: Rate, amount: number, now: number): 
 /** A quota that is used up, and by which source. */
 export interface ExceededQuota {
   readonly source: string;
-  readonly limit: QuotaName;
+  readonly quota: QuotaName;
   /** The rest of the sentence that begins with the source. */
   readonly what: string;
   /** Milliseconds after which it is worth trying again. */
@@ -131,7 +137,7 @@ export const retryAfter = ({ wait }: ExceededQuota): number => Math.max(1, Math.
 /** One sentence that a user can act on. */
 export function describeExceeded(over: ExceededQuota): string {
   const when =
-    over.limit === 'streams'
+    over.quota === 'streams'
       ? 'try again when one of them has ended'
       : `try again in ${waitInWords(over.wait)}`;
   return `${over.what}; ${when}`;

@@ -63,17 +63,17 @@ export function compileRedact(
 ): ReadonlyMap<OperationId, Redaction> {
   const report: ReportAt = (path, message) => reportRule(['redact', ...path], message);
   const wanted = readShape(redact, report);
-  const classes = CLASSES.filter((one) => wanted[one] !== undefined);
+  const classes = CLASSES.filter((className) => wanted[className] !== undefined);
   const answers = operations.flatMap((id) => operationOf(id).does.answer ?? []);
   if (operations.length > 0 && redact === 'all' && answers.length === 0) {
     const message = `no answer to the operations of this rule holds what is redacted (logs, archives and the output of builds are content, and pass); it is for ${listed(operationsThat(({ does }) => does.answer !== undefined))}.`;
     report([], message);
   }
-  for (const one of redact === 'all' || operations.length === 0 ? [] : classes) {
-    if (answers.some(({ holds }) => holds.includes(one))) continue;
-    const valid = operationsThat(({ does }) => does.answer?.holds.includes(one) === true);
-    const message = `no answer to the operations of this rule holds ${one} (logs, archives and the output of builds are content, and pass); it is for ${listed(valid)}.`;
-    report([one], message);
+  for (const className of redact === 'all' || operations.length === 0 ? [] : classes) {
+    if (answers.some(({ holds }) => holds.includes(className))) continue;
+    const valid = operationsThat(({ does }) => does.answer?.holds.includes(className) === true);
+    const message = `no answer to the operations of this rule holds ${className} (logs, archives and the output of builds are content, and pass); it is for ${listed(valid)}.`;
+    report([className], message);
   }
   const places = placesFor(wanted);
   return new Map(operations.map((id) => [id, redactionOf(operationOf(id), wanted, places)]));
@@ -84,13 +84,13 @@ const listed = (ids: readonly string[]): string =>
 
 function readShape(redact: RedactShape, report: ReportAt): Wanted {
   const none = (): boolean => false;
-  if (redact === 'all') return Object.fromEntries(CLASSES.map((one) => [one, none]));
+  if (redact === 'all') return Object.fromEntries(CLASSES.map((className) => [className, none]));
   const wanted: { -readonly [K in keyof Wanted]: Wanted[K] } = {};
-  for (const one of CLASSES) {
-    const value = redact[one];
+  for (const className of CLASSES) {
+    const value = redact[className];
     if (value === undefined) continue;
     const globs = value === true ? [] : value.keep.map(compileGlob);
-    wanted[one] = globs.length === 0 ? none : (text) => globs.some((glob) => glob(text));
+    wanted[className] = globs.length === 0 ? none : (text) => globs.some((glob) => glob(text));
   }
   if (Object.keys(wanted).length === 0) {
     report([], `found an empty object; say what to redact (${CLASSES.join(', ')}), or "all".`);
@@ -100,7 +100,9 @@ function readShape(redact: RedactShape, report: ReportAt): Wanted {
 
 function redactionOf({ does, response }: Operation, wanted: Wanted, places: Places): Redaction {
   const { answer } = does;
-  const redacted = CLASSES.filter((one) => wanted[one] !== undefined && answer?.holds.includes(one) === true);
+  const redacted = CLASSES.filter(
+    (className) => wanted[className] !== undefined && answer?.holds.includes(className) === true,
+  );
   const documents = response === 'stream' ? 'many' : 'one';
   const make = answer === undefined || redacted.length === 0 ? undefined : SHAPES[answer.as];
   // Events are read with a memory of their own.

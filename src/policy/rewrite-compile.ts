@@ -133,10 +133,10 @@ export function compileRewrite(
   if (broken) return compiled;
   for (const id of operations) {
     const operation = operationOf(id);
-    const ours = prepared.filter((key) => key.on(operation.does));
-    const steps = [...(fields.steps.get(id) ?? []), ...ours.map((key) => key.step(operation))];
+    const applicable = prepared.filter((key) => key.on(operation.does));
+    const steps = [...(fields.steps.get(id) ?? []), ...applicable.map((key) => key.step(operation))];
     if (steps.length === 0) continue;
-    const host = fields.touchesHost || ours.some((key) => key.host);
+    const host = fields.touchesHost || applicable.some((key) => key.host);
     compiled.set(id, runsContainer(operation.does) && host ? [foldLegacy, ...steps] : steps);
   }
   checkPermitted(compiled, permit, report);

@@ -161,11 +161,11 @@ export function prepareFields(
   };
   const written = new Map<string, readonly PropertyKey[]>();
   const claim = (text: string, path: readonly PropertyKey[]): void => {
-    for (const other of written.keys()) {
-      if (other === text || other.startsWith(`${text}/`) || text.startsWith(`${other}/`)) {
+    for (const earlier of written.keys()) {
+      if (earlier === text || earlier.startsWith(`${text}/`) || text.startsWith(`${earlier}/`)) {
         report(
           path,
-          `${describeValue(text)} and ${describeValue(other)} are about the same field; keep one.`,
+          `${describeValue(text)} and ${describeValue(earlier)} are about the same field; keep one.`,
         );
         return;
       }

@@ -94,9 +94,9 @@ function within(inner: NamePattern, outer: NamePattern): boolean {
 /** INVARIANT: what came out of a mapping is not mapped again; otherwise what is sent would differ from what was judged. */
 function mapsAgain(mapping: Mapping, all: readonly Mapping[]): boolean {
   if (mapping.same) return false;
-  for (const other of all) {
-    if (!other.same && overlap(mapping.to, other.from)) return true;
-    if (other.same && within(mapping.to, other.from)) return false;
+  for (const candidate of all) {
+    if (!candidate.same && overlap(mapping.to, candidate.from)) return true;
+    if (candidate.same && within(mapping.to, candidate.from)) return false;
   }
   return false;
 }

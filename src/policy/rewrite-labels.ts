@@ -84,6 +84,6 @@ function setVariables(draft: Draft, variables: ReadonlyMap<string, JsonValue>): 
   const others = asArray(fieldOf(draft, 'Env')).filter(
     (entry) => !variables.has(asString(entry).split('=', 1)[0] ?? ''),
   );
-  const ours = [...variables].map(([name, value]) => `${name}=${asString(value)}`);
-  putField(draft, ['Env'], [...others, ...ours]);
+  const entries = [...variables].map(([name, value]) => `${name}=${asString(value)}`);
+  putField(draft, ['Env'], [...others, ...entries]);
 }

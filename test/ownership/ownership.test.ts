@@ -278,7 +278,7 @@ t.test('volumes that are not there are made before the container', async (t) => 
   );
 });
 
-t.test('what is another one’s looks as if it were not there', async (t) => {
+t.test('objects of other owners look as if they did not exist', async (t) => {
   const guarded = await withGuard(t);
   const calls: [string, string, object?][] = [
     ['GET', '/containers/theirs/json'],

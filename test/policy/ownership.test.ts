@@ -13,7 +13,7 @@ import { referencesOf } from '../../src/hazards/subjects.js';
 import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
-import { seal, volumesToMake } from '../../src/policy/ownership.js';
+import { withOwner, volumesToMake } from '../../src/policy/ownership.js';
 import type { Verdict } from '../../src/policy/verdict.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
@@ -186,7 +186,7 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
     fc.assert(
       fc.property(labels, (given) => {
         const before = JSON.stringify(given);
-        const { call, conflict } = seal({ ...makeCall(id, parts(given)), owner }, NO_ENTITIES);
+        const { call, conflict } = withOwner({ ...makeCall(id, parts(given)), owner }, NO_ENTITIES);
         if (conflict !== '') throw new Error(conflict);
         const sent = (
           id === 'ImageBuild' ? queryJson(call, 'labels') : read((call.body as { value: JsonObject }).value)
@@ -202,7 +202,7 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
     t.pass(id);
   }
   for (const id of ['ContainerCreate', 'ServiceCreate'] as const) {
-    const { call } = seal(
+    const { call } = withOwner(
       { ...makeCall(id, { body: { Labels: { [OWNER_LABEL]: LABEL } } }), owner: nobody },
       NO_ENTITIES,
     );
@@ -210,12 +210,12 @@ t.test('INVARIANT: what is made bears the owner’s label, whatever the client s
   }
   const volume = makeCall('VolumeCreate', { body: { Labels: { [OWNER_LABEL]: LABEL } } });
   // Signed by the guard, or it means nothing: see the labels' own test.
-  t.strictSame(seal({ ...volume, owner: nobody }, NO_ENTITIES).changes, []);
+  t.strictSame(withOwner({ ...volume, owner: nobody }, NO_ENTITIES).changes, []);
 });
 
 t.test('instructions of a commit and an import cannot take the label away', async (t) => {
-  const change = (changes: string[], body?: JsonObject): ReturnType<typeof seal> =>
-    seal(
+  const change = (changes: string[], body?: JsonObject): ReturnType<typeof withOwner> =>
+    withOwner(
       { ...makeCall('ImageCreate', { query: { fromSrc: '-', changes }, ...(body && { body }) }), owner },
       NO_ENTITIES,
     );
@@ -305,7 +305,7 @@ t.test('ids stand where the names stood, and nothing else changes', async (t) =>
           },
         },
       });
-      const { call: sent, conflict } = seal(call, entitiesOf(call));
+      const { call: sent, conflict } = withOwner(call, entitiesOf(call));
       const id = (one: string): string => `id-of-${one}`;
       return (
         conflict === '' &&

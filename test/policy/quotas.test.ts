@@ -13,7 +13,7 @@ import {
   spend,
   waitFor,
   worstOf,
-  type Level,
+  type QuotaLevel,
   type ExceededQuota,
   type Rate,
 } from '../../src/policy/quotas.js';
@@ -72,8 +72,8 @@ t.test('a rate is read, or it is said what would be one', async (t) => {
     streams: 50,
     per: 'client',
   };
-  const { limited } = compile(withLimits(limits));
-  t.match(limited.get('ci')?.limits, {
+  const { withQuotas: limited } = compile(withLimits(limits));
+  t.match(limited.get('ci')?.quotas, {
     per: 'client',
     observe: false,
     streams: 50,
@@ -83,10 +83,10 @@ t.test('a rate is read, or it is said what would be one', async (t) => {
       bytes: { burst: 2 ** 30 },
     },
   });
-  t.equal(compile(withLimits({ calls: '1/1s' }, 'observe')).limited.get('ci')?.limits?.observe, true);
-  t.equal(compile({ sources: { ci: { listener: ['tcp'] } } }).limited.size, 0);
-  t.equal(compile(withLimits({ bytes: { rate: '1GiB/1h', burst: '1MiB' } })).limited.size, 1);
-  t.equal(compile(withLimits({ bytes: { rate: '1GiB/1h', burst: 4096 } })).limited.size, 1);
+  t.equal(compile(withLimits({ calls: '1/1s' }, 'observe')).withQuotas.get('ci')?.quotas?.observe, true);
+  t.equal(compile({ sources: { ci: { listener: ['tcp'] } } }).withQuotas.size, 0);
+  t.equal(compile(withLimits({ bytes: { rate: '1GiB/1h', burst: '1MiB' } })).withQuotas.size, 1);
+  t.equal(compile(withLimits({ bytes: { rate: '1GiB/1h', burst: 4096 } })).withQuotas.size, 1);
 
   const bad: [unknown, RegExp][] = [
     [{}, /^\/sources\/ci\/limits: .*at least one of calls, builds, creates, bytes, streams/],
@@ -156,11 +156,11 @@ interface Taken {
 function pass(
   rate: Rate,
   list: readonly { gap: number; amount: number }[],
-): { taken: Taken[]; levels: Level[] } {
+): { taken: Taken[]; levels: QuotaLevel[] } {
   let level = fullLevel(rate, 0);
   let now = 0;
   const taken: Taken[] = [];
-  const levels: Level[] = [];
+  const levels: QuotaLevel[] = [];
   for (const { gap, amount } of list) {
     now = Math.max(0, now + gap);
     if (waitFor(level, rate, amount, now) === 0) {
@@ -212,7 +212,7 @@ t.test('what arrives at the same time leaves the same level in any order', async
   const amounts = fc.array(fc.integer({ min: 1, max: 1_000 }), { minLength: 1, maxLength: 40 });
   fc.assert(
     fc.property(rates, amounts, fc.integer({ min: 0, max: 10_000 }), (rate, list, now) => {
-      const all = (some: readonly number[]): Level =>
+      const all = (some: readonly number[]): QuotaLevel =>
         some.reduce((level, amount) => spend(level, rate, amount, now), fullLevel(rate, 0));
       return all(list).left === all(list.toReversed()).left;
     }),
@@ -251,7 +251,7 @@ t.test('bytes: a debt is paid before anything else passes; what is only observed
 t.test('the words of a denial', async (t) => {
   const over = (wait: number, more: Partial<ExceededQuota> = {}): ExceededQuota => ({
     source: 'ci',
-    limit: 'calls',
+    quota: 'calls',
     what: 'source ci is at its limit of calls (600/1m)',
     wait,
     observe: false,
@@ -261,7 +261,7 @@ t.test('the words of a denial', async (t) => {
   t.equal(describeExceeded(over(1_001)), 'source ci is at its limit of calls (600/1m); try again in 2 s');
   t.match(describeExceeded(over(180_000)), /try again in 3 min$/);
   t.match(describeExceeded(over(86_400_000)), /try again in 24 h$/);
-  t.match(describeExceeded(over(0, { limit: 'streams' })), /try again when one of them has ended$/);
+  t.match(describeExceeded(over(0, { quota: 'streams' })), /try again when one of them has ended$/);
   t.equal(retryAfter(over(0)), 1);
   t.equal(worstOf([]), undefined);
   t.equal(worstOf([over(5), over(9), over(7)])?.wait, 9);

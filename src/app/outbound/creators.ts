@@ -3,7 +3,7 @@ import { atMost } from '../../base/cache.js';
 import type { Call } from '../../docker/call.js';
 import { openLines, readLines, rewriteLines } from '../../store/lines.js';
 import { answerIdsOf } from '../../docker/answer-ids.js';
-import { scanAnswer, together } from '../../docker/answers/scan.js';
+import { scanAnswer, combined } from '../../docker/answers/scan.js';
 
 /** The call that a container came from. */
 export interface Creator {
@@ -63,7 +63,7 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
       const creator = { call: id, operation: operation.id, sources, client: client.address };
       const found = ([container = '']: readonly (string | undefined)[]): void =>
         learn(container.slice(0, DIGITS), creator);
-      return together(
+      return combined(
         answerIdsOf(call, 'container').map(({ pattern }) => scanAnswer(pattern, OVERLAP, found)),
       );
     },

@@ -26,7 +26,7 @@ export function filterElements(
   return new ElementFilter(keep, limits);
 }
 
-/** A whole answer, read, changed and written anew: for small ones whose parts depend on each other. */
+/** Reads a whole answer, changes it and writes it anew: for small answers whose parts depend on each other. */
 export function rewriteWhole(edit: (value: JsonValue) => JsonValue, limit: number): AnswerTransform {
   const held = new HeldBytes(limit, 'the answer');
   return {

@@ -4,7 +4,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The bytes of one JSON string that came in several pieces, up to a limit. */
 export class HeldString {
-  /** More bytes than the limit came: none of it can be used. */
+  /** The string is longer than the limit and cannot be used. */
   isTooLong = false;
   length = 0;
   #bytes: Uint8Array = NOTHING;

@@ -27,7 +27,7 @@ export const ZERO = 16;
 export const DIGITS = 17;
 export const FRACTION = 18;
 export const EXPONENT_DIGITS = 19;
-/** No state: a number has no end of its own, what follows it is none of it. */
+/** No state: the character after a number ends it and does not belong to it. */
 export const ENDED = -1;
 
 /** Bytes of a string that need no second look. */

@@ -32,7 +32,7 @@ export function openMembers(): (keys: Place['keys'], key: string) => Place | und
 const filters = new WeakMap<Place['keys'], Uint8Array>();
 const FILTER_LENGTHS = 64;
 
-/** By length and first letter: may a map of keys have such a key? Most keys of an answer are none of it. */
+/** By length and first letter: may the map have such a key? Most keys of an answer are not in it. */
 export function mayHave(keys: Place['keys'], length: number, first: number): boolean {
   let filter = filters.get(keys);
   if (filter === undefined) {

@@ -14,7 +14,7 @@ export interface Place {
   items: Place;
   /** Where the members of an object are that stands here: by key, folded as `foldKey` does; else `other`. */
   keys: ReadonlyMap<string, Place>;
-  /** A function is asked with the key as it stands, `""` for one that is too long to be asked for. */
+  /** A function is called with the key as it stands, `""` for a key that is too long. */
   other: Place | ((key: string) => Place);
 }
 
@@ -23,7 +23,7 @@ const NO_KEYS: ReadonlyMap<string, Place> = new Map();
 /** Nothing is changed, at any depth. */
 export const UNTOUCHED: Place = everywhere(undefined);
 
-/** Every string at any depth is edited, whatever holds it. */
+/** Every string at any depth is edited, in objects and arrays alike. */
 export function everywhere(edit: Edit | undefined): Place {
   const place: Partial<Place> = { edit, keys: NO_KEYS };
   place.items = place.other = place as Place;

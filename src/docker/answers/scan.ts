@@ -22,8 +22,8 @@ export function scanAnswer(
   };
 }
 
-/** Who sees the same answer; undefined when nobody does. */
-export function together(
+/** Several observers of one answer as one; undefined for none. */
+export function combined(
   watchers: readonly (((piece: Buffer) => void) | undefined)[],
 ): ((piece: Buffer) => void) | undefined {
   const all = watchers.filter((watch) => watch !== undefined);

@@ -42,7 +42,7 @@ export function chain(first: AnswerTransform, second: AnswerTransform): AnswerTr
   };
 }
 
-/** An answer that has no body, whatever its headers say. */
+/** An answer that never has a body, even if its headers announce one. */
 export function noBody(what: string): AnswerTransform {
   return {
     feed(piece) {
@@ -53,11 +53,11 @@ export function noBody(what: string): AnswerTransform {
   };
 }
 
-function join(one: Uint8Array, other: Uint8Array): Uint8Array {
-  if (one.length === 0) return other;
-  if (other.length === 0) return one;
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
+function join(first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (first.length === 0) return second;
+  if (second.length === 0) return first;
+  const joined = new Uint8Array(first.length + second.length);
+  joined.set(first);
+  joined.set(second, first.length);
+  return joined;
 }

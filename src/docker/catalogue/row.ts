@@ -21,7 +21,7 @@ export type Parameter =
 
 /**
  * `none`: the handler reads no body. `json`: decoded against `schema`. `stream`: bytes that the guard passes on
- * as they come (tar contexts, image archives); `contentType` is what is sent upstream, whatever the client said.
+ * as they come (tar contexts, image archives); `contentType` is sent upstream in place of the client's.
  */
 export type BodyKind =
   | { readonly kind: 'none' }

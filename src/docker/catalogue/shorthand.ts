@@ -23,7 +23,7 @@ export function jsonText(name: string): Parameter {
 }
 
 export const NO_BODY: BodyKind = { kind: 'none' };
-/** Sent as a tar whatever the client called it: another Content-Type selects another reading in dockerd. */
+/** Always sent as a tar, in place of the client's Content-Type: another one selects another reading in dockerd. */
 export const TAR: BodyKind = { kind: 'stream', contentType: 'application/x-tar', required: true };
 export const OPTIONAL_TAR: BodyKind = { kind: 'stream', contentType: 'application/x-tar', required: false };
 

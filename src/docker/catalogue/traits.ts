@@ -1,6 +1,6 @@
 /**
  * Kinds of objects that an engine keeps and calls name. `tag`: the name that an image gets. `repository`: all images of
- * a name, whatever their tags.
+ * a name, with any tag.
  */
 export type ObjectKind =
   | 'container'
@@ -28,7 +28,7 @@ export interface NameAt extends Place {
   readonly changes?: true;
   /** Images: a name without a tag stands for all tags; only the name says which, an id does not. */
   readonly everyTag?: true;
-  /** Networks: it may be one that every engine has by itself, such as `bridge`. */
+  /** Networks: it may be a predefined one, such as `bridge`. */
   readonly predefined?: true;
 }
 
@@ -112,14 +112,14 @@ export interface Traits {
   /** The path in a container's file system that is read or written. */
   readonly filesAt?: Place;
 
-  /** A build is asked for: with the Dockerfile in this call, or in messages that follow on the connection. */
+  /** It starts a build: with the Dockerfile in this call, or in messages that follow on the connection. */
   readonly builds?: 'dockerfile' | 'buildkit';
   /** Images come into being that are in no registry. */
   readonly makesImages?: 'build' | 'commit' | 'import' | 'load';
   /** Fetched from a registry; for images, where the query has `fromImage`. */
   readonly pulls?: 'image' | 'plugin';
   readonly pushes?: 'image' | 'plugin';
-  /** The daemon asks a registry of the caller's choice about something, and fetches nothing. */
+  /** The daemon queries a registry of the caller's choice, and fetches nothing. */
   readonly looksUp?: 'image' | 'images' | 'plugin' | 'login';
   /** Names that an image gets: each `t` of the query is one, or `repo` and `tag` together are. */
   readonly tags?: 't' | 'repo';
@@ -147,7 +147,7 @@ export interface Traits {
 
   /** Tells a caller that looks around what the engine is, or which containers it has. */
   readonly discovers?: 'engine' | 'containers';
-  /** What the engine is asked to upgrade to; `tcp` for the other operations that hijack. dockerd accepts only this. */
+  /** The protocol to upgrade to; `tcp` for the other operations that hijack. dockerd accepts only this. */
   readonly upgrade?: 'websocket' | 'h2c';
   /** How its answer names what was made. */
   readonly answerIds?: readonly AnswerId[];

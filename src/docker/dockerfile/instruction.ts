@@ -28,7 +28,7 @@ type Form = 'list' | 'words' | 'command' | 'pairs' | 'blanks' | 'health' | 'text
 
 interface Grammar {
   readonly form: Form;
-  /** Flags it may carry; `*` for those that ignore whatever flags they get (instructions/parse.go). */
+  /** Flags it may carry; `*` for those that ignore all flags (instructions/parse.go). */
   readonly flags: string;
   readonly least: number;
   readonly most: number;
@@ -83,7 +83,7 @@ const BLANKS = /[\t\v\f\r ]+/;
 /**
  * Takes one joined line apart.
  *
- * @throws Unclear for what the engine refuses, and for what engines take apart differently.
+ * @throws AmbiguityError for what the engine refuses, and for what engines take apart differently.
  */
 export function readInstruction(line: string, escape: string, number: number): Instruction {
   const text = trimSpace(line);
@@ -181,7 +181,7 @@ function readJson(given: string, number: number): Arguments | undefined {
   return { args: strings, json: true };
 }
 
-/** Where the first JSON array of the text ends, or -1. Only a bracket count: JSON.parse is the judge. */
+/** Where the first JSON array of the text ends, or -1. It only counts brackets; JSON.parse decides afterwards. */
 function endOfArray(text: string): number {
   let depth = 0;
   let quoted = false;
@@ -271,7 +271,7 @@ function readFlags(rest: string, escape: string, number: number): { flags: Flag[
       // The engine looks at bytes here: parts of a letter may count as blanks.
       if (character > '~') throw new AmbiguityError(`line ${number}: a flag holds other letters than ASCII`);
       if (quote === '' && isSpace(character)) break;
-      // Up to 26.1 a backslash escapes in flags whatever the escape directive says, in newer ones it does not.
+      // Up to 26.1 a backslash escapes in flags even under another escape directive, in newer versions it does not.
       if (escape !== '\\' && (character === '\\' || character === escape)) {
         throw new AmbiguityError(`line ${number}: an escape in a flag, and an escape directive`);
       }

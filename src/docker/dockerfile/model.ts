@@ -6,7 +6,7 @@ export interface DockerfileOptions {
   readonly buildArgs: Readonly<Record<string, string | null>>;
   /** Stage to stop at; `""` for the last. */
   readonly target: string;
-  /** Platform asked for, `""` for the daemon's own. */
+  /** The requested platform, `""` for the daemon's own. */
   readonly platform: string;
   /** Default `classic`. */
   readonly builder?: Builder;
@@ -19,7 +19,7 @@ export type Base =
 /** One source of ADD or COPY. */
 export interface Source {
   readonly instruction: 'add' | 'copy';
-  /** After substitution; UNKNOWN stands for what only the base image's ENV could tell. */
+  /** After substitution; UNKNOWN stands for parts that depend on the base image's ENV. */
   readonly text: string;
   readonly written: string;
   readonly line: number;

@@ -34,7 +34,7 @@ interface Source {
  * Reads lines as the daemon does (buildkit, frontend/dockerfile/parser/parser.go): byte order mark, directives at the
  * top, comments, continuations, heredocs.
  *
- * @throws Unclear
+ * @throws AmbiguityError
  */
 export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
   const source = splitLines(content);
@@ -206,7 +206,7 @@ function refuseHeredoc(text: string, terminators: ReadonlySet<string>, number: n
   const starts: string[] = [...findHeredocs(text, false), ...findHeredocs(text, true)].map(
     ({ name }) => name,
   );
-  // Whatever the quotes around it: the engine's lexer follows `${…}` into places where ours does not.
+  // Regardless of quotes around it: the engine's lexer follows `${…}` into places where ours does not.
   for (const [, word] of text.matchAll(/<<-?[\t ]*([^\s<]{1,256})/g)) {
     if (word !== undefined) starts.push(word, word.replace(/["'\\]/g, ''));
   }

@@ -7,7 +7,7 @@ interface Setting {
 }
 
 /**
- * Variables of one build stage and their history, so that each command can be asked for the values at its place
+ * Variables of one build stage and their history, so that the values at the place of each command can be looked up
  * without a copy of them all.
  */
 export interface Variables {
@@ -44,7 +44,7 @@ export function getVariable(
   return history[low - 1]?.value;
 }
 
-/** What a stage starts with whose base is another stage: its latest values. */
+/** The variables of a stage that starts from another stage: the latest values of that stage. */
 export function inheritVariables(parent: Variables, budget: Budget): Variables {
   spend(budget, 16 * parent.settings.size);
   const child = newVariables();

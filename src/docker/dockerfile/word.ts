@@ -13,7 +13,7 @@ export interface WordOptions {
   readonly open: boolean;
 }
 
-/** Nested `${a:-${b:-…}}` deeper than this is refused: nobody writes it, and it would exhaust the stack. */
+/** Nested `${a:-${b:-…}}` deeper than this is refused: no real Dockerfile has it, and it would exhaust the stack. */
 const MAX_DEPTH = 32;
 
 const LETTER = /^[\p{L}\p{Nd}_]$/u;
@@ -31,7 +31,7 @@ interface Cursor extends WordOptions {
  * lex.go). What only some engines know (`${x-y}`) is read as the newer ones do: the older ones fail the build. The
  * pattern operators (`#`, `%`, `/`) are refused.
  *
- * @throws Unclear for what the engine refuses as well.
+ * @throws AmbiguityError for what the engine refuses as well.
  */
 export function expandWord(text: string, options: WordOptions): string {
   const cursor: Cursor = { ...options, text, at: 0, depth: 0 };

@@ -114,7 +114,7 @@ export const SWARM_SCHEMAS: Readonly<Record<string, Schema>> = {
   }),
   TaskSpec: object({
     ContainerSpec: ref('ContainerSpec'),
-    // runtime.PluginSpec has lower-case names on the wire, whatever swagger says.
+    // runtime.PluginSpec has lower-case names on the wire, unlike in swagger.yaml.
     PluginSpec: object({
       name: STRING,
       remote: STRING,

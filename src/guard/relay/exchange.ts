@@ -2,7 +2,7 @@ import type { Flow } from '../../capture/relay-body.js';
 import type { Call } from '../../docker/call.js';
 import type { Judgement } from '../../policy/judge.js';
 import type { EngineRequest } from '../../upstream/engine-call.js';
-import { together } from '../../docker/answers/scan.js';
+import { combined } from '../../docker/answers/scan.js';
 import type { Guard } from '../guard.js';
 import type { Incoming, Progress } from '../incoming.js';
 import type { End } from '../outcome.js';
@@ -74,7 +74,7 @@ function watchAnswer(
   const creators = guard.creators?.watch(sent, sources);
   const history = guard.history.watch(sent, sources);
   const owners = sent.owner === undefined ? undefined : guard.ownership?.watch(sent);
-  return creators === undefined && owners === undefined ? history : together([creators, history, owners]);
+  return creators === undefined && owners === undefined ? history : combined([creators, history, owners]);
 }
 
 /** What becomes of the answer: images of others are taken out, and what its rule redacts. */

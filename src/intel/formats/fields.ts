@@ -9,7 +9,7 @@ export type Role = 'type' | 'status' | 'port' | 'firstSeen' | 'lastSeen' | 'conf
 /** A column or key that holds values. */
 export interface ValueField {
   readonly names: readonly string[];
-  /** `typed`: the field with role `type` tells. */
+  /** `typed`: by the field with role `type`. */
   readonly kind: ValueKind | 'typed';
 }
 
@@ -100,7 +100,7 @@ const TYPES: ReadonlyMap<string, ValueKind> = new Map(
     ],
     domain: ['domain', 'domain-name', 'hostname', 'host', 'fqdn', 'domain:port'],
     url: ['url', 'uri'],
-    // ThreatFox names the algorithm, at times the wrong one: the length tells.
+    // ThreatFox names the algorithm, at times the wrong one: the length decides.
     hash: ['hash', 'file-hash', 'filehash', ...['md5', 'sha1', 'sha256', 'sha512'].flatMap(spellings)],
   }).flatMap(([kind, names]) => names.map((name) => [name, kind as ValueKind] as const)),
 );

@@ -4,7 +4,7 @@ const INLINE = new Set(
     ' ',
   ),
 );
-/** Content that nobody reads. */
+/** Elements whose content is not shown to readers. */
 const UNSEEN = new Set(['script', 'style', 'template', 'noscript', 'svg', 'head']);
 const MAX_TAG = 64 * 1024;
 

@@ -60,7 +60,7 @@ function fitsDrop({ json, head }: Sample): Fit {
   return record !== undefined && Object.hasOwn(record, 'cidr') && Object.hasOwn(record, 'sblid') ? 3 : 0;
 }
 
-/** Spamhaus DROP: one object a line. The one without a network tells how many there are. */
+/** Spamhaus DROP: one object a line. The object without a network has their number. */
 function* readDrop(text: string, run: Run): Generator<Indicator> {
   let count = 0;
   for (const { value, pointer } of jsonValues(text, [[]], run)) {
@@ -98,7 +98,7 @@ const LISTS = [
   'response',
 ];
 
-/** Where the entries of a JSON document of unknown make are; undefined where nothing tells. */
+/** Where the entries of a JSON document of an unknown feed are; undefined when they are not found. */
 function waysOf(head: string): readonly JsonWay[] | undefined {
   if (/^\s*\[/.test(head)) return [['#']];
   const keys = new Set<string>();

@@ -27,7 +27,7 @@ function everyLine(pattern: RegExp, lines: (sample: Sample) => readonly string[]
   };
 }
 
-/** One value, and perhaps a count after it: lists that tell on how many other lists an address stands have that. */
+/** One value, and perhaps a count after it: some lists state on how many other lists an address is. */
 const ENTRY = /^(\S+(?:\s*-\s*[\da-f.:]+)?)(?:\s+\d+)?$/i;
 
 function fitsList({ data }: Sample): Fit {

@@ -75,7 +75,7 @@ function threatsOf(text: string): Map<string, string> {
   return titles;
 }
 
-/** Parts of composite types (`domain|ip`); what is not here is no indicator, only its place in one is counted. */
+/** Parts of composite types (`domain|ip`); other parts are no indicators, only their position counts. */
 const PARTS: ReadonlyMap<string, ValueKind> = new Map([
   ['ip-dst', 'address'],
   ['ip-src', 'address'],

@@ -56,7 +56,7 @@ function fitsAdblock({ lines }: Sample): Fit {
 
 /**
  * AdBlock rules that block whole domains. Exceptions are read first: one for a domain takes out that domain and those
- * below it, wherever it stands. One below a listed domain cannot be kept by a list of domains, and is told of.
+ * below it, anywhere in the list. An exception below a listed domain cannot be expressed in a list of domains, and is reported.
  */
 function* readAdblock(text: string, run: Run): Generator<Indicator> {
   const excepted = new Set<string>();

@@ -33,7 +33,7 @@ export function isFormatName(name: string): name is FormatName {
  * Reads the text of a feed. Never throws, and takes time linear in the length of the text.
  *
  * @param text the feed, decoded as UTF-8; a byte order mark is allowed
- * @param format its format, or `auto` to tell it from the text
+ * @param format its format, or `auto` to detect it from the text
  * @param now seconds since 1970, for entries that state from when or until when they are valid
  */
 export function parseFeed(text: string, format: FormatName | 'auto', now: number): ParsedFeed {

@@ -4,7 +4,7 @@ import type { FormatName } from './format.js';
 
 /**
  * A feed as it was read. `rejected`, `skipped`, `problems` and `failure` are final once `indicators` was iterated to its
- * end, which is possible once: indicators are made while they are asked for, so that a feed of any size needs little memory.
+ * end, which is possible once: indicators are made one by one while they are read, so that a feed of any size needs little memory.
  */
 export interface ParsedFeed {
   /** The format named or found; undefined when none was found. */

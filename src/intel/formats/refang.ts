@@ -1,5 +1,5 @@
 /**
- * Reports and some lists write indicators so that nobody clicks on them: `hxxp://198[.]51[.]100[.]66`. A mark stands
+ * Reports and some lists write indicators so that they cannot be clicked: `hxxp://198[.]51[.]100[.]66`. A mark stands
  * inside brackets, blanks around it allowed: `[.]`, `(.)`, `{.}`, `[dot]`, `( dot )`, `[:]`, `[://]`, `[/]`, `[at]`,
  * `[@]`; or is half a pair between letters or digits, as in `198.51.100[.66`; or is the scheme.
  */

@@ -117,12 +117,12 @@ function valuesOf({ text, marked, version }: Word): readonly Value[] {
   if (!marked) return BARE_ADDRESS.test(host ?? text) ? address.filter(isPublic) : [];
   // A mail address says nothing about the domain of its provider.
   if (host === undefined && text.includes('@')) return [];
-  // On a server without a name, whatever it serves is the attacker's: the address is meant as well as the URL.
+  // A server without a name serves nothing but the attacker's files: the address counts as well as the URL.
   if (host !== undefined || text.includes('/')) return [...readValue('url', text), ...address];
   return readValue('any', text);
 }
 
-/** Reports tell of the victim's own network, too. */
+/** Reports also mention addresses of the victim's own network. */
 function isPublic(value: Value): boolean {
   return admit(value, { allow: NONE, neverBlock: NONE, allowReserved: false }) === undefined;
 }

@@ -1,4 +1,4 @@
-/** What is told of one reading of one feed. */
+/** The report on one reading of one feed. */
 export interface Run {
   /** Seconds since 1970: what counts as expired or not yet valid. */
   readonly now: number;

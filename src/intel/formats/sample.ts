@@ -2,11 +2,11 @@ import { csvRows, splitCsvLine } from './csv.js';
 import { startRun } from './run.js';
 import { linesOf, withoutComment } from './lines.js';
 
-/** How much of a text tells its format, in UTF-16 units. */
+/** How much of a text is used to detect its format, in UTF-16 units. */
 export const HEAD = 256 * 1024;
 const LINES = 200;
 
-/** The beginning of a text, read in the ways that tell one format from another. */
+/** The beginning of a text, read in the ways by which formats are distinguished. */
 export interface Sample {
   readonly head: string;
   /** The text begins with `{` or `[`. */

@@ -3,7 +3,7 @@ import { portNumber, readValue, type Value } from './values.js';
 
 /**
  * Reads STIX patterns (STIX 2.1, section 9) for what they name outright. A pattern may need several things at once, or
- * name what must not be there; to block one of them alone would be wrong, so only what suffices by itself is taken:
+ * name what must not be there; to block one of them alone would be wrong, so only what suffices on its own is taken:
  *
  * - `[ipv4-addr:value = 'x']`, `… IN ('x', 'y')`, `… ISSUBSET 'x/24'`, of addresses, domains, URLs and file hashes;
  * - both sides of OR; of AND a side whose other side only states a port, a protocol or a type;
@@ -197,7 +197,7 @@ function comparison(reader: Reader): Meaning {
   }
   const subject = path(reader);
   const negated = take(reader, 'NOT');
-  const operator = COMPARISONS.find((one) => take(reader, one));
+  const operator = COMPARISONS.find((comparison) => take(reader, comparison));
   if (operator === undefined) return problem(reader, 'a comparison');
   const operands = operator === 'IN' ? list(reader) : [literal(reader)];
   return negated || !NAMING.has(operator) ? NOTHING : meaningOf(reader, subject, operator, operands);

@@ -51,7 +51,7 @@ function fits({ json, head }: Sample): Fit {
 }
 
 function readText(text: string, run: Run): Iterable<Indicator> {
-  // What is wrong with the text is told by the second reading.
+  // The second reading reports what is wrong with the text.
   return readObjects((first) => jsonValues(text, WAYS, first ? startRun(run.now) : run), run);
 }
 

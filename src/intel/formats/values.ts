@@ -97,27 +97,27 @@ const NAMES: Readonly<Record<ValueKind, string>> = {
 const READERS: Readonly<Record<ValueKind, (text: string) => readonly Value[]>> = {
   address: readAddress,
   domain: readName,
-  url: (text) => one('url', text),
+  url: (text) => single('url', text),
   hash: readHash,
   any: (text) => {
-    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return one('url', text);
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return single('url', text);
     const hash = text.length >= SHORTEST_HASH ? readHash(text) : [];
     if (hash.length > 0) return hash;
     const address = /^[\d[]|:/.test(text) ? readAddress(text) : [];
     if (address.length > 0) return address;
     const name = readName(text);
     if (name.length > 0) return name;
-    return text.includes('/') ? one('url', text) : [];
+    return text.includes('/') ? single('url', text) : [];
   },
 };
 
-function one(type: IndicatorType, text: string, port = 0): readonly Value[] {
+function single(type: IndicatorType, text: string, port = 0): readonly Value[] {
   const value = canonicalIndicator(type, text);
   return value === undefined ? [] : [{ type, value, port }];
 }
 
 function readHash(text: string): readonly Value[] {
-  return one('hash', text.startsWith('sha256:') ? text.slice('sha256:'.length) : text);
+  return single('hash', text.startsWith('sha256:') ? text.slice('sha256:'.length) : text);
 }
 
 function readAddress(text: string): readonly Value[] {
@@ -134,8 +134,8 @@ function readAddress(text: string): readonly Value[] {
 
 /** An IPv6 address that only wraps an IPv4 address is that. */
 function addressOnly(text: string, port: number): readonly Value[] {
-  const values = one('ipv4', text, port);
-  return values.length === 0 && text.includes(':') ? one('ipv6', text, port) : values;
+  const values = single('ipv4', text, port);
+  return values.length === 0 && text.includes(':') ? single('ipv6', text, port) : values;
 }
 
 /** A domain has two labels at least: a feed that lists `localhost` or a word would block names of the own network. */
@@ -143,5 +143,5 @@ function readName(text: string): readonly Value[] {
   if (!text.includes('.') && !/[^\x00-\x7f]/.test(text)) return [];
   const colon = text.lastIndexOf(':');
   const port = colon > 0 ? portNumber(text.slice(colon + 1)) : 0;
-  return port > 0 ? one('domain', text.slice(0, colon), port) : one('domain', text);
+  return port > 0 ? single('domain', text.slice(0, colon), port) : single('domain', text);
 }
