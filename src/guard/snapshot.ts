@@ -32,7 +32,7 @@ export function takeSnapshot(guard: Guard, client: Client, head: HeadReading): C
     index: guard.feeds.current().index,
     history: guard.history.view(caller, sources),
     owner: hasOwners ? guard.ownership?.ownerOf(policy, sources) : undefined,
-    quota: policy.limited.size === 0 ? undefined : guard.quotas.of(policy, caller),
+    quota: policy.withQuotas.size === 0 ? undefined : guard.quotas.of(policy, caller),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Operation } from '../../docker/operation.js';
+import { endToEnd } from '../../docker/answers/headers.js';
 import { Refusal } from '../../docker/refusal.js';
 import type { EngineHandler } from '../../upstream/engine-call.js';
 import type { Incoming } from '../incoming.js';
@@ -8,20 +9,6 @@ import type { ReplyEvents } from '../reply.js';
 
 /** Answers up to this size are passed on with one write. */
 const MAX_HELD = 64 * 1024;
-
-/** Headers that belong to one connection, not to the answer (RFC 9110 section 7.6.1). */
-const HOP_BY_HOP = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-const HOP_LENGTHS = new Set([...HOP_BY_HOP].map((name) => name.length));
 
 /** A streamed request body that tells how much of it the client has sent. */
 export type CountedBody = Readable & { readonly bytes: number };
@@ -202,26 +189,6 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void 
  */
 function endsWithInput({ response, writes, body }: Operation): boolean {
   return response === 'stream' && (!writes || body.kind === 'stream');
-}
-
-/**
- * The headers of an answer without those that belong to one connection (RFC 9110 section 7.6.1), by name and by
- * being listed in Connection.
- */
-function endToEnd(raw: readonly string[]): string[] {
-  let listed: string[] | undefined;
-  const headers: string[] = [];
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i]!;
-    if (HOP_LENGTHS.has(name.length)) {
-      const lower = name.toLowerCase();
-      if (lower === 'connection') (listed ??= []).push(...raw[i + 1]!.toLowerCase().split(/[ \t,]+/));
-      if (HOP_BY_HOP.has(lower)) continue;
-    }
-    headers.push(name, raw[i + 1]!);
-  }
-  if (listed === undefined) return headers;
-  return headers.filter((_, i) => !listed.includes(headers[i - (i % 2)]!.toLowerCase()));
 }
 
 /** `ENGINE_TIMEOUT`, `ENGINE_CONNECT_TIMEOUT`, the system's `ETIMEDOUT`. */
