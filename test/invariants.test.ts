@@ -26,7 +26,6 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['the engine gets only entries', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
   ['an output without another listener', 'capture/context.test.ts', 'INVARIANT: cut, silent, or given up'],
   ['no block of zeros', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
-  ['nothing from before the first byte', 'capture/decode.test.ts', 'INVARIANT: a changed bit'],
   ['a client that leaves after its request', 'guard/bad-input.test.ts', 'connections cut at any point'],
   ['a body that was cut short', 'guard/bad-input.test.ts', 'a streamed body that ends early'],
   // config
@@ -63,7 +62,10 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   // guard
   ['the engine sees no end of the archive', 'guard/builds.test.ts', 'a context that is denied has no end'],
   ['of an answer that cannot be changed', 'guard/redact.test.ts', 'a large answer that goes wrong'],
-  ['an answer that was cut short', 'guard/bad-input.test.ts', 'an engine that misbehaves'],
+  ['an answer that is cut', 'guard/bad-input.test.ts', 'an engine that misbehaves'],
+  ['nobody gets an answer that was begun', 'upstream/share.test.ts', 'a read that is asked for after a change'],
+  ['no answer crosses owners', 'guard/shared-reads.test.ts', 'lists of two owners never mix'],
+  ['what fails at one reader', 'upstream/share.test.ts', 'what fails at one caller fails at no other'],
   ['no request header but the bearer', 'guard/cases-connection.ts', 'X-Forwarded-For'],
   ['one decision a call', 'ownership/races.test.ts', 'one decision for a build'],
   ['what is sent is the call that was', 'policy/rewrite.test.ts', 'INVARIANT: what is sent was inspected'],
