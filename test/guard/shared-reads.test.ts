@@ -200,7 +200,8 @@ t.test('a read that is asked for after a change was answered sees it, over socke
       let calls = 0;
       guarded.upstream.behave = (request: Arrived, socket) => {
         const before = calls++ % 4;
-        const after = calls % 3;
+        // A read is answered long after the engine has looked: what changes meanwhile is not in it.
+        const after = request.call.startsWith('GET ') ? (calls % 3) * 20 : 0;
         setTimeout(() => {
           if (request.call.startsWith('POST ')) version++;
           const seen = version;
@@ -221,7 +222,7 @@ t.test('a read that is asked for after a change was answered sees it, over socke
         }),
       );
     }),
-    { numRuns: 15 },
+    { numRuns: 10 },
   );
   t.pass();
 });
