@@ -155,7 +155,7 @@ t.test('each caller gets the answer as his own rule changes it', async (t) => {
   answers.forEach(({ status, body }, i) => {
     t.equal(status, 200);
     t.equal(body.includes('s3cret'), i % 2 === 0);
-    t.equal(JSON.parse(body.toString()).Id, 'web');
+    t.equal((JSON.parse(body.toString()) as { Id: string }).Id, 'web');
   });
 });
 
