@@ -268,7 +268,7 @@ t.test('reads whose answers end can be shared, and nothing else', async (t) => {
     const reads = !writes && (method === 'GET' || method === 'HEAD') && operation.body.kind === 'none';
     t.equal(isShareable(call(operation)), reads && response === 'finite', id);
     const { endsWithout } = does;
-    t.equal(endsWithout !== undefined, 'stream' in query, `${id} ?stream`);
+    if (response === 'stream') t.equal(endsWithout !== undefined, 'stream' in query, `${id} ?stream`);
     if (endsWithout === undefined) continue;
     t.strictSame([response, query[endsWithout]?.type], ['stream', 'boolean'], id);
     t.ok(isShareable(call(operation, { [endsWithout]: flag(false) })), `${id}, which ends`);
