@@ -47,7 +47,7 @@ function parsePart(text: string, from: number, to: number): number {
     if ((text.charCodeAt(from) | 32) === 0x78) {
       base = 16;
       from++;
-      // WHATWG reads `0x` as 0, inet_aton refuses it: whoever connects there reads it like WHATWG.
+      // WHATWG reads `0x` as 0, inet_aton refuses it: programs that connect to it read it like WHATWG.
     }
   }
   let value = 0;
@@ -67,7 +67,7 @@ function digitOf(code: number): number {
 
 /**
  * Reads an IPv4 address as a list means it: four decimal parts. A leading zero is taken only where the octal reading is
- * the same (`001`): whether `010` is 8 or 10 nobody can tell.
+ * the same (`001`): `010` may be 8 or 10.
  */
 export function parseIpv4(text: string): number | undefined {
   if (!/^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(text)) return undefined;

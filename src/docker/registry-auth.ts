@@ -114,6 +114,6 @@ export function authHosts(name: string, canonical: string): string[] {
   return entries.flatMap(([host, auth]) => {
     const server: unknown =
       typeof auth === 'object' && auth !== null ? Reflect.get(auth, 'serveraddress') : undefined;
-    return [host, typeof server === 'string' ? server : ''].filter((one) => one !== '');
+    return [host, typeof server === 'string' ? server : ''].filter((text) => text !== '');
   });
 }

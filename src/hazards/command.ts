@@ -78,7 +78,7 @@ const SCHEME =
 /** The container itself, strictly written: health checks call it all the time. */
 const LOOPBACK = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:\/[^\s@\\]*)?$/i;
 
-const LONGEST_ADDRESS = 2048;
+const MAX_ADDRESS_LENGTH = 2048;
 /** Programs within programs: `sh -c "bash -c '…'"`. */
 const MAX_DEPTH = 4;
 /** More addresses than this in one command are not listed. */
@@ -307,7 +307,7 @@ function findUrls(word: string, scan: Scan): void {
   for (let at = word.indexOf('://'); at >= 0; at = word.indexOf('://', from)) {
     const scheme = schemeBefore(word, at);
     let end = at + 3;
-    while (end < word.length && end - at < LONGEST_ADDRESS && !/[\s"'<>`]/.test(word.charAt(end))) end++;
+    while (end < word.length && end - at < MAX_ADDRESS_LENGTH && !/[\s"'<>`]/.test(word.charAt(end))) end++;
     from = end;
     if (scheme === '' || scan.addresses.size > MAX_ADDRESSES) continue;
     const address = word.slice(at - scheme.length, end);
@@ -327,5 +327,5 @@ function findDevices(word: string, scan: Scan): void {
 }
 
 function shorten(address: string): string {
-  return address.length <= LONGEST_ADDRESS ? address : `${address.slice(0, LONGEST_ADDRESS)}…`;
+  return address.length <= MAX_ADDRESS_LENGTH ? address : `${address.slice(0, MAX_ADDRESS_LENGTH)}…`;
 }

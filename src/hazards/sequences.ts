@@ -150,8 +150,8 @@ export function withSequences(inspection: Inspection, sequences: readonly Sequen
   return { ...inspection, hazards: [...inspection.hazards, ...hazards], sequences };
 }
 
-const add = (found: SequenceFinding[], one: SequenceFinding | undefined): void => {
-  if (one !== undefined) found.push(one);
+const add = (found: SequenceFinding[], completed: SequenceFinding | undefined): void => {
+  if (completed !== undefined) found.push(completed);
 };
 
 /** The image that a call runs, or gives another name, as written. */
@@ -332,7 +332,7 @@ function finding(
   steps: readonly Step[],
   why: string,
 ): SequenceFinding {
-  const ordered = steps.toSorted((one, other) => one.at - other.at);
+  const ordered = steps.toSorted((first, second) => first.at - second.at);
   const calls = [...new Set(ordered.map(({ call }) => call))].slice(-MAX_CALLS);
   return { sequence, action, calls, since: ordered[0]!.at, why };
 }

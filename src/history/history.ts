@@ -225,14 +225,14 @@ class BoundedHistory implements History {
   ended(call: string, at: number): void {
     if (this.#creating.size > 0) this.#creating.delete(call);
     if (this.#running.size === 0) return;
-    const one = this.#running.get(call);
-    if (one === undefined) return;
+    const running = this.#running.get(call);
+    if (running === undefined) return;
     this.#running.delete(call);
-    one.origin.until = at;
+    running.origin.until = at;
     this.#lastMade = at;
-    if (one.build === undefined) return;
-    one.build.running -= 1;
-    if (one.build.running === 0) one.build.made.until = at;
+    if (running.build === undefined) return;
+    running.build.running -= 1;
+    if (running.build.running === 0) running.build.made.until = at;
   }
 
   addImage(digits: string, made: Made): void {
@@ -271,13 +271,13 @@ class BoundedHistory implements History {
   }
 
   renamed(reference: string, name: string): void {
-    const one = this.container(reference);
-    if (one !== undefined) this.#nameContainer(name.replace(/^\//, ''), one.id);
+    const container = this.container(reference);
+    if (container !== undefined) this.#nameContainer(name.replace(/^\//, ''), container.id);
   }
 
   starts(reference: string): void {
-    const one = this.container(reference);
-    if (one !== undefined) this.#containers.set(one.id, { ...one, started: true });
+    const container = this.container(reference);
+    if (container !== undefined) this.#containers.set(container.id, { ...container, started: true });
   }
 
   enters(client: string, container: string, step: Step): void {

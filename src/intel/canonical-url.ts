@@ -21,7 +21,7 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { ftp: 21, ssh: 22, git:
  * Takes a URL apart, of any scheme or none, as the URL standard does for http: tabs and line ends are no part of it, a
  * backslash is a slash, everything up to the last `@` is a user.
  *
- * @returns undefined when it is longer than LONGEST_URL or has no readable host.
+ * @returns undefined when it is longer than MAX_URL_LENGTH or has no readable host.
  */
 export function readUrl(text: string): ReadUrl | undefined {
   if (text.length > MAX_URL_LENGTH) return undefined;

@@ -74,7 +74,7 @@ export function buildIndex(listed: Iterable<Listed>, options: BuildOptions): Arr
       return;
     }
     if (type === 'hash') {
-      const length = HASH_LENGTHS.findIndex((one) => one === value.length);
+      const length = HASH_LENGTHS.findIndex((hashLength) => hashLength === value.length);
       if (length === -1 || !/^[0-9a-f]+$/.test(value)) throw notCanonical(type, value);
       if (entryClass !== EXEMPT) lengths |= 1 << length;
       texts.hash.add(packHex(value), entryClass);

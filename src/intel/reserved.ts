@@ -108,7 +108,7 @@ function reservedPrefix(prefix: Prefix): string | undefined {
 }
 
 function localName(name: string): string | undefined {
-  const local = LOCAL_NAMES.find((one) => name === one || name.endsWith(`.${one}`));
+  const local = LOCAL_NAMES.find((suffix) => name === suffix || name.endsWith(`.${suffix}`));
   return local === undefined ? undefined : `is a local name, in ${local}`;
 }
 

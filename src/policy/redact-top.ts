@@ -40,7 +40,7 @@ export function hideCommands(answer: JsonValue, call: Call): JsonValue {
 }
 
 function member(object: JsonObject, folded: string): JsonValue | undefined {
-  const key = Object.keys(object).find((one) => foldKey(one) === folded);
+  const key = Object.keys(object).find((candidate) => foldKey(candidate) === folded);
   return key === undefined ? undefined : object[key];
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 
-/** When a process began, in the kernel's ticks: with it a number that was given again is told apart. Linux only. */
+/** When a process began, in the kernel's ticks: it distinguishes processes that got the same number one after the other. Linux only. */
 function began(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

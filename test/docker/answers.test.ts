@@ -103,7 +103,7 @@ const { tree } = fc.letrec((tie) => ({
   map: fc.dictionary(key, tie('tree'), { maxKeys: 5 }),
 }));
 
-t.test('what is to be changed is, and the rest stays as it was', async (t) => {
+t.test('only the places to change are changed', async (t) => {
   const property = fc.property(
     tree.chain((value) => {
       const json = JSON.stringify(value);
@@ -173,7 +173,7 @@ const BAD: readonly (string | Buffer)[] = [
   Buffer.from('{"a":1}', 'utf16le'),
 ];
 
-t.test('what is no JSON is an error, and stays one', (t) => {
+t.test('malformed JSON is an error, and stays one', (t) => {
   for (const input of BAD) {
     const bytes = Buffer.from(input);
     for (let cut = 0; cut <= bytes.length; cut++) {
@@ -198,7 +198,7 @@ t.test('what is no JSON is an error, and stays one', (t) => {
 
 const PLANTED = `"Planted":["${SECRET}",{"b":"${SECRET}"}]`;
 
-t.test('malformed input never lets out what is planted behind the flaw', async (t) => {
+t.test('malformed input never lets through what follows the flaw', async (t) => {
   const property = fc.property(
     tree.chain((value) => {
       const json = Buffer.from(`{"a":${JSON.stringify(value)},${PLANTED}}`);

@@ -153,7 +153,7 @@ t.test('nothing matches what dockerd does not serve, or not there', (t) => {
   t.end();
 });
 
-t.test('any path has an answer, and what matched is what came', (t) => {
+t.test('any path has an answer, and the match equals the path', (t) => {
   const words = OPERATIONS.flatMap(({ path }) => path.split('/')).filter((word) => !word.includes('{'));
   const segment = fc.oneof(fc.constantFrom(...words), fc.string({ maxLength: 6 }), fc.constantFrom('', '..'));
   const path = fc.array(segment, { maxLength: 7 }).map((segments) => `/${segments.join('/')}`);
@@ -234,7 +234,7 @@ t.test('read-only calls that leak, write or make the daemon connect out are not 
   t.end();
 });
 
-t.test('what an operation reads and answers', (t) => {
+t.test('what operations read and answer', (t) => {
   const expected: readonly (readonly [id: string, part: Partial<Operation>])[] = [
     ['ContainerWait', { response: 'stream', writes: false }],
     ['ContainerStop', { response: 'stream', writes: true }],

@@ -21,7 +21,7 @@ function bases(reading: DockerfileReading): string {
 
 const EVIL = 'evil/x';
 
-void t.test('what a build is based on', (t) => {
+void t.test('base images of a build', (t) => {
   const rows: readonly (readonly [string, string, Partial<DockerfileOptions>?])[] = [
     ['FROM alpine\n', 'alpine'],
     [`FROM \\\n # c\n\n ${EVIL}\n`, EVIL],
@@ -46,7 +46,7 @@ void t.test('what a build is based on', (t) => {
   t.end();
 });
 
-void t.test('what has no single clear reading', (t) => {
+void t.test('ambiguous Dockerfiles', (t) => {
   const rows: readonly (readonly [string, RegExp])[] = [
     ['', /no instruction/],
     ['ARG A\n', /no FROM/],
@@ -173,7 +173,7 @@ void t.test('heredocs, for BuildKit', (t) => {
   t.end();
 });
 
-void t.test('shell text: words, and what hides in it', (t) => {
+void t.test('shell text: words, and encoded texts in it', (t) => {
   const env: Readonly<Record<string, string>> = { A: 'http://c2.example' };
   const words = (text: string): unknown =>
     readShell(text, (name) => env[name], { left: 1e6 }).map((one) => one.words);

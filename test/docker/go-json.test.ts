@@ -53,7 +53,7 @@ function refusalOf(run: () => unknown): Refusal {
   throw new Error('expected a refusal');
 }
 
-t.test('what is read, and how it is written anew', async (t) => {
+t.test('bodies: how they are read, and how they are written anew', async (t) => {
   const table: readonly (readonly [name: string, text: string, written: string])[] = [
     ['plain', '{"Image":"alpine"}', '{"Image":"alpine"}'],
     ['blanks around', ' \t\r\n{ "Image" : "a" } \n', '{"Image":"a"}'],
@@ -102,7 +102,7 @@ t.test('what is read, and how it is written anew', async (t) => {
   }
 });
 
-t.test('what has no single reading is refused', async (t) => {
+t.test('ambiguous JSON is refused', async (t) => {
   const table: readonly (readonly [name: string, text: string, code: string, message: RegExp])[] = [
     ['duplicate', '{"Image":"a","Image":"b"}', 'duplicate-key', /\/Image/],
     [
@@ -322,7 +322,7 @@ t.test('properties', async () => {
   );
 });
 
-t.test('the short way gives what the long way gives, or nothing', async (t) => {
+t.test('the fast path gives the same value as the full decoder, or none', async (t) => {
   // Two fields that differ by case alone, as some types of the API have them.
   const shared: Schema = { type: 'object', fields: { ...schema.fields, Twin: string, twin: string } };
   const numbers = [

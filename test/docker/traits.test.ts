@@ -106,7 +106,7 @@ t.test('every parameter of a path names something', async (t) => {
   }
 });
 
-t.test('what is listed, pruned or shown can be limited by labels, or is engine-wide', async (t) => {
+t.test('lists, prunes and other reads can be limited by labels, or are engine-wide', async (t) => {
   for (const operation of OPERATIONS) {
     const { id, does, query } = operation;
     if (does.about === 'filtered') t.equal(query['filters']?.type, 'json', id);

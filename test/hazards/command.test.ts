@@ -86,7 +86,7 @@ void t.test('each program of another language, and each way it has to the networ
   t.end();
 });
 
-void t.test('each command that only looks at, prints or moves what it names', (t) => {
+void t.test('each command that only reads, prints or moves what it names', (t) => {
   for (const tool of words(`echo printf which whereis type hash rm ln cp mv mkdir rmdir touch chmod chown chgrp test [ ls
       cat grep egrep fgrep sed head tail sort uniq wc cut tr tee true false : basename dirname readlink realpath stat
       file dpkg-query dpkg-divert update-alternatives setcap getcap export local readonly declare typeset unset alias
@@ -97,7 +97,7 @@ void t.test('each command that only looks at, prints or moves what it names', (t
   t.end();
 });
 
-void t.test('each package manager: packages are no download, what it is given a URL of is', (t) => {
+void t.test('each package manager: packages are no download, URLs are', (t) => {
   for (const tool of words(`apk apt apt-get aptitude dpkg yum dnf microdnf tdnf rpm zypper pacman opkg brew conda mamba
       micromamba pip pip3 pipx uv poetry npm npx yarn pnpm gem bundle cargo composer go mvn gradle make cmake`)) {
     t.same(raised(`${tool} install curl c2.example/x`), [], tool);

@@ -33,7 +33,7 @@ function filled(schema: Schema): JsonValue {
   }
 }
 
-void t.test('every field that the schemas know has a judge', (t) => {
+void t.test('every field that the schemas know has an inspector', (t) => {
   for (const { id, body } of OPERATIONS) {
     if (body.kind !== 'json') continue;
     const value = filled(body.schema) as JsonObject;

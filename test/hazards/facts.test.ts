@@ -202,7 +202,7 @@ void t.test('registry, tag and digest of an image', (t) => {
   t.end();
 });
 
-void t.test('a HostConfig is judged wherever an engine may find it', (t) => {
+void t.test('a HostConfig is inspected in all places where an engine may find it', (t) => {
   const legacy = makeCall('ContainerCreate', {
     body: { Image: 'a', Binds: ['/:/h'], PidMode: 'host', NetworkMode: 'host' },
   });

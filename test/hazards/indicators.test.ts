@@ -386,7 +386,7 @@ const NOT: readonly (readonly [string, Call])[] = [
   ],
 ];
 
-void t.test('what only looks like one is not', (t) => {
+void t.test('near misses', (t) => {
   for (const [name, call] of NOT) {
     t.same(indicators(call), [], name);
     t.same(
@@ -398,7 +398,7 @@ void t.test('what only looks like one is not', (t) => {
   t.end();
 });
 
-void t.test('what only alerts is on record, and no hazard', (t) => {
+void t.test('indicators that only alert are recorded, and are no hazard', (t) => {
   const alerts = indexOf([['domain', NAME]], 'alert');
   const found = inspect(run('curl', NAME), alerts);
   t.same(found.hazards.map(formatHazard), []);
@@ -407,7 +407,7 @@ void t.test('what only alerts is on record, and no hazard', (t) => {
   t.end();
 });
 
-void t.test('what a build context held is part of the inspection', (t) => {
+void t.test('matches in a build context are part of the inspection', (t) => {
   const hit = index.domain(NAME)!;
   const matches = [{ hit, value: NAME, where: 'context file a.sh' }];
   const call = makeCall('ImageBuild', { dockerfile: 'FROM alpine\n' });
@@ -418,7 +418,7 @@ void t.test('what a build context held is part of the inspection', (t) => {
   t.end();
 });
 
-void t.test('what cannot be searched to its end is opaque', (t) => {
+void t.test('a text that cannot be searched to its end is opaque', (t) => {
   let deep = `wget http://${NAME}/x`;
   for (let level = 0; level < 6; level++) deep = b64(deep);
   const opaque = (call: Call): boolean =>

@@ -676,7 +676,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-void t.test('one row per hazard: what raises it, and the near miss that does not', (t) => {
+void t.test('one row per hazard: a call that has it, and a near miss without it', (t) => {
   for (const row of ROWS) {
     t.same(raised(row.attack).sort(), [...row.raises].sort(), `${row.kind}: attack`);
     t.same(raised(row.control), row.beside ?? [], `${row.kind}: control`);

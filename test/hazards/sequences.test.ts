@@ -245,7 +245,7 @@ await t.test('build and run: raised however it is called', async (t) => {
   t.comment(`${ATTACKS.length} of ${ATTACKS.length} forms`);
 });
 
-await t.test('build and run: an image from the middle of a build is told by its age', async (t) => {
+await t.test('build and run: an intermediate image of a build is recognised by its age', async (t) => {
   const player = newPlayer();
   for (const act of look) player.play(act);
   const before = player.now();
@@ -297,15 +297,18 @@ await t.test('build and run: at the start, where the look around came after the 
   t.strictSame(player.play(start('nginx')).hazards, ['build-and-run'], 'renamed');
 });
 
-await t.test('build and run: who restarts what somebody else was permitted to run', async (t) => {
-  const player = newPlayer();
-  between(player, [...look, build(), create('x9f3')]);
-  const restart: Act = { operation: 'ContainerRestart', parts: { path: { id: 'box' } }, by: '192.0.2.9' };
-  t.strictSame(player.play(restart).hazards, ['build-and-run'], 'before it ran');
-  t.strictSame(player.play(restart).hazards, [], 'after that was let pass');
-});
+await t.test(
+  'build and run: a restart of a container that another client was permitted to run',
+  async (t) => {
+    const player = newPlayer();
+    between(player, [...look, build(), create('x9f3')]);
+    const restart: Act = { operation: 'ContainerRestart', parts: { path: { id: 'box' } }, by: '192.0.2.9' };
+    t.strictSame(player.play(restart).hazards, ['build-and-run'], 'before it ran');
+    t.strictSame(player.play(restart).hazards, [], 'after that was let pass');
+  },
+);
 
-await t.test('build and run: at the start, by what the engine says of the container', async (t) => {
+await t.test("build and run: at the start, by the engine's record of the container", async (t) => {
   const container = (created: number, image = IMAGE, started = false): Partial<Act> => ({
     told: { container: { id: id('c1c1c1c1c1c1'), image: id(image), created, started } },
   });
@@ -374,11 +377,11 @@ const HONEST: readonly (readonly [name: string, acts: readonly Act[], section?: 
   ],
 ];
 
-await t.test('build and run: what is quiet', async (t) => {
+await t.test('build and run: calls that complete nothing', async (t) => {
   for (const [name, acts, section] of HONEST) t.strictSame(raisedBy(acts, section), [], name);
 });
 
-await t.test('what is on record names the calls, and what is denied says why', async (t) => {
+await t.test('records name the calls, and denials say why', async (t) => {
   const player = newPlayer({ 'build-and-run': { action: 'alert' } });
   const from = player.now();
   between(player, [...look, build()]);
@@ -652,7 +655,7 @@ await t.test('probing', async (t) => {
   );
 });
 
-await t.test('clients are told apart by source and address, of IPv6 by the /64', async (t) => {
+await t.test('clients are distinguished by source and address, of IPv6 by the /64', async (t) => {
   const key = (address: string, sources: readonly string[] = []): string =>
     clientKey({ listener: 'tcp', address, port: 1, certificate: [], tokenSha256: '' }, sources);
   for (const [one, other, same] of [

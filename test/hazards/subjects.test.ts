@@ -202,7 +202,7 @@ const TABLE: readonly (readonly [OperationId, Parts, readonly string[], Record<s
   ['ImageBuild', { query: { networkmode: 'net' } }, ['network net']],
 ];
 
-t.test('what a call names, wherever it stands', async (t) => {
+t.test('the objects that a call names, in all places', async (t) => {
   for (const [id, parts, expected, facts] of TABLE) {
     const call = makeCall(id, parts);
     const found = referencesOf(call, facts ?? {}).filter(({ name }) => name !== '');
@@ -214,7 +214,7 @@ t.test('what a call names, wherever it stands', async (t) => {
   }
 });
 
-t.test('a service: what is not there yet must have a digest', async (t) => {
+t.test('a service: an image that is not there yet must have a digest', async (t) => {
   const optional = (Image: string): unknown =>
     referencesOf(makeCall('ServiceCreate', run({ Image })), {})[0]?.optional;
   t.equal(optional('b/app:1'), undefined);

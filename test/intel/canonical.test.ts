@@ -357,7 +357,7 @@ t.test('indicators without a type', async (t) => {
   t.equal(readIndicator('not an indicator'), undefined);
 });
 
-t.test('what no feed may list', async (t) => {
+t.test('reserved values that no feed may list', async (t) => {
   const { exceptions: allow, unreadable } = readExceptions([
     ...[
       'registry.example.com',

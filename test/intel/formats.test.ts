@@ -19,7 +19,7 @@ function read(text: string, format: FormatName | 'auto' = 'auto') {
   return { format: feed.format, indicators, values, rejected, skipped, problems, failure };
 }
 
-t.test('each format is told by its content and read; its traps stay shut', (t) => {
+t.test('each format is detected by its content and read, traps included', (t) => {
   t.same(
     [...new Set(SAMPLES.map(({ format }) => format))].sort(),
     [...FORMATS].sort(),
@@ -42,7 +42,7 @@ t.test('each format is told by its content and read; its traps stay shut', (t) =
   t.end();
 });
 
-t.test('what a feed states of an entry is kept', (t) => {
+t.test('attributes of entries are kept', (t) => {
   const [fox] = read(
     '# "first_seen_utc", "ioc_value", "ioc_type", "malware_printable", "last_seen_utc", "confidence_level"\n' +
       '"2026-08-01 10:00:00", "198.51.100.4:80", "ip:port", "Example  Bot", "None", "75"\n',
@@ -75,7 +75,7 @@ t.test('what a feed states of an entry is kept', (t) => {
   t.end();
 });
 
-t.test('a text that is not whole, or not what was named, is refused as a whole', (t) => {
+t.test('a truncated text, or one of another format, is refused as a whole', (t) => {
   const failures: readonly (readonly [
     title: string,
     format: FormatName | 'auto',
@@ -165,7 +165,7 @@ t.test('problems are few, short, and cannot forge a line of a log', (t) => {
   t.end();
 });
 
-t.test('STIX patterns: only what suffices by itself', (t) => {
+t.test('STIX patterns: only values that suffice on their own', (t) => {
   const a = "ipv4-addr:value = '198.51.100.7'";
   const d = "domain-name:value = 'c2.evil.example'";
   const cases: readonly (readonly [pattern: string, values: readonly string[]])[] = [
@@ -319,7 +319,7 @@ t.test('a report as vendors publish it', (t) => {
   t.end();
 });
 
-t.test('prose: what was defanged, however, and nothing else', (t) => {
+t.test('prose: only defanged values, in all spellings', (t) => {
   const prose = (text: string): string[] => read(`Our report says ${text} and no more.`, 'report').values;
   for (const mark of [
     '[.]',
@@ -446,7 +446,7 @@ t.test('generated lists: the format is found, and every value comes back', (t) =
   t.end();
 });
 
-t.test('no text makes any format throw, nor yields what is not canonical', (t) => {
+t.test('no text makes any format throw or yield a value that is not canonical', (t) => {
   const piece = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.json(),

@@ -35,7 +35,7 @@ const found = (text: string): string =>
     .matches.map(({ hit }) => hit.indicator)
     .join(' ');
 
-t.test('finds what stands in a text, however it is spelt', async (t) => {
+t.test('finds indicators in a text in all spellings', async (t) => {
   const table: Readonly<Record<string, readonly string[]>> = {
     'c2.example': [
       ...[
@@ -244,7 +244,7 @@ t.test('reads any text, and sees a name between any others', async () => {
   );
 });
 
-t.test('linear on what is made to be slow', async (t) => {
+t.test('linear on input that is made to be slow', async (t) => {
   // CPU time of this process, not of the clock: four times the text may not take much more than four times as long.
   const attacks = [
     ...[

@@ -56,7 +56,7 @@ function owned(id: OperationId, parts: Parts, by = owner): Call {
   return call;
 }
 
-t.test('what a condition about owners lets pass', async (t) => {
+t.test('calls that a condition about owners lets pass', async (t) => {
   const image = (Image: string, HostConfig: JsonObject = {}): Call =>
     owned('ContainerCreate', { body: { Image, HostConfig } });
   const named = (id: OperationId, name: string): Call => owned(id, { path: { id: name, name } });
@@ -141,7 +141,7 @@ const labels = fc.dictionary(
   odd,
 );
 
-t.test('INVARIANT: what is made bears the owner’s label, whatever the client says', async (t) => {
+t.test('INVARIANT: new objects have the owner’s label, even if the client sends another', async (t) => {
   const bodies: readonly (readonly [
     OperationId,
     (given: JsonObject) => Parts,
@@ -245,7 +245,7 @@ t.test('instructions of a commit and an import cannot take the label away', asyn
   }
 });
 
-t.test('INVARIANT: a list shows what bears the owner’s label, whatever the client asks for', async (t) => {
+t.test('INVARIANT: a list shows objects with the owner’s label, with any filter of the client', async (t) => {
   const policy = compile({ where: { owner: 'self' } });
   const value = fc.oneof(
     fc.constantFrom(OWNER_LABEL, `${OWNER_LABEL}=b.x`, `${OWNER_LABEL}=${LABEL}`, 'app=web', 'app'),

@@ -110,7 +110,7 @@ t.test('a matching deny rule wins, wherever it stands', async (t) => {
   t.match(ask(policy, 'ContainerList'), { effect: 'allow' });
 });
 
-t.test('a fact that cannot be told: no allow rule holds, every deny rule does', async (t) => {
+t.test('an unknown fact: no allow rule holds, every deny rule does', async (t) => {
   const where = { 'exec.user': { not: ['root'] } };
   const allow = compile(everyone({ operations: ['ContainerExec'], where }));
   t.match(ask(allow, 'ContainerExec', { 'exec.user': 'app' }), { effect: 'allow' });
@@ -206,7 +206,7 @@ t.test('sources: every key must hold, one entry of its list is enough', async (t
   t.same(names({ address: '', tokenSha256: 'cd'.repeat(32) }), []);
 });
 
-t.test('denials say who was meant and who called', async (t) => {
+t.test('denials name the sources of the rule and the caller', async (t) => {
   const policy = compile({
     sources: { ci: { cidr: ['10.0.0.0/8'] }, ops: { listener: ['unix'] } },
     rules: [

@@ -451,7 +451,7 @@ const NOTHING = [
   ...['SecretDelete', 'ConfigCreate', 'ConfigUpdate', 'ConfigDelete'],
 ];
 
-t.test('of every operation it is known what its answers hold', (t) => {
+t.test('the content of answers is known for every operation', (t) => {
   t.strictSame([...Object.keys(ANSWERS), ...NOTHING].sort(), OPERATIONS.map(({ id }) => id).sort());
   t.end();
 });
@@ -763,7 +763,7 @@ t.test('messages of the engine', (t) => {
   t.end();
 });
 
-t.test('what is no answer of this kind passes', (t) => {
+t.test('other answers pass unchanged', (t) => {
   for (const id of [
     'SystemPing',
     'SystemVersion',
@@ -811,7 +811,7 @@ t.test('the verdict carries it', (t) => {
   t.end();
 });
 
-t.test('mistakes are told', (t) => {
+t.test('mistakes are reported', (t) => {
   const one = (redact: unknown, operations: string[], effect = 'allow'): string =>
     problemsOf({ operations, redact, effect }).join('\n');
   t.match(

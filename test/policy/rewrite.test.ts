@@ -701,7 +701,7 @@ t.test('no body makes it slow', async (t) => {
   }
 });
 
-t.test('mistakes in a policy are told, with their place', async (t) => {
+t.test('mistakes in a policy are reported with their place', async (t) => {
   const wrong = (rewrite: unknown, rule: object, expected: readonly (string | RegExp)[]): void => {
     const text = JSON.stringify({
       rules: [{ id: 'r', sources: ['*'], operations: ['ContainerCreate'], rewrite, ...rule }],
@@ -785,7 +785,7 @@ t.test('mistakes in a policy are told, with their place', async (t) => {
   wrong({ set: { '/HostConfig/Privileged': true } }, {}, [/has the hazard "privileged"/]);
 });
 
-t.test('the example of the reference does what is said of it', async (t) => {
+t.test('the example of the reference does what the reference describes', async (t) => {
   const page = readFileSync(new URL('../../../docs/reference/policy.md', import.meta.url), 'utf8');
   const example = /## Rewrites[^]*?```json\n([^]*?)\n```/.exec(page)?.[1] ?? '';
   const rule = JSON.parse(example) as { id: string; rewrite: object };

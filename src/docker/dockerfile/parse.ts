@@ -13,7 +13,7 @@ export interface Parsed {
 /** `buildkit` reads heredocs; classic builders read their lines as instructions, or drop them, by version. */
 export type Builder = 'classic' | 'buildkit';
 
-/** Much more than honest Dockerfiles have, little enough to be read and decoded without holding up other calls. */
+/** Much more than real Dockerfiles have, and little enough to be read and decoded without delaying other calls. */
 export const MAX_BYTES = 256 * 1024;
 export const MAX_INSTRUCTIONS = 2000;
 

@@ -56,7 +56,7 @@ function fieldsOf(record: PlainObject): Fields {
 }
 
 function fitsDrop({ json, head }: Sample): Fit {
-  const [record] = json ? firstRecords(head, [[]], 2).filter((one) => !isMetadata(one)) : [];
+  const [record] = json ? firstRecords(head, [[]], 2).filter((candidate) => !isMetadata(candidate)) : [];
   return record !== undefined && Object.hasOwn(record, 'cidr') && Object.hasOwn(record, 'sblid') ? 3 : 0;
 }
 
