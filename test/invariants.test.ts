@@ -10,7 +10,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['a name opens no way to the host', 'e2e/egress-scenes.ts', 'a network with default deny'],
   ['what is in force stays in force', 'e2e/egress-scenes.ts', 'a damaged index changes nothing'],
   ['the first one stays', 'e2e/outbound.test.ts', 'which call made it'],
-  ['an entry of the spool is done only', 'e2e/outbound.test.ts', 'nothing is lost'],
+  ['an attempt leaves the queue only', 'e2e/outbound.test.ts', 'nothing is lost'],
   // audit
   ['what was recorded once an alert', 'audit/alerts.test.ts', 'the window ends'],
   ['`written` is called without an error', 'audit/journal.test.ts', 'killed while it writes'],

@@ -78,8 +78,8 @@ async function touch(path: string): Promise<boolean> {
 /** How many elements there are, by what is done with them. */
 export function countElements(elements: Elements | undefined): ElementCounts {
   if (elements === undefined) return { block: 0, alert: 0, spared: 0 };
-  const size = (one: { singles: ArrayLike<unknown>; ranges: ArrayLike<unknown> }): number =>
-    one.singles.length + one.ranges.length / 2;
+  const size = (elements: { singles: ArrayLike<unknown>; ranges: ArrayLike<unknown> }): number =>
+    elements.singles.length + elements.ranges.length / 2;
   const { block4, block6, alert4, alert6, spared } = elements;
   return { block: size(block4) + size(block6), alert: size(alert4) + size(alert6), spared };
 }

@@ -238,7 +238,7 @@ async function openAudit(
 /** What the guard keeps lies where it reads the reports. */
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
   mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
-  return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
+  return { attempts: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }
 
 function listenerEvents(guard: Guard): ListenerEvents {

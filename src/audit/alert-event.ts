@@ -1,7 +1,7 @@
 import type { EgressContainer } from './egress-event.js';
 import { list, text } from './json-text.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
-import { indicators } from './sightings.js';
+import { indicators } from './indicator-matches.js';
 
 /**
  * What an alert is about. `denied`: calls that policy denied. `unreadable`: input that never became a call. `indicator`:

@@ -79,7 +79,7 @@ function ofDecision(event: DecisionEvent): Occurrence | undefined {
 function ofEgress(event: EgressEvent): Occurrence | undefined {
   if (event.kind !== 'attempt' && event.kind !== 'sweep') return undefined;
   const { address, container, indicator, feed, confidence, threat } = event;
-  const type = TYPES.find((one) => one === event.type) ?? 'domain';
+  const type = TYPES.find((name) => name === event.type) ?? 'domain';
   const hit = { type, indicator, action: 'block', feed, confidence, threat, port: event.port } as const;
   return {
     kind: 'egress',
@@ -166,7 +166,7 @@ export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolea
     case 'indicator':
       return `${calls} named what feeds list${listed === '' ? '' : ` (${listed})`} and ${verb} ${done}${within}`;
     case 'sequence':
-      return `${calls} went on with an attack (${event.hazards.filter((one) => one.startsWith('sequence:')).join(', ')}) and ${verb} ${done}${within}`;
+      return `${calls} went on with an attack (${event.hazards.filter((hazard) => hazard.startsWith('sequence:')).join(', ')}) and ${verb} ${done}${within}`;
     case 'egress': {
       const to = listed === '' ? 'what its network may not reach' : listed;
       return `${who} reached for ${to} ${count} ${count === 1 ? 'time' : 'times'}, ${event.action}${within}`;

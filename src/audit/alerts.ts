@@ -137,28 +137,28 @@ class Alerts {
     this.#crowds = new LRUCache<string, Crowd>({ ...atMost(MAX_CROWDS), dispose });
   }
 
-  count(one: Occurrence): void {
+  count(occurrence: Occurrence): void {
     const { keys, threshold } = this.#options;
     const now = Date.now();
-    const kind = `${one.kind} ${one.code} ${one.action}`;
+    const kind = `${occurrence.kind} ${occurrence.code} ${occurrence.action}`;
     const crowd = this.#crowdOf(kind, now);
-    const group = this.#groupOf(kind, one.who, now);
+    const group = this.#groupOf(kind, occurrence.who, now);
     for (const tally of [crowd, group]) {
-      tally.count += one.count;
-      tally.first = Math.min(tally.first, one.first ?? now);
-      tally.last = Math.max(tally.last, one.last ?? now);
-      if (this.#raised.has(tally)) addDetails(tally, one);
-      else addOperation(tally, one.operation);
+      tally.count += occurrence.count;
+      tally.first = Math.min(tally.first, occurrence.first ?? now);
+      tally.last = Math.max(tally.last, occurrence.last ?? now);
+      if (this.#raised.has(tally)) addDetails(tally, occurrence);
+      else addOperation(tally, occurrence.operation);
     }
     if (group.generation !== crowd.generation) {
       group.generation = crowd.generation;
       crowd.addresses = Math.min(keys, crowd.addresses + 1);
     }
-    const least = one.severe ? 1 : threshold;
+    const least = occurrence.severe ? 1 : threshold;
     if (this.#raised.has(crowd)) return;
     if (crowd.addresses >= MANY_ADDRESSES && crowd.count >= least) {
-      this.#raise(crowd, one, () => crowd.addresses);
-    } else if (group.count >= least && !this.#raised.has(group)) this.#raise(group, one, () => 0);
+      this.#raise(crowd, occurrence, () => crowd.addresses);
+    } else if (group.count >= least && !this.#raised.has(group)) this.#raise(group, occurrence, () => 0);
   }
 
   /** Reports what is left. */
@@ -192,10 +192,10 @@ class Alerts {
     return tally;
   }
 
-  #raise(tally: Tally, one: Occurrence, addresses: () => number): void {
-    addDetails(tally, one);
+  #raise(tally: Tally, occurrence: Occurrence, addresses: () => number): void {
+    addDetails(tally, occurrence);
     // Not the whole of it: what it holds besides may be large.
-    const { kind, action, code, client, container, address } = one;
+    const { kind, action, code, client, container, address } = occurrence;
     const subject: Subject = { kind, action, code, client, container, address };
     const report = (): void => this.#reportTally(tally, subject, addresses());
     this.#raised.set(tally, report);
@@ -309,11 +309,11 @@ function addDetails(tally: Tally, { operation, sources, rule, hazards, indicator
     const kept = copyOf(hazard);
     if (!tally.hazards.includes(kept)) tally.hazards.push(kept);
   }
-  for (const sighting of indicators) {
+  for (const match of indicators) {
     if (tally.indicators.length >= MAX_LISTED) break;
-    const { hit } = sighting;
-    if (tally.indicators.some((one) => one.hit.indicator === hit.indicator)) continue;
-    tally.indicators.push({ hit, value: copyOf(sighting.value), where: copyOf(sighting.where) });
+    const { hit } = match;
+    if (tally.indicators.some((listed) => listed.hit.indicator === hit.indicator)) continue;
+    tally.indicators.push({ hit, value: copyOf(match.value), where: copyOf(match.where) });
   }
 }
 

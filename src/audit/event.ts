@@ -4,7 +4,7 @@ import type { IndicatorMatch } from '../intel/indicator.js';
 import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
 import { list, record, text } from './json-text.js';
-import { indicators } from './sightings.js';
+import { indicators } from './indicator-matches.js';
 
 /** What was decided about one call, and on what grounds. Written before the decision takes effect. */
 export interface DecisionEvent {

@@ -115,7 +115,7 @@ export function segmentSize({ path }: Segment): { readonly size: number; readonl
 }
 
 /** Longer ones are no records: events are cut. */
-const LONGEST_LINE = 4 * 2 ** 20;
+const MAX_LINE_LENGTH = 4 * 2 ** 20;
 
 /**
  * The lines of a file, without their ends. Only LF ends a line: a text may hold other characters that pass for one. What
@@ -133,6 +133,7 @@ export async function* readLines(path: string): AsyncGenerator<string> {
       at = end + 1;
     }
     rest = bytes.subarray(at);
-    if (rest.length > LONGEST_LINE) throw new Error(`${path} has a line of more than ${LONGEST_LINE} bytes`);
+    if (rest.length > MAX_LINE_LENGTH)
+      throw new Error(`${path} has a line of more than ${MAX_LINE_LENGTH} bytes`);
   }
 }

@@ -71,9 +71,9 @@ export function framedBody(socket: Socket, head: Buffer, framing: BodyFraming): 
   return body;
 }
 
-type Step = (chunk: Buffer, push: (piece: Buffer) => void) => Buffer | undefined;
+type FrameReader = (chunk: Buffer, push: (piece: Buffer) => void) => Buffer | undefined;
 
-function lengthSteps(length: number): Step {
+function lengthSteps(length: number): FrameReader {
   let left = length;
   return (chunk, push) => {
     const take = Math.min(left, chunk.length);
@@ -83,7 +83,7 @@ function lengthSteps(length: number): Step {
   };
 }
 
-function chunkedSteps(): Step {
+function chunkedSteps(): FrameReader {
   let state: 'size' | 'data' | 'data-end' | 'trailer' = 'size';
   let left = 0;
   let line = '';

@@ -13,7 +13,7 @@ export function painter(colours: boolean): Paint {
 /** One event as a line to read. Nothing in it can move the cursor or colour the terminal. */
 export function readableLine(event: TrailEvent, paint: Paint): string {
   const time = paint('quiet', show(event['time']).replace('T', ' ').replace('Z', ''));
-  return `${time} ${(LINES.get(show(event['event'])) ?? other)(event, paint)}`;
+  return `${time} ${(LINES.get(show(event['event'])) ?? otherLine)(event, paint)}`;
 }
 
 type Line = (event: TrailEvent, paint: Paint) => string;
@@ -24,10 +24,10 @@ const WORDS: Readonly<Record<string, Line>> = {
     const verdict = paint(allowed ? 'allow' : 'deny', allowed ? 'allow' : 'deny ');
     const observed = event['enforced'] === false ? paint('alert', ' (observed only)') : '';
     const hazards = list(event['hazards']);
-    const grounds = allowed ? `rule ${show(event['rule'])}` : show(event['reason']);
+    const basis = allowed ? `rule ${show(event['rule'])}` : show(event['reason']);
     const what = show(event['operation']) || show(event['target']) || 'unreadable';
     const found = hazards === '' ? '' : ` [${hazards}]`;
-    return `${verdict}${observed} ${who(event)} ${what}${named(event)}${found}: ${grounds} ${id(event, paint)}`;
+    return `${verdict}${observed} ${who(event)} ${what}${named(event)}${found}: ${basis} ${id(event, paint)}`;
   },
   outcome(event, paint) {
     const status = `${show(event['status'])} ${show(event['end'])}`;
@@ -67,7 +67,7 @@ const LINES: ReadonlyMap<string, Line> = new Map(Object.entries(WORDS));
 /** Members that every record has. */
 const COMMON = new Set(['seq', 'hash', 'v', 'event', 'time', 'id']);
 
-const other: Line = (event) => show(JSON.stringify(event));
+const otherLine: Line = (event) => show(JSON.stringify(event));
 
 const id: Line = (event, paint) => paint('quiet', show(event['call']));
 

@@ -76,8 +76,8 @@ export async function runFeeds(args: string[], io: Io): Promise<number> {
   const { config } = loaded;
   const known = config.feeds.sources.map((source) => source.name);
   if (known.length === 0) return usage(`${path} has no feeds; see "feeds", "sources"`);
-  const asked = name === 'pull' ? [...words, ...acceptShrink] : [];
-  const unknown = asked.find((one) => !known.includes(one));
+  const requested = name === 'pull' ? [...words, ...acceptShrink] : [];
+  const unknown = requested.find((name) => !known.includes(name));
   if (unknown !== undefined) return usage(`there is no feed "${unknown}"; there are ${known.join(', ')}`);
   return action(
     { config, words, json: values.json === true, force: values.force === true, acceptShrink },

@@ -69,10 +69,10 @@ async function load(paths: readonly string[], vocabulary: Vocabulary): Promise<P
 }
 
 /** How often the files are looked at, and how long they must have been quiet before they are loaded (ms). */
-const INTERVAL = 1_000;
-const SETTLE = 150;
+const POLL_INTERVAL_MS = 1_000;
+const SETTLE_INTERVAL_MS = 150;
 /** A file that never comes to rest is loaded after so many looks all the same. */
-const PATIENCE = 20;
+const MAX_UNSETTLED_POLLS = 20;
 
 /**
  * Loads the policy and keeps it fresh. The files are polled: that notices renames, link swaps, and files that come
@@ -85,7 +85,7 @@ export async function openPolicyStore(
   paths: readonly string[],
   vocabulary: Vocabulary,
   onEvent: (event: PolicyEvent) => void,
-  interval: number = INTERVAL,
+  interval: number = POLL_INTERVAL_MS,
 ): Promise<PolicyStore> {
   // Signed before it is read: a change in between shows at the next look.
   let loaded = await signPolicyFiles(paths);
@@ -94,7 +94,7 @@ export async function openPolicyStore(
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
   let pending: string | undefined;
-  let looks = 0;
+  let unsettledPolls = 0;
   let work = Promise.resolve();
 
   const reload = async (): Promise<void> => {
@@ -129,10 +129,10 @@ export async function openPolicyStore(
       return interval;
     }
     // Wait until two looks in a row see the same: an editor may be in the middle of writing.
-    looks = pending === undefined ? 0 : looks + 1;
-    if (now !== pending && looks < PATIENCE) {
+    unsettledPolls = pending === undefined ? 0 : unsettledPolls + 1;
+    if (now !== pending && unsettledPolls < MAX_UNSETTLED_POLLS) {
       pending = now;
-      return Math.min(SETTLE, interval);
+      return Math.min(SETTLE_INTERVAL_MS, interval);
     }
     pending = undefined;
     await reload();

@@ -29,7 +29,7 @@ export interface Attempts {
 
 /** A scanner makes many; what is more than this in one interval is counted only. */
 const MOST = 5_000;
-const LONGEST_NAME = 300;
+const MAX_NAME_LENGTH = 300;
 
 interface Sum {
   readonly attempt: Attempt;
@@ -89,7 +89,7 @@ function formatAttempt({ attempt, count, first, last }: Sum): string {
     id: randomUUID(),
     at: new Date().toISOString(),
     ...rest,
-    name: name.slice(0, LONGEST_NAME),
+    name: name.slice(0, MAX_NAME_LENGTH),
     count,
     first: new Date(first).toISOString(),
     last: new Date(last).toISOString(),

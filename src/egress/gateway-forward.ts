@@ -4,7 +4,7 @@ import { ignoreErrors } from '../base/socket-errors.js';
 import type { Target } from './gateway-target.js';
 
 /** Without a byte in either direction, milliseconds. */
-export const IDLE = 300_000;
+export const IDLE_TIMEOUT_MS = 300_000;
 
 /**
  * Meant for the next hop alone (RFC 9110 section 7.6.1), or for us. `Expect` is answered here: the body is sent on at
@@ -20,7 +20,7 @@ function endToEnd({ rawHeaders }: IncomingMessage): string[] {
   const named = new Set<string>();
   for (let at = 0; at < rawHeaders.length; at += 2) {
     if (rawHeaders[at]!.toLowerCase() !== 'connection') continue;
-    for (const one of rawHeaders[at + 1]!.split(',')) named.add(one.trim().toLowerCase());
+    for (const token of rawHeaders[at + 1]!.split(',')) named.add(token.trim().toLowerCase());
   }
   const kept: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -96,7 +96,7 @@ export class Forwarder {
 }
 
 function watchRequest(upstream: ClientRequest, _request: IncomingMessage, response: ServerResponse): void {
-  upstream.setTimeout(IDLE, () => upstream.destroy(new Error('no byte for five minutes')));
+  upstream.setTimeout(IDLE_TIMEOUT_MS, () => upstream.destroy(new Error('no byte for five minutes')));
   upstream.on('upgrade', (_answer, socket) => {
     ignoreErrors(socket);
     socket.destroy();

@@ -52,7 +52,7 @@ export interface PacketFilter {
 /** Addresses behind allowed names that are kept, for the case that the table has to be made again. */
 const MAX_ALLOWED = 65_535;
 /** Sets without ports are read every so many polls: each reading is a process. */
-const PORTLESS_INTERVAL = 5;
+const PORTLESS_POLLS = 5;
 
 /** Nothing is changed before the first `load`. */
 export function openPacketFilter(options: RulesetOptions): PacketFilter {
@@ -146,12 +146,12 @@ class NftTable implements PacketFilter {
     // The rules with nothing listed first: a rule that this kernel does not know must not take the old table away.
     must(await runNft(['-c', '-f', '-'], wholeTable(options, NOTHING)), 'the rules are refused');
     // INVARIANT: while the table is replaced another one refuses the same: ranges of a new table count a moment late.
-    const other = { ...options, table: substitute(table), dns: null, gateway: null, networks: [] };
+    const checked = { ...options, table: substitute(table), dns: null, gateway: null, networks: [] };
     const replaces = await isTableThere(table);
     if (replaces)
-      must(await runNft(['-f', '-'], wholeTable(other, elements)), 'the table cannot be replaced');
+      must(await runNft(['-f', '-'], wholeTable(checked, elements)), 'the table cannot be replaced');
     must(await runNft(['-f', '-'], wholeTable(options, elements)), 'the table cannot be loaded');
-    if (replaces) must(await runNft(['-f', '-'], [removal(other.table)]), 'a table is left over');
+    if (replaces) must(await runNft(['-f', '-'], [removal(checked.table)]), 'a table is left over');
     this.#loaded = elements;
     this.#side = 0;
     this.#counters.clear();
@@ -206,7 +206,7 @@ class NftTable implements PacketFilter {
   /** @returns undefined when the table is not there. */
   async #collect(): Promise<Flow[] | undefined> {
     const flows: Flow[] = [];
-    const sets = this.#polls % PORTLESS_INTERVAL === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
+    const sets = this.#polls % PORTLESS_POLLS === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
     this.#polls += 1;
     for (const set of sets) {
       const counted = await this.#read(set);

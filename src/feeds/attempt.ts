@@ -38,7 +38,7 @@ export async function attemptRefresh(
     return attempts;
   };
   try {
-    const { fresh, meta } = await runJob<'refresh'>(
+    const { hasChanged, meta } = await runJob<'refresh'>(
       { kind: 'refresh', state, source, limits, acceptShrink: options.acceptShrink },
       {
         memory: limits.memory,
@@ -47,7 +47,7 @@ export async function attemptRefresh(
         ...(options.onBytes === undefined ? {} : { onBytes: options.onBytes }),
       },
     );
-    return { kind: fresh ? 'fresh' : 'unchanged', attempts: await record('', 0), meta };
+    return { kind: hasChanged ? 'fresh' : 'unchanged', attempts: await record('', 0), meta };
   } catch (error) {
     const { message } = error as Error;
     // A stop is no fault of the feed's.

@@ -54,7 +54,7 @@ export const NO_ATTEMPTS: Attempts = { attemptedAt: 0, failures: 0, notBefore: 0
 /** A name of a file that this program makes; nothing of a feed's own choosing is ever part of a path. */
 const FILE_NAME = /^[a-z0-9][a-z0-9.-]{0,120}$/;
 /** Files that no copy names are left for so long: another process may be about to name them (ms). */
-const ORPHAN_AGE = 3_600_000;
+const ORPHAN_AGE_MS = 3_600_000;
 
 export const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
@@ -138,7 +138,7 @@ export async function sweep(directory: string, meta: CopyMeta, now: number): Pro
     if (kept.has(name)) continue;
     const path = join(directory, name);
     const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && now - found.mtimeMs > ORPHAN_AGE) await rm(path, { force: true });
+    if (found !== undefined && now - found.mtimeMs > ORPHAN_AGE_MS) await rm(path, { force: true });
   }
 }
 

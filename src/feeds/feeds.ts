@@ -202,7 +202,7 @@ class RunningFeeds implements Feeds {
   /** A damaged copy is fetched anew as soon as the server may be asked. */
   #nextAt(feed: Running): number {
     const { name } = feed.source;
-    const isDamaged = this.#store.built().some((one) => one.name === name && one.error !== '');
+    const isDamaged = this.#store.built().some((feed) => feed.name === name && feed.error !== '');
     return isDamaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
   }
 }

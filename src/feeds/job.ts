@@ -14,11 +14,11 @@ let bytes = 0;
 const onBytes = (more: number): void => {
   bytes += more;
   if (bytes < STEP) return;
-  say({ kind: 'progress', bytes });
+  send({ kind: 'progress', bytes });
   bytes = 0;
 };
 
-function say(message: JobMessage, transfer: ArrayBuffer[] = []): void {
+function send(message: JobMessage, transfer: ArrayBuffer[] = []): void {
   if (parentPort === null) process.send?.(message);
   else parentPort.postMessage(message, transfer);
 }
@@ -28,21 +28,21 @@ async function perform(job: Job): Promise<void> {
   switch (job.kind) {
     case 'refresh': {
       const { refreshFeed } = await import('./refresh.js');
-      const { fresh, meta } = await refreshFeed(job, onBytes);
-      const outcome: RefreshSummary = { fresh, meta: summaryOf(meta) };
-      say({ kind: 'progress', bytes });
-      say({ kind: 'done', outcome });
+      const { hasChanged, meta } = await refreshFeed(job, onBytes);
+      const outcome: RefreshSummary = { hasChanged, meta: summaryOf(meta) };
+      send({ kind: 'progress', bytes });
+      send({ kind: 'done', outcome });
       return;
     }
     case 'build': {
       const { buildIndexFile } = await import('./build.js');
-      say({ kind: 'done', outcome: await buildIndexFile(job) });
+      send({ kind: 'done', outcome: await buildIndexFile(job) });
       return;
     }
     case 'load': {
       const { loadIndexFile } = await import('./index-file.js');
       const outcome = await loadIndexFile(job);
-      say({ kind: 'done', outcome }, outcome.buffer === undefined ? [] : [outcome.buffer]);
+      send({ kind: 'done', outcome }, outcome.buffer === undefined ? [] : [outcome.buffer]);
     }
   }
 }
@@ -52,7 +52,7 @@ async function run(job: Job): Promise<void> {
     await perform(job);
   } catch (error) {
     const message = error instanceof Error ? error.message.split('\n', 1)[0]! : String(error);
-    say({ kind: 'failed', message, retryAfter: error instanceof FeedError ? error.retryAfter : 0 });
+    send({ kind: 'failed', message, retryAfter: error instanceof FeedError ? error.retryAfter : 0 });
   }
 }
 

@@ -10,7 +10,7 @@ import type { RefreshJob } from './refresh.js';
 /** What came of a refresh, in short. */
 export interface RefreshSummary {
   /** The last good copy is a new one. */
-  readonly fresh: boolean;
+  readonly hasChanged: boolean;
   readonly meta: CopySummary;
 }
 
@@ -41,7 +41,7 @@ export interface JobLimits {
 }
 
 /** Somebody who does one job. */
-interface Doer {
+interface JobWorker {
   onMessage(listener: (message: JobMessage) => void): void;
   /** Told when it ends without having been stopped, with the reason. */
   onEnd(listener: (reason: string) => void): void;
@@ -65,11 +65,11 @@ export function runJob<K extends keyof Jobs>(
 ): Promise<Jobs[K]['outcome']> {
   if (limits.signal?.aborted === true) return Promise.reject(new FeedError('stopped'));
   return new Promise((resolve, reject) => {
-    const doer = job.kind === 'load' ? startThread(job) : startProcess(job, limits.memory);
+    const worker = job.kind === 'load' ? startThread(job) : startProcess(job, limits.memory);
     const settle = (): void => {
       clearTimeout(timer);
       limits.signal?.removeEventListener('abort', onAbort);
-      doer.stop();
+      worker.stop();
     };
     const fail = (message: string, retryAfter = 0): void => {
       settle();
@@ -78,8 +78,8 @@ export function runJob<K extends keyof Jobs>(
     const timer = setTimeout(() => fail(`took longer than ${limits.time} ms`), limits.time);
     const onAbort = (): void => fail('stopped');
     limits.signal?.addEventListener('abort', onAbort);
-    doer.onEnd(fail);
-    doer.onMessage((message) => {
+    worker.onEnd(fail);
+    worker.onMessage((message) => {
       if (message.kind === 'progress') limits.onBytes?.(message.bytes);
       else if (message.kind === 'failed') fail(message.message, message.retryAfter);
       else {
@@ -90,7 +90,7 @@ export function runJob<K extends keyof Jobs>(
   });
 }
 
-function startProcess(job: Job, memory: number): Doer {
+function startProcess(job: Job, memory: number): JobWorker {
   const child: ChildProcess = fork(fileURLToPath(PROGRAM), {
     execArgv: [`--max-old-space-size=${Math.ceil(memory / 2 ** 20)}`],
     serialization: 'advanced',
@@ -121,7 +121,7 @@ function startProcess(job: Job, memory: number): Doer {
   };
 }
 
-function startThread(job: Job): Doer {
+function startThread(job: Job): JobWorker {
   const worker = new Worker(PROGRAM, { workerData: job, execArgv: [] });
   let stopped = false;
   return {

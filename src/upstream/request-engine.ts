@@ -2,7 +2,7 @@ import type { EngineAnswer } from '../docker/engine-answer.js';
 import type { Engine } from './engine.js';
 
 /** Longest answer that is read: the list of ten thousand containers fits. */
-const LARGEST = 64 * 2 ** 20;
+const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 
 /**
  * A request of the guard's own to the engine, not a client's call: policy has no part in it.
@@ -40,9 +40,11 @@ export function requestEngine(
         onData(piece) {
           pieces.push(piece);
           size += piece.length;
-          if (size <= LARGEST) return true;
+          if (size <= MAX_ANSWER_BYTES) return true;
           abort();
-          reject(new Error(`the engine's answer to ${method} ${target} is larger than ${LARGEST} bytes`));
+          reject(
+            new Error(`the engine's answer to ${method} ${target} is larger than ${MAX_ANSWER_BYTES} bytes`),
+          );
           return false;
         },
         onComplete() {

@@ -78,7 +78,7 @@ function readCreator({
   sources,
   client,
 }: Readonly<Record<string, unknown>>): ({ readonly container: string } & Creator) | undefined {
-  const texts = [container, call, operation, client].every((one) => typeof one === 'string');
+  const texts = [container, call, operation, client].every((text) => typeof text === 'string');
   if (!texts || !Array.isArray(sources)) return undefined;
   return { container, call, operation, sources: sources.map(String), client } as never;
 }

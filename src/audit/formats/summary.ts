@@ -193,8 +193,8 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const name = `Audit ${event}`;
     if (event !== 'journal') return { name, message: name, severity: 0 };
     const kind = asString(base.event['kind']);
-    const { says, severity } = JOURNAL[kind]?.(base.event) ?? { says: '', severity: 5 };
-    return { name, message: [name, kind, says].filter((part) => part !== '').join(': '), severity };
+    const { text, severity } = JOURNAL[kind]?.(base.event) ?? { text: '', severity: 5 };
+    return { name, message: [name, kind, text].filter((part) => part !== '').join(': '), severity };
   },
 };
 
@@ -203,22 +203,22 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
  * or a file that is not as it was written, are what somebody does who hides his traces.
  */
 const JOURNAL: Readonly<
-  Record<string, (event: TrailEvent) => { readonly says: string; readonly severity: number }>
+  Record<string, (event: TrailEvent) => { readonly text: string; readonly severity: number }>
 > = {
   repaired(event) {
     const damage = asString(event['damage']);
-    const says = `${number(event['torn'])} bytes of a torn record were cut off`;
-    return damage === '' ? { says, severity: 5 } : { says: `${says}; ${damage}`, severity: 9 };
+    const text = `${number(event['torn'])} bytes of a torn record were cut off`;
+    return damage === '' ? { text, severity: 5 } : { text: `${text}; ${damage}`, severity: 9 };
   },
   recovered(event) {
     const lost = number(event['lost']);
-    const says = `${number(event['late'])} records were written late, ${lost} are lost`;
-    return { says, severity: lost > 0 ? 8 : 5 };
+    const text = `${number(event['late'])} records were written late, ${lost} are lost`;
+    return { text, severity: lost > 0 ? 8 : 5 };
   },
   removed(event) {
     const undelivered = number(event['undelivered']);
-    const says = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
-    return { says, severity: undelivered > 0 ? 8 : 2 };
+    const text = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
+    return { text, severity: undelivered > 0 ? 8 : 2 };
   },
 };
 
@@ -264,35 +264,35 @@ export const sequenceTechniques = (name: string): Technique[] =>
   attackOf(`sequence:${name}`).map(techniqueOf);
 
 function sequencesOf(event: TrailEvent): SummarySequence[] {
-  const list = asArray(event['sequences']).map((one) => asObject(one));
+  const list = asArray(event['sequences']).map((item) => asObject(item));
   return list
-    .map((one) => ({
-      name: asString(one['sequence']),
-      calls: texts(one['calls']),
-      since: time(one['since']),
+    .map((item) => ({
+      name: asString(item['sequence']),
+      calls: texts(item['calls']),
+      since: time(item['since']),
     }))
     .filter(({ name }) => name !== '');
 }
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
-  const list = asArray(event['indicators']).map((one) => asObject(one));
+  const list = asArray(event['indicators']).map((item) => asObject(item));
   return [...list, event]
-    .filter((one) => asString(one['indicator']) !== '')
-    .map((one) => ({
-      indicator: asString(one['indicator']),
-      type: asString(one['type']),
-      feed: asString(one['feed']),
-      confidence: number(one['confidence']),
-      threat: asString(one['threat']),
-      where: asString(one['where']),
-      value: asString(one['value']),
+    .filter((item) => asString(item['indicator']) !== '')
+    .map((item) => ({
+      indicator: asString(item['indicator']),
+      type: asString(item['type']),
+      feed: asString(item['feed']),
+      confidence: number(item['confidence']),
+      threat: asString(item['threat']),
+      where: asString(item['where']),
+      value: asString(item['value']),
     }));
 }
 
 const texts = (value: unknown): string[] =>
   asArray(value)
     .map(asString)
-    .filter((one) => one !== '');
+    .filter((item) => item !== '');
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
 

@@ -9,7 +9,7 @@ const TIMEOUT_FACTOR = 30;
 const REFUSALS = new Set([400, 401, 403, 404]);
 
 /** Asks for numbers, in a channel. */
-export type AckQuestion = (
+export type AckRequest = (
   channel: string,
   ids: readonly number[],
   signal: AbortSignal,
@@ -32,7 +32,7 @@ interface Confirmation {
  */
 export class Acknowledgements {
   readonly #timeout: number;
-  readonly #ask: AckQuestion;
+  readonly #ask: AckRequest;
   #channel: string = randomUUID();
   /** The highest number of this channel. */
   #newest = -1;
@@ -42,7 +42,7 @@ export class Acknowledgements {
   #isPolling = false;
 
   /** @param timeout of one question (ms). */
-  constructor(timeout: number, ask: AckQuestion) {
+  constructor(timeout: number, ask: AckRequest) {
     this.#timeout = timeout;
     this.#ask = ask;
   }
@@ -87,9 +87,13 @@ export class Acknowledgements {
     this.#isPolling = true;
     while (this.#confirmations.length > 0) {
       const problem = await this.#question(signal);
-      for (let one = this.#confirmations[0]; one?.ids.size === 0; one = this.#confirmations[0]) {
+      for (
+        let confirmation = this.#confirmations[0];
+        confirmation?.ids.size === 0;
+        confirmation = this.#confirmations[0]
+      ) {
         this.#confirmations.shift();
-        one.resolve();
+        confirmation.resolve();
       }
       const [first] = this.#confirmations;
       if (first === undefined) break;
@@ -105,7 +109,7 @@ export class Acknowledgements {
   /** @returns what was wrong; empty when it was answered. */
   async #question(signal: AbortSignal): Promise<string> {
     const channel = this.#channel;
-    const ids = this.#confirmations.flatMap((one) => [...one.ids]);
+    const ids = this.#confirmations.flatMap((confirmation) => [...confirmation.ids]);
     if (ids.length === 0) return '';
     try {
       const { status, text } = await this.#ask(channel, ids, signal);
@@ -116,8 +120,8 @@ export class Acknowledgements {
         return problem;
       }
       const acks = Object(parse(text)['acks']) as Record<string, unknown>;
-      for (const one of this.#confirmations) {
-        for (const id of one.ids) if (acks[id] === true) one.ids.delete(id);
+      for (const confirmation of this.#confirmations) {
+        for (const id of confirmation.ids) if (acks[id] === true) confirmation.ids.delete(id);
       }
       return '';
     } catch (error) {

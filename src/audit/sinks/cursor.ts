@@ -24,7 +24,7 @@ export function loadCursor(path: string): Cursor | string | undefined {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
   }
   const { segment, start, offset, seq, hash } = Object(value) as Record<string, unknown>;
-  const isCount = (one: unknown): one is number => Number.isSafeInteger(one) && (one as number) >= 0;
+  const isCount = (field: unknown): field is number => Number.isSafeInteger(field) && (field as number) >= 0;
   return isCount(segment) && isCount(start) && isCount(offset) && isCount(seq) && typeof hash === 'string'
     ? { segment, start, offset, seq, hash }
     : 'it holds no cursor';

@@ -38,9 +38,9 @@ export function openDatagrams(
         const datagrams = pack(message);
         if (typeof datagrams === 'string') refused.set(message, datagrams);
         else {
-          for (const one of datagrams) {
+          for (const datagram of datagrams) {
             await new Promise<void>((resolve, reject) =>
-              on.send(one, (error) => (error === null ? resolve() : reject(error))),
+              on.send(datagram, (error) => (error === null ? resolve() : reject(error))),
             );
           }
         }

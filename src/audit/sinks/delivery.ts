@@ -224,7 +224,7 @@ class JournalDelivery implements Delivery {
     const todo = messages.filter(({ id }) => !this.#settled.has(id));
     if (todo.length === 0) return;
     const { refused, again, unnamed, retryAfter } = await this.#transport.send(todo, this.#stopped.signal);
-    for (const one of todo) if (!again.has(one)) this.#settled.add(one.id);
+    for (const message of todo) if (!again.has(message)) this.#settled.add(message.id);
     if (unnamed !== undefined) {
       this.#stats.refused += unnamed.count;
       const range = `${todo[0]!.seq} to ${todo.at(-1)!.seq}`;

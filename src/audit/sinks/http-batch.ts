@@ -50,7 +50,7 @@ export class HttpBatch {
     if (this.#taken === 0) {
       throw new Error(`takes no record: ${[...this.#suspects.values()][0] ?? 'all were refused'}`);
     }
-    for (const [one, reason] of this.#suspects) await this.#retry(one, reason);
+    for (const [message, reason] of this.#suspects) await this.#retry(message, reason);
     return {
       refused: this.#refused,
       again: this.#again,
@@ -78,10 +78,10 @@ export class HttpBatch {
   #noteTaken(part: readonly Outgoing[], { text, retryAfter }: HttpAnswer): void {
     this.#taken += 1;
     this.#poster.onTaken(text);
-    const outcome = this.#poster.kind.judge?.(text, part);
+    const outcome = this.#poster.kind.readOutcome?.(text, part);
     if (outcome === undefined) return;
-    for (const [one, reason] of outcome.refused) this.#refused.set(one, reason);
-    for (const [one, reason] of outcome.again) this.#again.set(one, reason);
+    for (const [message, reason] of outcome.refused) this.#refused.set(message, reason);
+    for (const [message, reason] of outcome.again) this.#again.set(message, reason);
     if (outcome.unnamed !== undefined) {
       const { count, reason } = outcome.unnamed;
       this.#unnamed = { count: (this.#unnamed?.count ?? 0) + count, reason };
@@ -104,20 +104,20 @@ export class HttpBatch {
   }
 
   #postpone(part: readonly Outgoing[], reason: string): void {
-    for (const one of part) this.#again.set(one, reason);
+    for (const message of part) this.#again.set(message, reason);
   }
 
   /** It may have been the receiver: the message is posted once more, now that it takes others. */
-  async #retry(one: Outgoing, reason: string): Promise<void> {
-    const status = this.#retryAfter > 0 ? 0 : await this.#statusOf(one);
-    if (BAD_DATA.has(status)) this.#refused.set(one, reason);
-    else if (!isSuccess(status)) this.#again.set(one, reason);
+  async #retry(message: Outgoing, reason: string): Promise<void> {
+    const status = this.#retryAfter > 0 ? 0 : await this.#statusOf(message);
+    if (BAD_DATA.has(status)) this.#refused.set(message, reason);
+    else if (!isSuccess(status)) this.#again.set(message, reason);
   }
 
   /** @returns the status of a post of this message alone, 0 where there is none. */
-  async #statusOf(one: Outgoing): Promise<number> {
+  async #statusOf(message: Outgoing): Promise<number> {
     try {
-      const answer = await this.#poster.post(this.#poster.body([one]));
+      const answer = await this.#poster.post(this.#poster.body([message]));
       if (isSuccess(answer.status)) this.#poster.onTaken(answer.text);
       return answer.status;
     } catch {

@@ -36,13 +36,13 @@ export function openSinks(
     }),
   );
   return {
-    needed: () => Math.min(Infinity, ...deliveries.map((one) => one.delivered() + 1)),
-    status: () => deliveries.map((one) => one.status(journal.last())),
+    needed: () => Math.min(Infinity, ...deliveries.map((delivery) => delivery.delivered() + 1)),
+    status: () => deliveries.map((delivery) => delivery.status(journal.last())),
     wake() {
-      for (const one of deliveries) one.wake();
+      for (const delivery of deliveries) delivery.wake();
     },
     async stop(patience) {
-      await Promise.all(deliveries.map((one) => one.stop(patience)));
+      await Promise.all(deliveries.map((delivery) => delivery.stop(patience)));
     },
   };
 }

@@ -28,7 +28,7 @@ class StreamConnection {
   /** Until the last write is through. */
   busy: Promise<unknown> = Promise.resolve();
   /** When it was ended from here (ms); 0: it was not. */
-  askedAt = 0;
+  endedAt = 0;
 
   constructor(number: number) {
     this.number = number;
@@ -207,7 +207,7 @@ class StreamTransport implements Transport {
   #onEnd(connection: StreamConnection): void {
     if (!this.#open.delete(connection)) return;
     connection.socket?.destroy();
-    if (connection.askedAt > 0) return this.#finish(connection);
+    if (connection.endedAt > 0) return this.#finish(connection);
     // A receiver that ends the connection by itself may not have read what is still on its way.
     const isIdle =
       !connection.isUsed &&
@@ -219,13 +219,13 @@ class StreamTransport implements Transport {
   }
 
   /** A connection was ended in order, from both sides: what does it prove of those before? */
-  #finish({ number, isUsed, askedAt }: StreamConnection): void {
+  #finish({ number, isUsed, endedAt }: StreamConnection): void {
     this.#ending = undefined;
     const { settle } = this.#config.confirm;
     // Ended one after the other: those that ended first have the lower numbers.
-    const isProven = ({ at }: Ended): boolean => at + settle <= askedAt;
+    const isProven = ({ at }: Ended): boolean => at + settle <= endedAt;
     this.#proven = this.#ended.findLast(isProven)?.number ?? this.#proven;
-    this.#ended = this.#ended.filter((one) => !isProven(one));
+    this.#ended = this.#ended.filter((ended) => !isProven(ended));
     if (isUsed) this.#ended.push({ number, at: performance.now() });
     while (this.#marks.length > 0 && this.#marks[0]!.upTo <= this.#proven) this.#marks.shift()!.resolve();
     if (this.#isEndDue) this.#endCurrent();
@@ -254,7 +254,7 @@ class StreamTransport implements Transport {
     const socket = await connection.ready;
     await connection.busy;
     if (!this.#open.has(connection)) return;
-    connection.askedAt = performance.now();
+    connection.endedAt = performance.now();
     await this.#during('waiting for the receiver to end the connection', undefined, (done) => {
       socket.once('end', () => done()).end();
     });

@@ -177,8 +177,8 @@ export class TarReader {
   /** dockerd ignores them, other readers apply them to all that follows; `git archive` writes a comment. */
   #readGlobalHeader(data: Buffer): void {
     const { keys, odd } = parsePax(data);
-    const other = [...keys].find((key) => key !== 'comment');
-    if (other !== undefined) this.#sink.unclear(`a global PAX header with ${other.slice(0, 40)}`);
+    const unknownKey = [...keys].find((key) => key !== 'comment');
+    if (unknownKey !== undefined) this.#sink.unclear(`a global PAX header with ${unknownKey.slice(0, 40)}`);
     if (odd !== undefined) this.#sink.unclear(`a global PAX header with ${odd}`);
     this.#dropPending('a global PAX header between an entry and its PAX header');
   }
