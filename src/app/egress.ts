@@ -127,7 +127,7 @@ class Egress implements EgressProcess {
   }
 
   async #poll(): Promise<void> {
-    // Counted before the index changes: what was refused by the old one is told with it.
+    // Counted before the index changes: refusals are reported with the index that caused them.
     const { flows, restored } = await this.#filter.poll();
     this.#count(flows);
     if (restored) {
@@ -234,7 +234,7 @@ class Egress implements EgressProcess {
   async #writeDown(): Promise<void> {
     const more = this.#attempts.takeDropped();
     if (more > 0) {
-      this.#notices.push(formatNotice(`${more} more attempts of this interval are not told one by one`));
+      this.#notices.push(formatNotice(`${more} more attempts of this interval are not reported one by one`));
     }
     const lines = this.#attempts.take();
     this.#counts.attempts += lines.length;

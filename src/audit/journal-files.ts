@@ -5,7 +5,7 @@ import { follows, GENESIS, readRecord, type Head } from './chain.js';
 /** One file of the journal. */
 export interface Segment {
   readonly path: string;
-  /** Sequence number of its first record, which its name tells. */
+  /** Sequence number of its first record; the file is named by it. */
   readonly first: number;
 }
 
@@ -61,7 +61,7 @@ export interface Recovery {
 
 /**
  * Finds the head of a journal, reading its last segment only. A last line without its end was torn by a crash or a
- * power loss: nobody was told that it is on record, and it is cut off. Anything else that is wrong is evidence, and is
+ * power loss: it was never acknowledged, and it is cut off. Any other damage is evidence, and is
  * left alone.
  *
  * @throws Error when a file cannot be read or cut.

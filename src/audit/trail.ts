@@ -23,11 +23,11 @@ export interface TrailOptions {
   readonly since?: number;
 }
 
-/** Between two looks at a file that may have grown (milliseconds). */
+/** Between two reads of a file that may have grown. */
 const POLL_INTERVAL_MS = 250;
 const READ_SIZE = 256 * 1024;
 const MAX_LINE_LENGTH = 4 * 2 ** 20;
-/** So far a clock may have been set back, and a segment still be told by the time of the next one's beginning (ms). */
+/** A clock may have been set back by this much (ms) without `since` skipping a segment that is needed. */
 const CLOCK_SET_BACK = 600_000;
 
 /**
@@ -62,7 +62,7 @@ export async function* readTrail(
   }
 }
 
-/** Every record of a segment is older than the first one of the next, but for a clock that was set. */
+/** Every record of a segment is older than the first one of the next, unless the clock was set back. */
 function firstNeeded(files: readonly string[], since: number): number {
   for (let at = files.length - 1; at > 0; at--) {
     const began = beginning(files[at]!);
@@ -101,7 +101,7 @@ async function* readFile(
       const { bytesRead } = await file.read(buffer, 0, READ_SIZE);
       if (bytesRead === 0) {
         const waiting = more();
-        // What was written between the last look and the next file's beginning.
+        // Read once more: records may have been written between the last read and the start of the next file.
         if (waiting === 'done' && !last) {
           last = true;
           continue;

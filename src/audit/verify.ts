@@ -10,7 +10,7 @@ export interface VerifyOptions {
   readonly shipped?: readonly Checkpoint[];
 }
 
-/** Where the journal is not what it was, in words. */
+/** The first place where the journal was changed. */
 export interface Problem {
   /** Path and line, or the directory. */
   readonly where: string;

@@ -59,8 +59,8 @@ export function framedBody(socket: Socket, head: Buffer, framing: BodyFraming): 
       callback(error);
     },
   });
-  // INVARIANT: a client that leaves after its request was refused, when nobody reads the body any more, must not end
-  // the process with an error that nobody listens for.
+  // INVARIANT: a client that disconnects after its request was refused must not end the process: the body has no reader
+  // then, and its error would be unhandled.
   body.on('error', () => {});
   socket.on('data', onData).on('end', onCut).on('close', onCut);
   socket.pause();

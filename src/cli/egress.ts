@@ -104,7 +104,7 @@ function describe({ table, present, status }: EgressView): string {
       `dns        ${status.dns === '' ? 'off' : status.dns}`,
       `gateway    ${status.gateway === '' ? 'off' : status.gateway}`,
       `networks   ${status.networks} with default deny`,
-      `attempts   ${status.attempts} told, ${status.dropped} lines dropped; table put back ${status.restored} times`,
+      `attempts   ${status.attempts} reported, ${status.dropped} lines dropped; table put back ${status.restored} times`,
     );
   }
   return `${lines.join('\n')}\n`;

@@ -85,7 +85,7 @@ export async function runFeeds(args: string[], io: Io): Promise<number> {
   );
 }
 
-/** A line that is written over and over, where somebody watches. */
+/** A progress line that is overwritten; only on a terminal. */
 function progress(io: Io): { add(feed: string, bytes: number): void; clear(): void } {
   const { isTTY: terminal = false } = io.stderr as Partial<NodeJS.WriteStream>;
   let shown = '';

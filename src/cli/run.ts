@@ -56,7 +56,7 @@ export async function run(args: string[], io: Io): Promise<number> {
 
   let config = loaded.config;
   const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
-  // Only when nobody named an engine: a typing error must not end up at a toy.
+  // Only without `--upstream` and config: a typing error must not lead to the trial engine.
   const trial =
     values.config === undefined && loaded.defaults.includes('upstream') && !isSocket(DEFAULT_SOCKET);
   if (trial) config = { ...config, upstream: { ...config.upstream, url: TRIAL_ENGINE } };
@@ -77,7 +77,7 @@ export async function run(args: string[], io: Io): Promise<number> {
   report(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
   if (guard.adminUrl !== undefined) report(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
   const first = guard.listeners[0]?.url.replace('tls://', 'tcp://') ?? '';
-  // What a policy of the user's own says to this is its own affair.
+  // A policy of the user's own is not commented on.
   if (loaded.defaults.includes('policy') && first.startsWith('tcp:')) {
     report('Try next, in another terminal:');
     report(`  docker -H ${first} version     passes: anyone may look`);

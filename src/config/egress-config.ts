@@ -25,7 +25,7 @@ export interface EgressNetwork {
 export interface EgressDns {
   readonly listen: HostPort;
   readonly upstream: readonly HostPort[];
-  /** Who is answered; others get nothing. */
+  /** Clients that are answered; others get no response. */
   readonly clients: readonly Network[];
   /** Interfaces (a trailing `*` is a wildcard) whose port 53 is redirected here; empty: every bridge. */
   readonly interfaces: readonly string[];

@@ -187,7 +187,7 @@ function readSource(shape: z.output<typeof source>, inFile: (path: string) => st
     at(['insecure'], 'only means something for http://; remove it');
   }
   if (shape.allowReserved && !isFile) {
-    at(['allowReserved'], 'only for file: — somebody else could then block your own network; remove it');
+    at(['allowReserved'], 'only for file: — a remote feed could then block your own network; remove it');
   }
   if (minInterval !== undefined && minInterval > shape.refresh) {
     at(['minInterval'], 'is longer than "refresh"');

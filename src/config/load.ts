@@ -191,7 +191,7 @@ function nameListeners(
   listen.forEach(({ name }, index) => {
     if (name === undefined) return;
     if (taken.has(name))
-      report(index, `the name "${name}" is used twice; policy could not tell the two apart`);
+      report(index, `the name "${name}" is used twice; policy could not distinguish the two`);
     taken.add(name);
   });
   return listen.map(({ name, ...rest }) => {

@@ -52,7 +52,7 @@ export async function openAttemptQueue(options: {
     await file?.close();
     const path = join(directory, `${String(++number).padStart(8, '0')}.jsonl`);
     size = 0;
-    // `ax`: a file that is there already is not ours to write into.
+    // `ax`: an existing file is never appended to.
     file = await open(path, 'ax', 0o640);
     await setAccess(path, 0o640);
     return file;
@@ -77,7 +77,7 @@ export async function openAttemptQueue(options: {
     }
     let target = file;
     if (target === undefined || size > maxSize / SEGMENTS) target = await next();
-    // One write: the reader never sees half a line that stays half.
+    // One write: the reader never finds a line that stays incomplete.
     await target.writeFile(text);
     size += text.length;
     unreported = 0;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Hit } from '../intel/indicator.js';
 
-/** Somebody reached for something that is listed, or that their network may not reach. */
+/** Outbound traffic to a listed destination, or to one that the network's rules do not allow. */
 export interface Attempt {
   readonly kind: 'attempt' | 'sweep';
   readonly action: 'blocked' | 'observed';
@@ -9,7 +9,7 @@ export interface Attempt {
   readonly source: string;
   /** Address, or empty. */
   readonly destination: string;
-  /** Name or URL that was asked for, or empty. */
+  /** Name or URL that was requested, or empty. */
   readonly name: string;
   readonly protocol: string;
   readonly port: number;
@@ -27,7 +27,7 @@ export interface Attempts {
   takeDropped(): number;
 }
 
-/** A scanner makes many; what is more than this in one interval is counted only. */
+/** Most different attempts in one interval; a scanner makes more, which are only counted. */
 const MOST = 5_000;
 const MAX_NAME_LENGTH = 300;
 

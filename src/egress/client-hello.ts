@@ -65,7 +65,7 @@ function joinRecords(bytes: Buffer): Buffer | Hello {
   const joined = Buffer.alloc(bytes.length);
   let size = 0;
   for (let at = 0; at < bytes.length;) {
-    // What comes after the hello is none of our business.
+    // What follows the hello is not read.
     if (size >= 4 && size >= 4 + joined.readUIntBE(1, 3)) break;
     if (bytes[at] !== HANDSHAKE) return bad(at === 0 ? 'that is no TLS' : 'the ClientHello is interrupted');
     if (at + 5 > bytes.length) break;

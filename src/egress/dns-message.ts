@@ -105,7 +105,7 @@ export function makeQuery(name: string, type: number): Query {
 }
 
 /**
- * An answer without records. Where `blocked`, an EDNS client is told so (RFC 8914, code 15).
+ * An answer without records. With `blocked`, an EDNS client gets the extended error 15 (RFC 8914).
  */
 export function writeRefusal(query: Query, code: number, blocked = false): Buffer {
   const head = Buffer.alloc(HEADER);

@@ -24,7 +24,7 @@ export interface Elements {
 
 /**
  * What never gets into the table, whatever is listed: special-purpose addresses that are not for the public internet
- * (RFC 6890, RFC 5771, RFC 4291). The feeds refuse them too; this is the second look, with the power to cut off a host.
+ * (RFC 6890, RFC 5771, RFC 4291). The feeds refuse them too; this is the second check, since an error here cuts off a host.
  */
 export const RESERVED_NETWORKS: readonly Network[] = [
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],

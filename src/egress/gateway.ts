@@ -25,7 +25,7 @@ const MAX_CONNECTIONS = 1_024;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** For the whole ClientHello. */
 const HELLO_TIMEOUT_MS = 10_000;
-/** For a client to close a connection that was turned away. */
+/** Time for a client to close a connection that was refused. */
 const CLOSE_TIMEOUT_MS = 10_000;
 /**
  * Requests are written anew from what was read, to an address that was checked: a name is resolved once, so that a
@@ -98,7 +98,7 @@ async function forward(
   };
   const target = readTarget(request.method ?? '', request.url ?? '');
   if (typeof target === 'string') return refuse(400, target);
-  // Other codings than chunked would be taken off and not told.
+  // Node would remove codings other than chunked without reporting them.
   const coding = request.headers['transfer-encoding'];
   if (coding !== undefined && coding.toLowerCase() !== 'chunked')
     return refuse(400, 'only chunked bodies are forwarded');
@@ -157,7 +157,7 @@ async function tunnel(
   return undefined;
 }
 
-/** A judge that throws denies. */
+/** An error in the decision is a denial. */
 async function decide(decider: TargetDecider, source: string, target: Target): Promise<Decision> {
   try {
     return await decider.decide(source, target);

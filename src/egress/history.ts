@@ -6,7 +6,7 @@ import type { Attempts } from './attempts.js';
 import { hitOfAddress } from './hits.js';
 import type { Flow } from './packet-filter.js';
 
-/** What names were resolved for whom: for the look back when an indicator comes too late. */
+/** Resolved names by client: searched for earlier contacts when an indicator is listed later. */
 export interface AnswerHistory {
   add(client: string, name: string, addresses: readonly string[]): void;
   /** Names that are listed now and were not before, as sweep lines. */

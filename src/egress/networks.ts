@@ -16,13 +16,13 @@ export interface DenyNetwork {
   readonly allow: Allow;
 }
 
-/** Tells which of the networks an address belongs to. */
+/** Finds the network of an address. */
 export interface NetworkFinder {
   /** Index in the list; undefined: none of them. */
   of(client: string): number | undefined;
 }
 
-/** Milliseconds for which the interfaces are not looked at again. */
+/** The interfaces are read at most this often. */
 const REFRESH_INTERVAL_MS = 500;
 
 /** A bridge has the networks of its own addresses; they may come and go with the engine's networks. */

@@ -27,7 +27,7 @@ export interface Flow {
   readonly protocol: string;
   /** 0 where the protocol has none. */
   readonly port: number;
-  /** Packets since the last look. */
+  /** Packets since the last poll. */
   readonly packets: number;
   /** When the last packet was, milliseconds since 1970. */
   readonly last: number;
@@ -41,7 +41,7 @@ export interface PacketFilter {
   poll(): Promise<{ readonly flows: readonly Flow[]; readonly restored: boolean }>;
   /** Writes the rules anew: a rule that was taken out is back. */
   assert(): Promise<void>;
-  /** All flows that are remembered, for a sweep. */
+  /** All flows in memory, for a sweep. */
   history(): Promise<Flow[]>;
   /** Lets a network with default deny reach addresses for some seconds. */
   allow(network: number, addresses: readonly string[], seconds: number): Promise<void>;
@@ -85,7 +85,7 @@ class NftTable implements PacketFilter {
   load(elements: Elements): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#loaded !== undefined && (await this.#change(this.#loaded, elements))) return;
-      // The first time, or the table was changed by another hand: the whole of it.
+      // The first time, or when something else has changed the table: all of it.
       await this.#replace(elements);
     });
   }
@@ -194,7 +194,7 @@ class NftTable implements PacketFilter {
 
   /** @returns undefined when there is no such set. */
   async #read(set: string): Promise<Flow[] | undefined> {
-    // What is told is a little older than it was by then, never younger: a container ends right after its attempt.
+    // The time that results is slightly too early, never too late: a container may end right after its attempt.
     const now = Date.now();
     const result = await runNft(['list', 'set', 'inet', this.#options.table, set]);
     if (result.ok) return parseFlows(result.stdout, now);
@@ -217,7 +217,7 @@ class NftTable implements PacketFilter {
   }
 }
 
-/** What the kernel has counted so far, to tell what is new. */
+/** Packets counted so far, so that the next reading yields the new ones. */
 class FlowCounters {
   /** By set and flow. */
   readonly #packets = new Map<string, number>();
@@ -282,7 +282,7 @@ const ELEMENT =
 
 /**
  * Reads `nft list set`. Its text, not its JSON: there the times are whole seconds, and in one second an address may
- * have had three holders. What is left of an element's timeout tells when the last packet was.
+ * have had three holders. The remaining timeout of an element gives the time of its last packet.
  *
  * @param now milliseconds since 1970.
  */

@@ -43,13 +43,13 @@ export interface ResolverOptions {
   onForbidden(client: string, name: string): void;
 }
 
-/** An answer is kept at least so long, that a name of a second's life does not make a question each time (seconds). */
+/** Shortest time in the cache: a name with a TTL of a second must not cause a query each time. */
 const MIN_TTL_SECONDS = 5;
-/** And at most: an hour (RFC 8767 has a day; a listed address is looked up again anyway). */
+/** Longest time in the cache (RFC 8767 has a day; whether an address is listed is checked for each answer). */
 const MAX_TTL_SECONDS = 3_600;
-/** Failures, and names that are not there without saying for how long. */
+/** Time in the cache of failures, and of missing names without an SOA record. */
 const NEGATIVE_TTL_SECONDS = 10;
-/** Questions on their way at once. */
+/** Queries in progress at once. */
 const MAX_WAITING = 1_024;
 
 interface CachedAnswer {
@@ -93,7 +93,7 @@ export function openResolver(options: ResolverOptions): Resolver {
   const check = (client: string, findings: readonly Finding[]): boolean => {
     let refused = false;
     for (const finding of findings) {
-      // INVARIANT: in alert mode everything is told and nothing refused.
+      // INVARIANT: in alert mode everything is reported and nothing refused.
       const blocks = options.mode === 'block' && finding.hit.action === 'block';
       options.onFinding(client, finding, blocks);
       refused ||= blocks;
@@ -114,7 +114,7 @@ export function openResolver(options: ResolverOptions): Resolver {
       }
       try {
         const { response, at } = await resolve(query);
-        // Kept answers too: the index may be another one meanwhile.
+        // For cached answers too: the index may have changed.
         const findings = findingsIn(response, name, options.index());
         if (check(client, findings)) return writeRefusal(query, RCODE.NXDOMAIN, true);
         const addresses = addressesOf(response);

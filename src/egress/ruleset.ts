@@ -6,7 +6,7 @@ import { difference, type Elements, type Elements4, type Elements6 } from './ele
 export interface RulesetOptions {
   readonly table: string;
   readonly mode: 'block' | 'alert';
-  /** Null: names are nobody's business, port 53 stays as it is. */
+  /** Null: DNS is not filtered, port 53 stays as it is. */
   readonly dns: {
     readonly listen: { readonly host: string; readonly port: number };
     readonly upstream: readonly { readonly host: string }[];
@@ -184,7 +184,7 @@ export function skeleton(options: RulesetOptions): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** One command that ends the redirection of DNS queries: when nobody listens any more, names would stop working. */
+/** One command that ends the redirection of DNS queries: without a listener, names would not resolve any more. */
 export function withoutRedirection(table: string): string {
   return `flush chain inet ${table} dns\n`;
 }

@@ -4,11 +4,11 @@ import { FeedError } from './feed-error.js';
 import { runJob } from './jobs.js';
 import { earliestAttempt, recordAttempt } from './schedule.js';
 
-/** What came of an attempt to refresh a feed. */
+/** The outcome of an attempt to refresh a feed. */
 export type AttemptOutcome =
   | { readonly kind: 'fresh' | 'unchanged'; readonly attempts: Attempts; readonly meta: CopySummary }
   | { readonly kind: 'failed'; readonly attempts: Attempts; readonly message: string }
-  /** It was asked so recently that it must be left alone until then (ms since 1970). */
+  /** The last request was so recent that the next one has to wait until then (ms since 1970). */
   | { readonly kind: 'early'; readonly attempts: Attempts; readonly until: number };
 
 export interface AttemptOptions {
@@ -50,7 +50,7 @@ export async function attemptRefresh(
     return { kind: hasChanged ? 'fresh' : 'unchanged', attempts: await record('', 0), meta };
   } catch (error) {
     const { message } = error as Error;
-    // A stop is no fault of the feed's.
+    // A stop is not a failure of the feed.
     if (options.signal?.aborted === true) return { kind: 'failed', attempts: before, message };
     const retryAfter = error instanceof FeedError ? error.retryAfter : 0;
     return { kind: 'failed', attempts: await record(message, retryAfter), message };

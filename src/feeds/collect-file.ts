@@ -5,12 +5,12 @@ import type { Collected, Collecting } from './collecting.js';
 import { FeedError } from './feed-error.js';
 import { openNewFile } from './new-file.js';
 
-/** What tells one version of a file from the next. */
+/** A text that differs between two versions of a file. */
 export function fileVersion(found: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint }): string {
   return `${found.ino}-${found.size}-${found.mtimeNs}-${found.ctimeNs}`;
 }
 
-/** Copies a file, when it is not the version that is known. */
+/** Copies a file, unless it is the version that was read before. */
 export async function collectFile(job: Collecting): Promise<Collected | undefined> {
   const { source, before, now } = job;
   const data = await readBounded(fileURLToPath(source.url), source.maxSize, before?.etag);
@@ -22,7 +22,7 @@ export async function collectFile(job: Collecting): Promise<Collected | undefine
 }
 
 /**
- * A file of the user's, whole. @returns undefined when it has the version that is known.
+ * A file of the user's, whole. @returns undefined when it still has the known version.
  *
  * @throws FeedError when it is no plain file, too large, or changes meanwhile.
  */

@@ -37,10 +37,10 @@ export interface CopyMeta {
   readonly problems: readonly string[];
 }
 
-/** A copy as the guard keeps it in mind: a feed of many events has as many files, and nobody asks for them. */
+/** A copy as the guard holds it in memory: without its files, which can be many and are not needed there. */
 export type CopySummary = Omit<CopyMeta, 'files'>;
 
-/** How the attempts on a feed went; kept, so that a restart does not ask a server that wants to be left alone. */
+/** Results of the attempts on a feed; on disk, so that a restart respects the waiting time of a server. */
 export interface Attempts {
   readonly attemptedAt: number;
   readonly failures: number;
@@ -107,7 +107,7 @@ export async function readMeta(state: string, name: string): Promise<CopyMeta | 
       [meta.fetchedAt, meta.checkedAt, meta.wholeAt, meta.indicators].every(Number.isFinite);
     if (sound) return meta;
   } catch {
-    // Not what was written: told below.
+    // Unreadable: reported below.
   }
   throw new FeedError(`the last good copy is damaged: ${path}`);
 }
@@ -123,7 +123,7 @@ export async function writeMeta(state: string, name: string, meta: CopyMeta): Pr
  */
 export async function readCopyFile(directory: string, file: CopyFile): Promise<Buffer> {
   const path = join(directory, file.name);
-  // Looked at first: a file that grew on disk must not fill the memory.
+  // Checked first: a file that grew on disk must not fill the memory.
   const { size } = await stat(path);
   if (size !== file.bytes) throw new FeedError(`${path} is damaged: it has ${size} bytes, not ${file.bytes}`);
   const data = await readFile(path);

@@ -27,14 +27,14 @@ export interface HttpAnswer {
 }
 
 const MAX_REDIRECTS = 3;
-/** A server's wish to be left alone is honoured for no longer (ms). */
+/** The longest Retry-After that is honoured. */
 const MAX_RETRY_AFTER_MS = 86_400_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
  * Opens a session. Certificates are always verified, whatever the environment says.
  *
- * @param onBytes told what came, decoded.
+ * @param onBytes called with the number of decoded bytes that arrived.
  * @throws FeedError when a header or the CA cannot be read.
  */
 export async function openHttpSession(

@@ -4,8 +4,8 @@ import type { Indicator } from '../intel/indicator.js';
 import { writeWhole } from '../store/write-whole.js';
 
 /**
- * When each indicator of a feed was first imported, for feeds that do not say when they last saw it: the ground of
- * their TTL. An indicator is a 53-bit fingerprint; two that share one share the earlier time, which costs nothing.
+ * When each indicator of a feed was first imported, for feeds that do not say when they last saw it: their
+ * TTL counts from then. An indicator is a 53-bit fingerprint; two that share one share the earlier time, which costs nothing.
  */
 export interface Imports {
   readonly prints: Float64Array;

@@ -4,11 +4,11 @@ import { summaryOf } from './copy.js';
 import { FeedError } from './feed-error.js';
 import type { Job, JobMessage, RefreshSummary } from './jobs.js';
 
-/** Progress is told in steps of so many bytes. */
+/** Progress is reported in steps of this many bytes. */
 const STEP = 2 ** 20;
 
 // Where feeds are fetched, read and made into an index: the program of a process or a thread that does one job and
-// is then stopped by whoever asked; see jobs.ts.
+// is then stopped by its parent; see jobs.ts.
 
 let bytes = 0;
 const onBytes = (more: number): void => {
@@ -24,7 +24,7 @@ function send(message: JobMessage, transfer: ArrayBuffer[] = []): void {
 }
 
 async function perform(job: Job): Promise<void> {
-  // Each part is loaded when it is needed: who reads a file does not wait for the HTTP client.
+  // Each part is loaded when it is needed: reading a file does not wait for the HTTP client.
   switch (job.kind) {
     case 'refresh': {
       const { refreshFeed } = await import('./refresh.js');
@@ -58,9 +58,9 @@ async function run(job: Job): Promise<void> {
 
 if (parentPort !== null) await run(workerData as Job);
 else {
-  // The guard is gone, however that came: nobody waits for this any more.
+  // The guard has ended: the result is not needed any more.
   process.once('disconnect', () => process.exit(0));
   process.once('message', (job) => void run(job as Job));
-  // Where the memory of the host or of the unit is out, this goes first, not the guard (proc(5)).
+  // When memory runs out, the kernel ends this process before the guard (proc(5)).
   await writeFile('/proc/self/oom_score_adj', '1000').catch(() => undefined);
 }

@@ -5,7 +5,7 @@ import { openIndex } from '../intel/indicator-index.js';
 import type { Hit, Indicator, IndicatorIndex, IndicatorType } from '../intel/indicator.js';
 import { readBounded } from './collect-file.js';
 
-/** What is known to be in common use: on it, feeds are more often wrong than right. */
+/** Addresses and names in common use: feeds that list them are usually wrong. */
 export interface Warned {
   has(indicator: Indicator): boolean;
   /** Lists that cannot be used, and why. */

@@ -28,7 +28,7 @@ export interface Dialler {
   readonly ready: 'connect' | 'secureConnect';
 }
 
-/** Bytes that a socket holds for a slow daemon before the sender is told to wait. */
+/** Bytes that a socket buffers for a slow daemon before the sender is paused. */
 const WRITE_BUFFER = 256 * 1024;
 
 /** A vanished TCP peer is noticed after about this long (ms) even on a stream that is rightly silent for hours. */

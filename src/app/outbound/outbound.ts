@@ -25,7 +25,7 @@ export interface OutboundOptions {
   };
 }
 
-/** Puts names to what was blocked on the wire. */
+/** Finds the containers and calls behind blocked traffic. */
 export interface Outbound {
   readonly creators: Creators;
   stop(): Promise<void>;
@@ -33,10 +33,10 @@ export interface Outbound {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** The engine tells of a container's network within this time of it, mostly; at the latest (milliseconds). */
+/** Delay of the engine's network events: usual, and longest (milliseconds). */
 const EVENTS_DELAY_MS = 1_000;
 const EVENTS_TIMEOUT_MS = 5_000;
-/** The packet filter's clock and the engine's agree within this much (milliseconds). */
+/** Largest difference of the packet filter's clock and the engine's. */
 const CLOCK_TOLERANCE_MS = 1_000;
 const POLL_INTERVAL_MS = 100;
 /** Between two tries to write an attempt into the audit trail. */
@@ -70,7 +70,7 @@ export function openOutbound(
     }
   };
 
-  /** Who it was. A busy engine tells late of a container's network: nobody is only said after a while. */
+  /** The container that had the address. Network events may lag: it counts as unknown only after EVENTS_TIMEOUT_MS. */
   const holderOf = async (entry: Entry): Promise<ContainerIdentity | undefined> => {
     const address = asString(entry['source']);
     const last = time(entry['last'] ?? entry['at']);
@@ -79,7 +79,7 @@ export function openOutbound(
       await watch.settled();
       const age = Date.now() - last;
       const late = age > EVENTS_TIMEOUT_MS || stopped;
-      // Only when nobody else can come any more: an address goes to the next container within milliseconds.
+      // Slack only when no more event is expected: an address goes to the next container within milliseconds.
       const slack = late ? CLOCK_TOLERANCE_MS : 0;
       const holder = age < EVENTS_DELAY_MS ? undefined : leases.holder(address, first, last, slack);
       if (holder !== undefined || late) return holder;

@@ -24,7 +24,7 @@ export async function respond(engine: Engine, response: Response, container: str
   }
 }
 
-/** From all its networks: which of them leads out is for nobody to guess. */
+/** From all its networks, since it is not known which of them leads out. */
 async function disconnect(engine: Engine, container: string): Promise<string> {
   const { status, body } = await requestEngine(engine, 'GET', `/containers/${container}/json`);
   if (status === 404) return 'gone';

@@ -73,7 +73,7 @@ function common(summary: Summary): Fields {
   const { destination, event } = summary;
   return [
     ['rt', summary.time],
-    // The end is what tells two ids apart.
+    // The end of an id is what distinguishes it.
     ['externalId', summary.id.slice(-MAX_LENGTHS['externalId']!)],
     ['act', action(summary)],
     ['outcome', outcome(summary)],

@@ -113,7 +113,7 @@ function apiActivity(summary: Summary, version: string): object {
         name: summary.user || summary.sources[0],
         groups: summary.sources.map((name) => ({ name })),
       },
-      // An actor has to be something, also where nobody knows who it was.
+      // OCSF requires an actor, also where the client is not known.
       app_name: summary.listener || 'Docker client',
     },
     api: {

@@ -33,7 +33,7 @@ export interface Technique {
   readonly name: string;
 }
 
-/** What is common to all formats: one reading of a record, which each of them puts into its own words. */
+/** What is common to all formats: one reading of a record, which each of them renders. */
 export interface Summary {
   readonly event: TrailEvent;
   /** Stable: the same record has the same id whenever it is sent. */
@@ -134,7 +134,7 @@ type Words = Pick<Summary, 'name' | 'message' | 'severity'>;
 const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   decision(base) {
     const what = base.operation || 'unreadable request';
-    const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
+    const by = base.sources.join(', ') || base.address || base.listener || 'an unknown client';
     const isAttack = base.indicators.length + base.sequences.length > 0;
     const sequences = base.sequences.map(({ name }) => name).join(', ');
     const also = sequences === '' ? '' : `; completes ${sequences}`;
@@ -199,8 +199,8 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
 };
 
 /**
- * What the journal tells of itself, by `kind`. Old records that go are the order of things; records that are gone undelivered,
- * or a file that is not as it was written, are what somebody does who hides his traces.
+ * Events of the journal itself, by `kind`. Removing old records is normal; records that were removed undelivered, or a file
+ * that was changed, may be an attacker hiding traces.
  */
 const JOURNAL: Readonly<
   Record<string, (event: TrailEvent) => { readonly text: string; readonly severity: number }>
@@ -232,7 +232,7 @@ const ALERTS: ReadonlyMap<string, readonly [name: string, severity: number]> = n
   ['audit', ['Audit trail failed', 9]],
 ]);
 
-/** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
+/** What the hazards let an attacker do, as ATT&CK techniques; contact to a listed destination counts as command and control. */
 function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Technique[] {
   const ids = new Set<string>();
   const all = [...hazards, ...sequences.map(({ name }) => `sequence:${name}`)];
@@ -244,7 +244,7 @@ function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Te
 
 const techniqueOf = (id: string): Technique => ({ id, name: TECHNIQUES[id] ?? id });
 
-/** By its kind, and by its argument where that tells more. */
+/** Techniques of a hazard's kind, and of its argument where the catalogue has more. */
 function attackOf(hazard: string): string[] {
   const [name = ''] = hazard.split(':', 1);
   const { attack = '', attackBy = {} } = HAZARD_KINDS.get(name) ?? {};

@@ -3,7 +3,7 @@ import { writeWhole } from '../../store/write-whole.js';
 
 /** How far a receiver has confirmed: behind the last record that it has. */
 export interface Cursor {
-  /** First record of the segment, which its name tells; 0: nothing was read yet. */
+  /** Number of the segment's first record, as in its name; 0: nothing was read yet. */
   readonly segment: number;
   /** Where in the segment the last record begins, and where it ends (bytes). */
   readonly start: number;

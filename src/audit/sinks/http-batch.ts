@@ -19,12 +19,12 @@ export interface BatchPoster {
   onUnauthorized(): void;
 }
 
-/** Posts a batch of messages, and smaller ones where they are refused together, and keeps account of what became of each. */
+/** Posts a batch of messages, splits it when it is refused, and records the outcome of each message. */
 export class HttpBatch {
   readonly #poster: BatchPoster;
   readonly #refused = new Map<Outgoing, string>();
   readonly #again = new Map<Outgoing, string>();
-  /** Refused alone: it may still be the receiver, which takes nothing at all. */
+  /** Refused when posted alone; the receiver may still be the cause, if it accepts nothing at all. */
   readonly #suspects = new Map<Outgoing, string>();
   #unnamed: { readonly count: number; readonly reason: string } | undefined;
   /** Parts that are still to be posted, the next one last. */
@@ -46,7 +46,7 @@ export class HttpBatch {
         this.#postpone(part, 'not tried yet');
       } else await this.#deliverPart(part);
     }
-    // A receiver that takes nothing at all is set up wrongly: that is no reason to put the trail aside.
+    // A receiver that accepts nothing at all is misconfigured: its records must not be put aside.
     if (this.#taken === 0) {
       throw new Error(`takes no record: ${[...this.#suspects.values()][0] ?? 'all were refused'}`);
     }
@@ -66,7 +66,7 @@ export class HttpBatch {
       answer = await this.#poster.post(this.#poster.body(part));
     } catch (error) {
       if (this.#taken === 0) throw error;
-      // What was taken before is not sent again for it.
+      // Messages that were accepted before are not sent again.
       this.#postpone(part, (error as Error).message);
       this.#retryAfter = 1;
       return;
@@ -107,7 +107,7 @@ export class HttpBatch {
     for (const message of part) this.#again.set(message, reason);
   }
 
-  /** It may have been the receiver: the message is posted once more, now that it takes others. */
+  /** The receiver may have been the cause: the message is posted once more, now that it accepts others. */
   async #retry(message: Outgoing, reason: string): Promise<void> {
     const status = this.#retryAfter > 0 ? 0 : await this.#statusOf(message);
     if (BAD_DATA.has(status)) this.#refused.set(message, reason);

@@ -47,7 +47,7 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
     contentType: 'application/x-ndjson',
     scheme: 'ApiKey',
     limit: 0,
-    // `create` with the id: what comes twice is refused with 409, and stands there once.
+    // `create` with the id: a duplicate is refused with 409, so each record is stored once.
     body: (messages, config) =>
       messages
         .map(

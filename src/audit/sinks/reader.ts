@@ -15,7 +15,7 @@ export interface Reading {
   readonly missing: number;
   /** The last one of these. */
   readonly missingTo: number;
-  /** Lines that are no records: somebody changed the journal; `audit verify` tells more. */
+  /** Lines that are no records: the journal was changed; `audit verify` shows where. */
   readonly damaged: number;
   /** Behind the last line that was looked at. */
   readonly end: Cursor;
@@ -48,7 +48,7 @@ export function readBatch(
   for (const segment of segments) {
     if (segment.first < from.segment) continue;
     if (segment.first !== at.segment) {
-      // Older ones are gone: full, and told to drop. A cursor ahead of the journal is from before a power loss.
+      // Older records were removed (`onFull: drop`). A cursor ahead of the journal is from before a power loss.
       if (at.segment !== 0 && segment.first > at.seq + 1) {
         missing += segment.first - at.seq - 1;
         missingTo = segment.first - 1;

@@ -5,20 +5,20 @@ import { openTransport } from './transports.js';
 
 /** All receivers of a journal. */
 export interface Sinks {
-  /** The first record that somebody still has to get; Infinity where there is nobody. */
+  /** The first record that is not delivered to every receiver yet; Infinity without receivers. */
   needed(): number;
   status(): SinkStatus[];
   /** There is something new in the journal. */
   wake(): void;
   /** Delivers what is there as far as it goes in this time (milliseconds). */
-  stop(patience: number): Promise<void>;
+  stop(timeout: number): Promise<void>;
 }
 
 /**
  * Starts the senders. Each goes on from its own cursor, `cursor-NAME.json` beside the journal, without waiting for another.
  *
  * @param journal its directory, and the number of its last record.
- * @param warn told when a receiver fails, and when it works again.
+ * @param warn called when a receiver fails, and when it works again.
  */
 export function openSinks(
   configs: readonly SinkConfig[],
@@ -41,8 +41,8 @@ export function openSinks(
     wake() {
       for (const delivery of deliveries) delivery.wake();
     },
-    async stop(patience) {
-      await Promise.all(deliveries.map((delivery) => delivery.stop(patience)));
+    async stop(timeout) {
+      await Promise.all(deliveries.map((delivery) => delivery.stop(timeout)));
     },
   };
 }

@@ -3,7 +3,7 @@ import { connect as connectTls } from 'node:tls';
 import { readTls } from './secret.js';
 import { TAKEN, type Outcome, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
-/** Everything up to that connection: has it arrived? */
+/** Waits until everything up to a connection has arrived. */
 interface Mark {
   readonly upTo: number;
   readonly resolve: () => void;
@@ -25,7 +25,7 @@ class StreamConnection {
   socket: Socket | undefined;
   /** Messages were written to it. */
   isUsed = false;
-  /** Until the last write is through. */
+  /** Settles when the last write is done. */
   busy: Promise<unknown> = Promise.resolve();
   /** When it was ended from here (ms); 0: it was not. */
   endedAt = 0;
@@ -47,7 +47,7 @@ class StreamConnection {
  *
  * INVARIANT: unless that has happened, what was sent is sent again.
  *
- * @param frame a message with what tells it from the next one.
+ * @param frame adds to a message what separates it from the next one.
  */
 export function openStream(config: SinkConfig, frame: (message: Outgoing) => string): Transport {
   return new StreamTransport(config, frame);
@@ -124,7 +124,7 @@ class StreamTransport implements Transport {
     this.#fail(new Error('stopped'));
   }
 
-  /** All of them fail together: what one tells of the receiver counts for the others. */
+  /** All connections fail together: they have the same receiver. */
   #fail(error: Error): void {
     this.#failure ??= error;
     clearTimeout(this.#timer);
@@ -218,7 +218,7 @@ class StreamTransport implements Transport {
     else if (this.#current === connection) this.#current = undefined;
   }
 
-  /** A connection was ended in order, from both sides: what does it prove of those before? */
+  /** A connection was ended in order, from both sides: that may prove that earlier ones were read to their end. */
   #finish({ number, isUsed, endedAt }: StreamConnection): void {
     this.#ending = undefined;
     const { settle } = this.#config.confirm;
@@ -245,7 +245,7 @@ class StreamTransport implements Transport {
     const isLast = !connection.isUsed && this.#ended.every(({ at }) => at + settle <= now);
     this.#ending = connection;
     this.#current = isLast ? undefined : this.#connect();
-    // Whatever goes wrong fails the connections, and what waits for them.
+    // An error fails the connections, and everything that waits for them.
     this.#end(connection, this.#current).catch(() => undefined);
   }
 
