@@ -10,7 +10,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['a name opens no way to the host', 'e2e/egress-scenes.ts', 'a network with default deny'],
   ['what is in force stays in force', 'e2e/egress-scenes.ts', 'a damaged index changes nothing'],
   ['the first one stays', 'e2e/outbound.test.ts', 'which call made it'],
-  ['an entry of the spool is done only', 'e2e/outbound.test.ts', 'nothing is lost'],
+  ['an attempt leaves the queue only', 'e2e/outbound.test.ts', 'nothing is lost'],
   // audit
   ['what was recorded once an alert', 'audit/alerts.test.ts', 'the window ends'],
   ['`written` is called without an error', 'audit/journal.test.ts', 'killed while it writes'],
@@ -26,7 +26,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['the engine gets only entries', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
   ['an output without another listener', 'capture/context.test.ts', 'INVARIANT: cut, silent, or given up'],
   ['no block of zeros', 'capture/context.test.ts', 'INVARIANT: only what is clear'],
-  ['a client that leaves after its request', 'guard/bad-input.test.ts', 'connections cut at any point'],
+  ['a client that disconnects after its', 'guard/bad-input.test.ts', 'connections cut at any point'],
   ['a body that was cut short', 'guard/bad-input.test.ts', 'a streamed body that ends early'],
   // config
   ['whatever happens to the files', 'config/policy-store.test.ts', 'INVARIANT: the last good policy'],
@@ -55,9 +55,9 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['no reserved address, none of', 'egress/table.test.ts', 'any listed range'],
   ['a name never leads into the host', 'egress/gateway.test.ts', 'targets: one reading, or none'],
   ['not a byte goes to the other side', 'egress/gateway.test.ts', 'CONNECT: nothing passes before'],
-  ['nothing, where it is reserved', 'egress/table.test.ts', 'a hostile list'],
+  ['none for a reserved address', 'egress/table.test.ts', 'a hostile list'],
   ['while the table is replaced', 'e2e/egress-scenes.ts', '10,000 connections while lists'],
-  ['in alert mode everything is told', 'egress/dns.test.ts', 'the resolver: listed names'],
+  ['in alert mode everything is reported', 'egress/dns.test.ts', 'the resolver: listed names'],
   ['what refuses stands in rules', 'egress/table.test.ts', 'counting and refusing are rules apart'],
   ['what the host says to itself', 'e2e/egress-scenes.ts', 'the network of the host'],
   ['only when the other side has them', 'e2e/egress-scenes.ts', '10,000 connections while lists'],
@@ -152,7 +152,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['rewriting what came out', 'policy/rewrite.test.ts', 'INVARIANT: rewriting again'],
   ['none of them is forgotten', 'policy/rewrite.test.ts', 'unknown fields stay hazards'],
   // upstream
-  ['bytes that nobody asked for', 'guard/bad-input.test.ts', 'what an engine sends beyond its answer'],
+  ['bytes without a request are never', 'guard/bad-input.test.ts', 'what an engine sends beyond its answer'],
   ['what a handler still holds', 'upstream/engine.test.ts', 'what a handler keeps is never'],
   ['only a request that changes nothing', 'upstream/engine.test.ts', 'INVARIANT: only GET and HEAD'],
   ['no method, target, name or value', 'upstream/engine.test.ts', 'INVARIANT: one call is one request'],

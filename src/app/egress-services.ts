@@ -4,7 +4,7 @@ import { parseAddress } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import { listenDns } from '../egress/dns-server.js';
 import { RESERVED_NETWORKS } from '../egress/elements.js';
-import { makeJudge } from '../egress/gateway-target.js';
+import { createTargetDecider } from '../egress/gateway-target.js';
 import { listenGateway } from '../egress/gateway.js';
 import type { AnswerHistory } from '../egress/history.js';
 import { findNetworks, isNameAllowed, type Allow } from '../egress/networks.js';
@@ -62,7 +62,7 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
     }
     if (config.gateway !== null) {
       const { listen, clients, ports, allow } = config.gateway;
-      const judge = makeJudge({
+      const decider = createTargetDecider({
         mode: config.mode,
         ports,
         allow,
@@ -77,7 +77,9 @@ export async function startServices(parts: ServiceParts): Promise<() => Promise<
           parts.attempts.add({ kind: 'attempt', action, via: 'gateway', ...found }, 1, Date.now());
         },
       });
-      const gateway = await listenGateway({ listen, clients, judge }).catch(cannotListen('gateway', listen));
+      const gateway = await listenGateway({ listen, clients, decider }).catch(
+        cannotListen('gateway', listen),
+      );
       closers.push(() => gateway.close());
     }
   } catch (error) {

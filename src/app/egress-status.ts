@@ -9,7 +9,7 @@ import { writeWhole } from '../store/write-whole.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import type { IndicatorType } from '../intel/indicator.js';
 
-/** What is in force, as `egress show` tells it and `status.json` in the directory of attempts keeps it. */
+/** What is in force: printed by `egress show`, kept in `status.json` in the directory of attempts. */
 export interface EgressStatus {
   readonly pid: number;
   readonly mode: 'block' | 'alert';
@@ -24,7 +24,7 @@ export interface EgressStatus {
   readonly networks: number;
   /** Attempts reported since the start. */
   readonly attempts: number;
-  /** Lines that found no room. */
+  /** Lines that were dropped because the queue was full. */
   readonly dropped: number;
   /** How often the table was gone and was put back. */
   readonly restored: number;
@@ -39,11 +39,11 @@ export interface ElementCounts {
 }
 
 const STATUS = 'status.json';
-/** A process that has not touched its status for so many polls, and some seconds, is gone. */
+/** A process that has not touched its status for this many polls and milliseconds has ended. */
 const ALIVE_POLLS = 5;
 const ALIVE_MS = 5_000;
 
-/** Keeps `status.json` true. Its time of change is the sign of life: process numbers mean nothing across containers. */
+/** Keeps `status.json` current. Its modification time shows that the process lives: process ids mean nothing across containers. */
 export interface StatusFile {
   write(status: EgressStatus): Promise<void>;
   remove(): Promise<void>;
@@ -55,7 +55,7 @@ export function openStatusFile(config: EgressConfig): StatusFile {
   return {
     async write(status) {
       const text = `${JSON.stringify(status)}\n`;
-      // Somebody may have taken it away; then it is written again.
+      // If the file was removed, it is written again.
       if (text === shown && (await touch(path))) return;
       await writeWhole(path, text, 0o640);
       shown = text;
@@ -78,16 +78,16 @@ async function touch(path: string): Promise<boolean> {
 /** How many elements there are, by what is done with them. */
 export function countElements(elements: Elements | undefined): ElementCounts {
   if (elements === undefined) return { block: 0, alert: 0, spared: 0 };
-  const size = (one: { singles: ArrayLike<unknown>; ranges: ArrayLike<unknown> }): number =>
-    one.singles.length + one.ranges.length / 2;
+  const size = (elements: { singles: ArrayLike<unknown>; ranges: ArrayLike<unknown> }): number =>
+    elements.singles.length + elements.ranges.length / 2;
   const { block4, block6, alert4, alert6, spared } = elements;
   return { block: size(block4) + size(block6), alert: size(alert4) + size(alert6), spared };
 }
 
-/** Loads the table once. Names are nobody's business then: nobody listens. */
+/** Loads the table once, without the redirection of DNS: no resolver listens then. */
 export async function applyEgress(config: EgressConfig): Promise<ElementCounts> {
   // Two that change one table would take each other's ranges away.
-  await refuseWhileRunning(config, 'has the table in its hands');
+  await refuseWhileRunning(config, 'holds the table');
   const index = await openIndexFile(config.state).read();
   const elements = collectElements(index ?? EMPTY_INDEX, config.mode, [
     ...config.neverBlock,

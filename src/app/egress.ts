@@ -7,7 +7,7 @@ import { openAnswerHistory, sweepFlows, type AnswerHistory } from '../egress/his
 import { openIndexFile, type IndexFile } from '../egress/index-file.js';
 import { ownAddresses } from '../egress/networks.js';
 import { openPacketFilter, type Flow, type PacketFilter } from '../egress/packet-filter.js';
-import { openSpool, type Spool } from '../egress/spool.js';
+import { openAttemptQueue, type AttemptQueue } from '../egress/attempt-queue.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../base/address.js';
@@ -23,7 +23,7 @@ export interface EgressProcess {
 }
 
 /** The rules are written anew after so many polls. */
-const ASSERT_INTERVAL = 5;
+const ASSERT_POLLS = 5;
 /** An index that nft did not take is tried again after so long. */
 const RETRY_INTERVAL_MS = 10_000;
 
@@ -31,18 +31,18 @@ const RETRY_INTERVAL_MS = 10_000;
  * Blocks until it is stopped: loads the table, listens, watches index and table, writes attempts down.
  *
  * @param warn takes what an operator should know, one line each.
- * @throws Error when the table cannot be loaded, an address not be listened on, or the spool not be written.
+ * @throws Error when the table cannot be loaded, an address not be listened on, or the queue of attempts not be written.
  */
 export async function startEgress(
   config: EgressConfig,
   warn: (message: string) => void,
 ): Promise<EgressProcess> {
-  const spool = await openSpool(config.attempts);
-  const egress = new Egress(config, spool, warn);
+  const queue = await openAttemptQueue(config.attempts);
+  const egress = new Egress(config, queue, warn);
   try {
     await egress.start();
   } catch (error) {
-    await spool.close();
+    await queue.close();
     throw error;
   }
   return egress;
@@ -51,14 +51,14 @@ export async function startEgress(
 class Egress implements EgressProcess {
   readonly #config: EgressConfig;
   readonly #warn: (message: string) => void;
-  readonly #spool: Spool;
+  readonly #queue: AttemptQueue;
   readonly #attempts = openAttempts();
   readonly #answers: AnswerHistory;
   readonly #filter: PacketFilter;
   readonly #file: IndexFile;
   readonly #statusFile: StatusFile;
   readonly #since = new Date().toISOString();
-  /** For the spool, at the next writing. */
+  /** For the queue of attempts, at the next write. */
   #notices: string[] = [];
   /** In force: the index, what the table lists of it, and the addresses that are never listed, as a text. */
   #index: IndicatorIndex = EMPTY_INDEX;
@@ -79,9 +79,9 @@ class Egress implements EgressProcess {
   #running: Promise<void> = Promise.resolve();
   #stopServices: () => Promise<void> = () => Promise.resolve();
 
-  constructor(config: EgressConfig, spool: Spool, warn: (message: string) => void) {
+  constructor(config: EgressConfig, queue: AttemptQueue, warn: (message: string) => void) {
     this.#config = config;
-    this.#spool = spool;
+    this.#queue = queue;
     this.#warn = warn;
     this.#answers = openAnswerHistory(config.history.keep);
     this.#filter = openPacketFilter(config);
@@ -89,7 +89,7 @@ class Egress implements EgressProcess {
     this.#statusFile = openStatusFile(config);
   }
 
-  /** @throws Error when the table cannot be loaded, an address not be listened on, or the spool not be written. */
+  /** @throws Error when the table cannot be loaded, an address not be listened on, or the queue of attempts not be written. */
   async start(): Promise<void> {
     const first = await this.#readIndex();
     // Before the table: a redirection to where nothing listens would take DNS away from every container.
@@ -121,13 +121,13 @@ class Egress implements EgressProcess {
       await this.#writeDown();
     } finally {
       await this.#stopServices();
-      await this.#spool.close();
+      await this.#queue.close();
       await this.#statusFile.remove();
     }
   }
 
   async #poll(): Promise<void> {
-    // Counted before the index changes: what was refused by the old one is told with it.
+    // Counted before the index changes: refusals are reported with the index that caused them.
     const { flows, restored } = await this.#filter.poll();
     this.#count(flows);
     if (restored) {
@@ -135,7 +135,7 @@ class Egress implements EgressProcess {
       this.#notice(`the nftables table ${this.#config.table} was gone; it is back`);
     } else {
       this.#polls += 1;
-      if (this.#polls % ASSERT_INTERVAL === 0) await this.#filter.assert();
+      if (this.#polls % ASSERT_POLLS === 0) await this.#filter.assert();
     }
     await this.#reload();
     await this.#writeDown();
@@ -216,7 +216,7 @@ class Egress implements EgressProcess {
     const { dns, neverBlock } = this.#config;
     const upstream = (dns?.upstream ?? []).flatMap(({ host }) => parseNetwork(host) ?? []);
     // Reserved ones are spared anyway; the bridges that come and go with the engine's networks are nothing new then.
-    const own = ownAddresses().filter((one) => !isWithin(one, RESERVED_NETWORKS));
+    const own = ownAddresses().filter((network) => !isWithin(network, RESERVED_NETWORKS));
     return [...neverBlock, ...upstream, ...own];
   }
 
@@ -234,17 +234,17 @@ class Egress implements EgressProcess {
   async #writeDown(): Promise<void> {
     const more = this.#attempts.takeDropped();
     if (more > 0) {
-      this.#notices.push(formatNotice(`${more} more attempts of this interval are not told one by one`));
+      this.#notices.push(formatNotice(`${more} more attempts of this interval are not reported one by one`));
     }
     const lines = this.#attempts.take();
     this.#counts.attempts += lines.length;
     const all = [...this.#notices, ...lines];
     this.#notices = [];
-    await this.#spool.append(all);
-    const lost = this.#spool.takeDropped();
+    await this.#queue.append(all);
+    const lost = this.#queue.takeDropped();
     this.#counts.dropped += lost;
     if (lost > 0) {
-      this.#warn(`the spool ${this.#config.attempts.directory} is full: ${lost} lines dropped`);
+      this.#warn(`the queue of attempts ${this.#config.attempts.directory} is full: ${lost} lines dropped`);
     }
   }
 

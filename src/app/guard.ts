@@ -44,7 +44,7 @@ export interface GuardOptions {
   readonly config: Config;
   /** The process log (not the audit trail); default: warnings to stderr. */
   readonly log?: Logger;
-  /** Nobody asked for the admin listener by name: a busy port is then a warning, not a reason to stay down. */
+  /** The admin address is the default: a busy port is then a warning, not an error. */
   readonly adminOptional?: boolean;
   /** The clock of rate limits: milliseconds that never go back; default `performance.now`. */
   readonly clock?: () => number;
@@ -77,7 +77,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     metrics.reload(event.ok);
     if (event.ok) {
       log.info({ revision: event.revision }, 'policy loaded');
-      // Calls are refused until there is one: nobody's objects are shown to anybody by mistake.
+      // Calls are refused without it: otherwise objects of one owner could be shown to another.
       if (config.ownership === null && event.snapshot.policy.owners.length > 0) log.error(NO_STATE);
     } else
       log.error(
@@ -138,7 +138,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     budget: openBodyBudget(config.limits.buffered),
     quotas: openQuotas((source, limit) => metrics.overLimit(source, limit), options.clock),
     admission: new Admission(config.upstream.maxConnections),
-    // The decisions of a turn are written together; nobody has to wait for the next one.
+    // The decisions of a turn are written together, without waiting for the next turn.
     turn: new Turn(() => audit.flush()),
     metrics,
     log,
@@ -235,10 +235,10 @@ async function openAudit(
   return { audit: summed(audit), sinks };
 }
 
-/** What the guard keeps lies where it reads the reports. */
+/** The guard's own files lie in the directory of the attempts. */
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
   mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
-  return { spool: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
+  return { attempts: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }
 
 function listenerEvents(guard: Guard): ListenerEvents {

@@ -1,7 +1,7 @@
 import type { EgressContainer } from './egress-event.js';
 import { list, text } from './json-text.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
-import { indicators } from './sightings.js';
+import { indicators } from './indicator-matches.js';
 
 /**
  * What an alert is about. `denied`: calls that policy denied. `unreadable`: input that never became a call. `indicator`:
@@ -10,19 +10,19 @@ import { indicators } from './sightings.js';
  */
 export type AlertKind = 'denied' | 'unreadable' | 'indicator' | 'sequence' | 'egress' | 'audit';
 
-/** Several events of one kind, told as one. Each of them is in the trail by itself as well. */
+/** Several events of one kind, summed up. Each of them is in the trail by itself as well. */
 export interface AlertEvent {
   readonly event: 'alert';
   readonly id: string;
   readonly kind: AlertKind;
   /** `blocked`, `observed` where it was let through, empty where it means nothing. */
   readonly action: 'blocked' | 'observed' | '';
-  /** Who it was: of calls. Absent when it was many. */
+  /** The client that called; absent for outbound traffic, and when there were many. */
   readonly client: AlertClient | undefined;
-  /** Who it was: of outbound traffic; the address alone where no container is known. */
+  /** The container that the outbound traffic came from; `address` alone where it is not known. */
   readonly container: EgressContainer | undefined;
   readonly address: string;
-  /** How many clients or containers it was; 0 when it was the one named. */
+  /** How many clients or containers there were; 0 when it was the one that is named. */
   readonly addresses: number;
   readonly sources: readonly string[];
   /** The first few operationIds that were called. */
@@ -30,10 +30,10 @@ export interface AlertEvent {
   readonly code: string;
   /** Of the last one. */
   readonly rule: string;
-  /** Since this is told, the first few each. */
+  /** The first few hazards and indicators that occurred once the alert had been raised. */
   readonly hazards: readonly string[];
   readonly indicators: readonly IndicatorMatch[];
-  /** All of this window so far, what an earlier alert of the same window told included. */
+  /** Events of this window so far, including those that an earlier alert of the same window reported. */
   readonly count: number;
   /** Milliseconds since 1970. */
   readonly first: number;

@@ -6,12 +6,12 @@ import type { AlertClient, AlertEvent, AlertKind } from './alert-event.js';
 import type { EgressContainer, EgressEvent } from './egress-event.js';
 import type { AuditEvent, DecisionEvent } from './event.js';
 
-/** One thing that happened and that an alert may come of. */
+/** One event, as far as alerts count it. */
 export interface Occurrence {
   readonly kind: AlertKind;
   readonly action: AlertEvent['action'];
   readonly code: string;
-  /** Whom it is counted for: an address, a /64, a listener, a container. */
+  /** What it is counted by: an address, a /64, a listener or a container. */
   readonly who: string;
   readonly client: AlertClient | undefined;
   readonly container: EgressContainer | undefined;
@@ -29,7 +29,7 @@ export interface Occurrence {
   readonly last?: number;
 }
 
-/** What there is to count about an event; undefined for most: calls that were allowed and name nothing listed. */
+/** What alerts count of an event; undefined for most: calls that were allowed and name nothing listed. */
 export function occurrenceOf(event: AuditEvent): Occurrence | undefined {
   if (event.event === 'decision') {
     const { verdict, hazards, indicators, sequences } = event;
@@ -42,7 +42,7 @@ export function occurrenceOf(event: AuditEvent): Occurrence | undefined {
 
 function ofDecision(event: DecisionEvent): Occurrence | undefined {
   const { indicators = [], sequences = [], operation, verdict, code, rule, sources } = event;
-  // Those that only alert are no hazards. Those that a rule permits are what it is there for, and no alert.
+  // Sequences that only alert are not among the hazards. A sequence that a rule permits is no alert: it was expected.
   const alerting = sequences.filter(({ action }) => action === 'alert');
   const hazards = [...event.hazards, ...alerting.map(({ sequence }) => `sequence:${sequence}`)];
   const has = (kind: string): boolean => hazards.some((hazard) => hazard.startsWith(`${kind}:`));
@@ -75,11 +75,11 @@ function ofDecision(event: DecisionEvent): Occurrence | undefined {
   };
 }
 
-/** What was done with a container, and how the blocking fares, is told once as it is. */
+/** Responses and notices are not counted: each is a rare event that stands in the trail by itself. */
 function ofEgress(event: EgressEvent): Occurrence | undefined {
   if (event.kind !== 'attempt' && event.kind !== 'sweep') return undefined;
   const { address, container, indicator, feed, confidence, threat } = event;
-  const type = TYPES.find((one) => one === event.type) ?? 'domain';
+  const type = TYPES.find((name) => name === event.type) ?? 'domain';
   const hit = { type, indicator, action: 'block', feed, confidence, threat, port: event.port } as const;
   return {
     kind: 'egress',
@@ -108,8 +108,8 @@ function timeOf(key: 'first' | 'last', value: string): { readonly first?: number
   return Number.isNaN(ms) ? {} : { [key]: ms };
 }
 
-/** The audit trail could not be written: the first thing that somebody who wants to stay unseen would bring about. */
-export const whatFailed = (count: number): Occurrence => ({
+/** The audit trail could not be written: an attacker who wants no trace would try that first. */
+export const failedWrites = (count: number): Occurrence => ({
   kind: 'audit',
   action: '',
   code: 'audit',
@@ -126,20 +126,22 @@ export const whatFailed = (count: number): Occurrence => ({
   count,
 });
 
-/** A client says the same in every call of its connection. */
+/** One object for each connection: the client's data does not change while it lasts. */
 const clients = new WeakMap<Client, AlertClient>();
 
 function clientOf(client: Client): AlertClient {
-  let known = clients.get(client);
-  if (known === undefined) {
+  let cached = clients.get(client);
+  if (cached === undefined) {
     const { listener, address } = client;
-    known = { listener, address, network: address.includes(':') ? clientNetwork(address) : '' };
-    clients.set(client, known);
+    cached = { listener, address, network: address.includes(':') ? clientNetwork(address) : '' };
+    clients.set(client, cached);
   }
-  return known;
+  return cached;
 }
 
-/** @param atLeast more addresses than were counted. */
+const SEQUENCE = 'sequence:';
+
+/** The sentence for people. @param atLeast there were more addresses than could be counted. */
 export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolean): string {
   const { kind, client, container, addresses, operations, code, count, window } = event;
   const many = `${atLeast ? 'at least ' : ''}${addresses} addresses`;
@@ -162,16 +164,19 @@ export function alertMessage(event: Omit<AlertEvent, 'message'>, atLeast: boolea
         ? `${calls} ${verb} denied (${code})${within}`
         : `${calls} would have been denied (${code})${within}`;
     case 'unreadable':
-      return `${count} times input from ${who} could not be read as a call (${code})${within}`;
+      return `${count} unreadable ${count === 1 ? 'request' : 'requests'} from ${who} (${code})${within}`;
     case 'indicator':
-      return `${calls} named what feeds list${listed === '' ? '' : ` (${listed})`} and ${verb} ${done}${within}`;
-    case 'sequence':
-      return `${calls} went on with an attack (${event.hazards.filter((one) => one.startsWith('sequence:')).join(', ')}) and ${verb} ${done}${within}`;
+      return `${calls} named listed indicators${listed === '' ? '' : ` (${listed})`} and ${verb} ${done}${within}`;
+    case 'sequence': {
+      const names = event.hazards.filter((hazard) => hazard.startsWith(SEQUENCE));
+      const sequences = names.map((name) => name.slice(SEQUENCE.length)).join(', ');
+      return `${calls} matched attack sequence ${sequences} and ${verb} ${done}${within}`;
+    }
     case 'egress': {
-      const to = listed === '' ? 'what its network may not reach' : listed;
-      return `${who} reached for ${to} ${count} ${count === 1 ? 'time' : 'times'}, ${event.action}${within}`;
+      const to = listed === '' ? 'a destination that its network may not reach' : listed;
+      return `${who} tried to reach ${to} ${count} ${count === 1 ? 'time' : 'times'}, ${event.action}${within}`;
     }
     case 'audit':
-      return `${count} ${count === 1 ? 'record' : 'records'} of the audit trail could not be written when they were due${within}`;
+      return `${count} ${count === 1 ? 'record' : 'records'} of the audit trail could not be written in time${within}`;
   }
 }

@@ -2,23 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../base/cache.js';
 import type { AlertEvent } from './alert-event.js';
-import { alertMessage, occurrenceOf, whatFailed, type Occurrence } from './alert-occurrence.js';
+import { alertMessage, occurrenceOf, failedWrites, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
 import type { AuditWriter, Written } from './writer.js';
 
 export interface AlertOptions {
-  /** What happens within so many milliseconds is summed up. */
+  /** Events within this time are summed up (milliseconds). */
   readonly window: number;
-  /** So many denials of one kind from one address are an alert; of anything worse the first one is. */
+  /** Number of denials of one kind from one address that make an alert; severe events alert at once. */
   readonly threshold: number;
-  /** Addresses and kinds that are counted at once; beyond that the ones that were quiet longest are forgotten. */
+  /** Most addresses and kinds counted at once; beyond that the least recently active are dropped. */
   readonly keys: number;
 }
 
-/** So many addresses that do the same within a window become one alert. */
+/** From this many addresses with the same kind of event in a window on, there is one alert for all of them. */
 const MANY_ADDRESSES = 10;
-/** Of the operations, hazards and indicators, an alert lists the first ones. */
+/** An alert lists the first operations, hazards and indicators only. */
 const MAX_LISTED = 8;
 /** Kinds, codes and actions come from the guard's own tables: there are a few dozen. */
 const MAX_CROWDS = 1_000;
@@ -40,12 +40,12 @@ interface Tally {
   indicators: IndicatorMatch[];
 }
 
-/** Whom and what an alert is about, the same in all of its windows. */
+/** Client or container and kind that an alert is about, the same in all of its windows. */
 type Subject = Pick<Occurrence, 'kind' | 'action' | 'code' | 'client' | 'container' | 'address'>;
 
-/** One kind, from all addresses. It counts what the groups count, so that one that is forgotten takes nothing along. */
+/** One kind, from all addresses. It counts what its groups count, so that dropping a group loses no event. */
 interface Crowd extends Tally {
-  /** Another one for each window. */
+  /** Changes with each window. */
   generation: number;
   /** Of this window; a lower bound from `keys` on. */
   addresses: number;
@@ -63,7 +63,7 @@ interface Group extends Tally {
  * the threshold and one at the end of each window, with the count.
  *
  * Grouped by address (IPv6: by /64), or container, and kind. When many addresses do the same, only the kind as a whole is
- * reported: with MANY_ADDRESSES - 1 alerts at most before that, changing one's address floods nobody.
+ * reported: at most MANY_ADDRESSES - 1 alerts come before that, so an attacker who changes addresses cannot flood the receiver.
  *
  * INVARIANT: what was recorded once an alert had been raised is reported, at the end of the window, when the group is
  * forgotten for another, or at the close.
@@ -72,7 +72,7 @@ export function withAlerts(writer: AuditWriter, options: AlertOptions): AuditWri
   return new AlertingWriter(writer, options);
 }
 
-/** Writes what it is given, and has it counted. */
+/** Passes events on to a writer, and counts them. */
 class AlertingWriter implements AuditWriter {
   readonly stats: AuditWriter['stats'];
   readonly #writer: AuditWriter;
@@ -97,7 +97,7 @@ class AlertingWriter implements AuditWriter {
     if (failures === this.#failures) return;
     const count = failures - this.#failures;
     this.#failures = failures;
-    this.#alerts.count(whatFailed(count));
+    this.#alerts.count(failedWrites(count));
   }
 
   flush(): void {
@@ -124,7 +124,7 @@ class Alerts {
   #timer: NodeJS.Timeout | undefined;
   readonly #groups: LRUCache<string, Group>;
   readonly #crowds: LRUCache<string, Crowd>;
-  /** Those that an alert has reported, the only ones that wait for the end of their window; and what reports them again. */
+  /** Tallies with an alert in this window, and the function that reports them again at its end. */
   readonly #raised = new Map<Tally, () => void>();
 
   constructor(options: AlertOptions, report: (event: AlertEvent) => void) {
@@ -137,28 +137,28 @@ class Alerts {
     this.#crowds = new LRUCache<string, Crowd>({ ...atMost(MAX_CROWDS), dispose });
   }
 
-  count(one: Occurrence): void {
+  count(occurrence: Occurrence): void {
     const { keys, threshold } = this.#options;
     const now = Date.now();
-    const kind = `${one.kind} ${one.code} ${one.action}`;
+    const kind = `${occurrence.kind} ${occurrence.code} ${occurrence.action}`;
     const crowd = this.#crowdOf(kind, now);
-    const group = this.#groupOf(kind, one.who, now);
+    const group = this.#groupOf(kind, occurrence.who, now);
     for (const tally of [crowd, group]) {
-      tally.count += one.count;
-      tally.first = Math.min(tally.first, one.first ?? now);
-      tally.last = Math.max(tally.last, one.last ?? now);
-      if (this.#raised.has(tally)) addDetails(tally, one);
-      else addOperation(tally, one.operation);
+      tally.count += occurrence.count;
+      tally.first = Math.min(tally.first, occurrence.first ?? now);
+      tally.last = Math.max(tally.last, occurrence.last ?? now);
+      if (this.#raised.has(tally)) addDetails(tally, occurrence);
+      else addOperation(tally, occurrence.operation);
     }
     if (group.generation !== crowd.generation) {
       group.generation = crowd.generation;
       crowd.addresses = Math.min(keys, crowd.addresses + 1);
     }
-    const least = one.severe ? 1 : threshold;
+    const least = occurrence.severe ? 1 : threshold;
     if (this.#raised.has(crowd)) return;
     if (crowd.addresses >= MANY_ADDRESSES && crowd.count >= least) {
-      this.#raise(crowd, one, () => crowd.addresses);
-    } else if (group.count >= least && !this.#raised.has(group)) this.#raise(group, one, () => 0);
+      this.#raise(crowd, occurrence, () => crowd.addresses);
+    } else if (group.count >= least && !this.#raised.has(group)) this.#raise(group, occurrence, () => 0);
   }
 
   /** Reports what is left. */
@@ -192,10 +192,10 @@ class Alerts {
     return tally;
   }
 
-  #raise(tally: Tally, one: Occurrence, addresses: () => number): void {
-    addDetails(tally, one);
+  #raise(tally: Tally, occurrence: Occurrence, addresses: () => number): void {
+    addDetails(tally, occurrence);
     // Not the whole of it: what it holds besides may be large.
-    const { kind, action, code, client, container, address } = one;
+    const { kind, action, code, client, container, address } = occurrence;
     const subject: Subject = { kind, action, code, client, container, address };
     const report = (): void => this.#reportTally(tally, subject, addresses());
     this.#raised.set(tally, report);
@@ -246,9 +246,9 @@ class Alerts {
     this.#timer.unref();
   }
 
-  /** Reports what is left of windows that are over; who was quiet in one is forgotten. */
+  /** Reports the rest of windows that are over; tallies without an event in the last one are dropped. */
   #endWindows(now: number): void {
-    // The groups first: they look at how it stands with their crowd.
+    // Groups first: whether they report depends on the state of their crowd.
     const over = [...this.#raised]
       .filter(([tally]) => this.#isOver(tally, now))
       .sort(([a], [b]) => rank(a) - rank(b));
@@ -309,11 +309,11 @@ function addDetails(tally: Tally, { operation, sources, rule, hazards, indicator
     const kept = copyOf(hazard);
     if (!tally.hazards.includes(kept)) tally.hazards.push(kept);
   }
-  for (const sighting of indicators) {
+  for (const match of indicators) {
     if (tally.indicators.length >= MAX_LISTED) break;
-    const { hit } = sighting;
-    if (tally.indicators.some((one) => one.hit.indicator === hit.indicator)) continue;
-    tally.indicators.push({ hit, value: copyOf(sighting.value), where: copyOf(sighting.where) });
+    const { hit } = match;
+    if (tally.indicators.some((listed) => listed.hit.indicator === hit.indicator)) continue;
+    tally.indicators.push({ hit, value: copyOf(match.value), where: copyOf(match.where) });
   }
 }
 

@@ -6,7 +6,7 @@ import { hash } from 'node:crypto';
  *     {"seq":17,"hash":"<64 hex digits>","v":1,"event":"decision", …}
  *
  * with hash = SHA-256 over the previous record's hash, a line end, and the record's own line without its hash member.
- * Whoever changes, removes, inserts or swaps a record has to write every later one anew, and every checkpoint with it.
+ * To change, remove, insert or swap a record, an attacker has to rewrite every later record and every checkpoint.
  */
 
 /** What the first record of a journal follows. */

@@ -1,6 +1,6 @@
 import { list, text } from './json-text.js';
 
-/** Which container it was. */
+/** The container that an event is about. */
 export interface EgressContainer {
   readonly id: string;
   readonly name: string;
@@ -16,13 +16,12 @@ export interface EgressCreator {
 }
 
 /**
- * Something reached for what is listed, past the API. `attempt`: it was blocked, or observed where nothing is blocked.
- * `sweep`: it happened before the indicator was listed. `response`: what was done with the container. `notice`: how the
- * blocking itself fares.
+ * Outbound traffic to a listed destination. `attempt`: it was blocked, or only observed. `sweep`: it happened before the
+ * indicator was listed. `response`: what was done with the container. `notice`: the state of the blocking itself.
  */
 export interface EgressEvent {
   readonly event: 'egress';
-  /** The same whenever the same thing is told again. */
+  /** The same when the same event is reported again. */
   readonly id: string;
   readonly kind: 'attempt' | 'sweep' | 'response' | 'notice';
   /** `blocked`, `observed`; of a response `pause`, `stop`, `disconnect`; else empty. */
@@ -33,7 +32,7 @@ export interface EgressEvent {
   readonly address: string;
   readonly container: EgressContainer | undefined;
   readonly createdBy: EgressCreator | undefined;
-  /** Address or name that was reached for. */
+  /** Address or name of the destination. */
   readonly destination: string;
   readonly name: string;
   readonly protocol: string;

@@ -28,7 +28,7 @@ const RECORD: Readonly<Record<string, Field>> = {
 const DECISION: Fields<DecisionEvent> = {
   call: [
     'text',
-    'id of the call: also in its outcome, in what the client is told, and in `createdBy` of what its container does',
+    'id of the call: also in its outcome, in the response to the client, and in `createdBy` of what its container does',
   ],
   client: [
     'object',
@@ -89,8 +89,8 @@ const EGRESS: Fields<EgressEvent> = {
     'object',
     'the call that made the container: `call`, `operation`, `sources`, `client` (an address); absent where it is not known',
   ],
-  destination: ['text', 'address that it reached for; may be empty'],
-  name: ['text', 'name that it reached for; may be empty'],
+  destination: ['text', 'address that it tried to reach; may be empty'],
+  name: ['text', 'name that it tried to reach; may be empty'],
   protocol: ['text', '`tcp`, `udp` …'],
   port: ['number', '0 for none'],
   count: ['number', 'how often since the last record of it'],

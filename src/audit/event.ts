@@ -4,12 +4,12 @@ import type { IndicatorMatch } from '../intel/indicator.js';
 import { formatAlert, type AlertEvent } from './alert-event.js';
 import { formatEgress, type EgressEvent } from './egress-event.js';
 import { list, record, text } from './json-text.js';
-import { indicators } from './sightings.js';
+import { indicators } from './indicator-matches.js';
 
-/** What was decided about one call, and on what grounds. Written before the decision takes effect. */
+/** The decision about one call, and what it rests on. Written before it takes effect. */
 export interface DecisionEvent {
   readonly event: 'decision';
-  /** Call id; the same in the outcome line and in what the client is told. */
+  /** Call id; the same in the outcome line and in the response to the client. */
   readonly call: string;
   readonly client: Client;
   readonly sources: readonly string[];
@@ -95,14 +95,14 @@ function sequences(found: readonly SequenceFinding[]): string {
   return `"sequences":[${shown.join(',')}],`;
 }
 
-/** A client says the same in every line of its connection. */
+/** One text for each connection: the client's data does not change while it lasts. */
 const clients = new WeakMap<Client, string>();
 
 function formatClient(client: Client): string {
   let known = clients.get(client);
   if (known === undefined) {
     const certificate = client.certificate.length === 0 ? '' : `,"certificate":${list(client.certificate)}`;
-    // Only the first half of the token's hash: enough to tell two tokens apart, useless as a policy entry.
+    // Only the first half of the token's hash: enough to distinguish two tokens, useless as a policy entry.
     const token = client.tokenSha256 === '' ? '' : `,"token":"sha256:${client.tokenSha256.slice(0, 16)}…"`;
     known =
       `{"listener":${text(client.listener)},"address":${text(client.address)},"port":${client.port}` +

@@ -5,7 +5,7 @@ import { follows, GENESIS, readRecord, type Head } from './chain.js';
 /** One file of the journal. */
 export interface Segment {
   readonly path: string;
-  /** Sequence number of its first record, which its name tells. */
+  /** Sequence number of its first record; the file is named by it. */
   readonly first: number;
 }
 
@@ -61,7 +61,7 @@ export interface Recovery {
 
 /**
  * Finds the head of a journal, reading its last segment only. A last line without its end was torn by a crash or a
- * power loss: nobody was told that it is on record, and it is cut off. Anything else that is wrong is evidence, and is
+ * power loss: it was never acknowledged, and it is cut off. Any other damage is evidence, and is
  * left alone.
  *
  * @throws Error when a file cannot be read or cut.
@@ -115,7 +115,7 @@ export function segmentSize({ path }: Segment): { readonly size: number; readonl
 }
 
 /** Longer ones are no records: events are cut. */
-const LONGEST_LINE = 4 * 2 ** 20;
+const MAX_LINE_LENGTH = 4 * 2 ** 20;
 
 /**
  * The lines of a file, without their ends. Only LF ends a line: a text may hold other characters that pass for one. What
@@ -133,6 +133,7 @@ export async function* readLines(path: string): AsyncGenerator<string> {
       at = end + 1;
     }
     rest = bytes.subarray(at);
-    if (rest.length > LONGEST_LINE) throw new Error(`${path} has a line of more than ${LONGEST_LINE} bytes`);
+    if (rest.length > MAX_LINE_LENGTH)
+      throw new Error(`${path} has a line of more than ${MAX_LINE_LENGTH} bytes`);
   }
 }

@@ -11,7 +11,7 @@ export interface Retention {
   readonly size: number;
   /** Milliseconds; segments that were closed longer ago go, once they were delivered. */
   readonly age: number;
-  /** The first record that somebody still has to deliver; Infinity where there is nobody. */
+  /** The first record that is not delivered to every receiver yet; Infinity without receivers. */
   readonly needed: () => number;
   /** What happens when the room is used up by records that are not delivered yet. */
   readonly onFull: 'block' | 'drop';
@@ -21,7 +21,7 @@ export interface Retention {
  * Removes the oldest segments as far as they are too many or too old. The last one, which is being written, stays.
  *
  * @param now milliseconds since 1970.
- * @returns members of an event that tells what is gone, or undefined when nothing is.
+ * @returns members of an event that says what was removed, or undefined when nothing was.
  * @throws Error when there is no room and nothing may go.
  */
 export function makeRoom(directory: string, retention: Retention, now: number): string | undefined {

@@ -97,7 +97,7 @@ export class SegmentWriter {
     }
   }
 
-  /** Gives the file up. As long as it were open, nobody could mend the file system or mount it anew. */
+  /** Closes the file at once: an open file keeps the administrator from repairing or remounting the file system. */
   abandon(): void {
     this.isAbandoned = true;
     if (this.#fd < 0) return;

@@ -23,11 +23,11 @@ export interface TrailOptions {
   readonly since?: number;
 }
 
-/** Between two looks at a file that may have grown (milliseconds). */
-const POLL = 250;
-const PIECE = 256 * 1024;
-const LONGEST_LINE = 4 * 2 ** 20;
-/** So far a clock may have been set back, and a segment still be told by the time of the next one's beginning (ms). */
+/** Between two reads of a file that may have grown. */
+const POLL_INTERVAL_MS = 250;
+const READ_SIZE = 256 * 1024;
+const MAX_LINE_LENGTH = 4 * 2 ** 20;
+/** A clock may have been set back by this much (ms) without `since` skipping a segment that is needed. */
 const CLOCK_SET_BACK = 600_000;
 
 /**
@@ -51,7 +51,7 @@ export async function* readTrail(
   while (follow?.aborted !== true) {
     if (current !== undefined) {
       const file: string = current;
-      const next = (): string | undefined => files().find((one) => one > file);
+      const next = (): string | undefined => files().find((name) => name > file);
       yield* readFile(file, parse, () => (isJournal && next() !== undefined ? 'done' : follow));
       current = isJournal ? next() : undefined;
       if (current === undefined) return;
@@ -62,7 +62,7 @@ export async function* readTrail(
   }
 }
 
-/** Every record of a segment is older than the first one of the next, but for a clock that was set. */
+/** Every record of a segment is older than the first one of the next, unless the clock was set back. */
 function firstNeeded(files: readonly string[], since: number): number {
   for (let at = files.length - 1; at > 0; at--) {
     const began = beginning(files[at]!);
@@ -93,15 +93,15 @@ async function* readFile(
   more: () => AbortSignal | 'done' | undefined,
 ): AsyncGenerator<readonly TrailLine[]> {
   const file = await open(path);
-  const buffer = Buffer.alloc(PIECE);
+  const buffer = Buffer.alloc(READ_SIZE);
   let rest: Buffer = Buffer.alloc(0);
   let last = false;
   try {
     for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, PIECE);
+      const { bytesRead } = await file.read(buffer, 0, READ_SIZE);
       if (bytesRead === 0) {
         const waiting = more();
-        // What was written between the last look and the next file's beginning.
+        // Read once more: records may have been written between the last read and the start of the next file.
         if (waiting === 'done' && !last) {
           last = true;
           continue;
@@ -118,8 +118,8 @@ async function* readFile(
         at = end + 1;
       }
       rest = bytes.subarray(at);
-      if (rest.length > LONGEST_LINE)
-        throw new Error(`${path} has a line of more than ${LONGEST_LINE} bytes`);
+      if (rest.length > MAX_LINE_LENGTH)
+        throw new Error(`${path} has a line of more than ${MAX_LINE_LENGTH} bytes`);
       if (lines.length > 0) yield lines;
     }
     // A file that was edited or cut out may end without a line end; a torn record of a journal was never on record.
@@ -142,4 +142,4 @@ const parseEvent: Parse = (line) => {
 };
 
 const pause = (signal: AbortSignal | undefined): Promise<void> =>
-  sleep(POLL, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+  sleep(POLL_INTERVAL_MS, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);

@@ -1,6 +1,6 @@
 import { JOURNAL_FULL } from './journal-room.js';
 
-/** What a caller is told of the failure: nothing of the paths of this machine. */
+/** The reason that a caller gets: without any path of this machine. */
 const WHY: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on its disk',
   EDQUOT: 'its quota is used up',
@@ -13,5 +13,5 @@ const WHY: Readonly<Record<string, string>> = {
 /** The message for a call that was not made because its decision cannot be put on record. */
 export function unrecorded(failure: Error): string {
   const why = WHY[String((failure as NodeJS.ErrnoException).code)];
-  return `the audit trail cannot be written${why === undefined ? '' : ` (${why})`}, so the call was not made; tell whoever runs the guard`;
+  return `the audit trail cannot be written${why === undefined ? '' : ` (${why})`}, so the call was not made; tell the administrator of the guard`;
 }

@@ -10,7 +10,7 @@ export interface VerifyOptions {
   readonly shipped?: readonly Checkpoint[];
 }
 
-/** Where the journal is not what it was, in words. */
+/** The first place where the journal was changed. */
 export interface Problem {
   /** Path and line, or the directory. */
   readonly where: string;
@@ -110,8 +110,8 @@ export async function verifyJournal(directory: string, options: VerifyOptions = 
       const wrong = check(record, number === 1, expected) ?? checkCheckpoint(record);
       if (wrong !== undefined) return at(wrong);
       while (shipped[0] !== undefined && shipped[0].seq <= record.seq) {
-        const one = shipped.shift()!;
-        const problem = shippedProblem(one, record, journal, first || record.seq, options.key);
+        const checkpoint = shipped.shift()!;
+        const problem = shippedProblem(checkpoint, record, journal, first || record.seq, options.key);
         if (problem !== undefined) return at(problem);
       }
       if (first === 0) first = record.seq;

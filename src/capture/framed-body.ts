@@ -59,8 +59,8 @@ export function framedBody(socket: Socket, head: Buffer, framing: BodyFraming): 
       callback(error);
     },
   });
-  // INVARIANT: a client that leaves after its request was refused, when nobody reads the body any more, must not end
-  // the process with an error that nobody listens for.
+  // INVARIANT: a client that disconnects after its request was refused must not end the process: the body has no reader
+  // then, and its error would be unhandled.
   body.on('error', () => {});
   socket.on('data', onData).on('end', onCut).on('close', onCut);
   socket.pause();
@@ -71,9 +71,9 @@ export function framedBody(socket: Socket, head: Buffer, framing: BodyFraming): 
   return body;
 }
 
-type Step = (chunk: Buffer, push: (piece: Buffer) => void) => Buffer | undefined;
+type FrameReader = (chunk: Buffer, push: (piece: Buffer) => void) => Buffer | undefined;
 
-function lengthSteps(length: number): Step {
+function lengthSteps(length: number): FrameReader {
   let left = length;
   return (chunk, push) => {
     const take = Math.min(left, chunk.length);
@@ -83,7 +83,7 @@ function lengthSteps(length: number): Step {
   };
 }
 
-function chunkedSteps(): Step {
+function chunkedSteps(): FrameReader {
   let state: 'size' | 'data' | 'data-end' | 'trailer' = 'size';
   let left = 0;
   let line = '';

@@ -13,7 +13,7 @@ export interface RelayLimits {
   readonly bytes: number;
   /** Longest time (ms) in which either the client sends nothing, or the engine takes nothing of what was sent. */
   readonly idle: number;
-  /** Holds the client back; nobody is silent then. */
+  /** Holds the client back for a quota; the idle limit does not count meanwhile. */
   readonly flow?: Flow | undefined;
 }
 
@@ -32,8 +32,8 @@ const BUFFER = 128 * 1024;
  * request takes the client's connection with it, and the client would never see the engine's error. Destroying this
  * one only detaches.
  *
- * The idle limit works both ways: nothing is read from a client while the engine takes nothing, so nobody would
- * notice that the client has left.
+ * The idle limit works both ways: nothing is read from a client while the engine takes nothing, so the guard would
+ * not notice that the client has disconnected.
  *
  * Ends with `error` and a `Refusal` when the body is cut (400), too large (413) or idle (408; 504 for the engine).
  */

@@ -57,13 +57,13 @@ function parsedInput(request: IncomingMessage, stream: Duplex, head: Buffer): Up
   const onData = (piece: Buffer): void => {
     if (!body.push(piece)) request.pause();
   };
-  // Node does not tell such a request that its connection has ended.
+  // Node does not report to such a request that its connection has ended.
   const onCut = (): void => {
     if (!request.complete)
       body.destroy(new Refusal(400, 'body-cut', 'the request body ended before it was complete'));
   };
   ignoreErrors(body);
-  // At once: the wrapper makes the request flow when the client ends its half, whether anybody reads it or not.
+  // At once: the wrapper makes the request flow when the client ends its half, whether there is a reader or not.
   request.on('data', onData).on('end', () => body.push(null));
   socket.on('end', onCut).on('close', onCut);
   return {
@@ -88,7 +88,7 @@ function parsedInput(request: IncomingMessage, stream: Duplex, head: Buffer): Up
  */
 function leaveParser(socket: Socket): void {
   for (const event of ['data', 'end', 'drain', 'timeout']) socket.removeAllListeners(event);
-  // Node's HTTP server reads from below the socket until somebody listens for its data.
+  // Node's HTTP server reads from below the socket until its data has a listener.
   socket.on('data', ignore).off('data', ignore).pause();
 }
 
@@ -97,7 +97,7 @@ const ignore = (): void => {};
 const NODE_PARSES_BODIES = probe();
 
 /**
- * Which of the two ways this version of Node has. Asked of node itself: the bytes of a request do not tell an empty
+ * Which of the two ways this version of Node has. Determined by a test at start, since the bytes of a request do not distinguish an empty
  * chunked body, which is left out, from a new protocol that begins with such bytes.
  */
 function probe(): boolean {

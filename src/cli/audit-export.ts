@@ -12,7 +12,7 @@ export interface ExportOptions {
 }
 
 /** So much is written at once. */
-const PIECE = 128 * 1024;
+const WRITE_SIZE = 128 * 1024;
 
 /** `breakwater audit export`: a part of a trail in a format of a SIEM. In constant memory, as fast as it is read. */
 export async function exportTrail({ path, format, filter, out }: ExportOptions, io: Io): Promise<number> {
@@ -32,13 +32,13 @@ export async function exportTrail({ path, format, filter, out }: ExportOptions, 
     process.off('SIGTERM', stop);
     await output.end(whole);
   }
-  const say = (message: string): number => {
+  const report = (message: string): number => {
     io.stderr.write(`breakwater audit: ${message}\n`);
     return 1;
   };
-  if (!whole && out !== undefined) return say(`stopped before the end; ${out} was not written`);
+  if (!whole && out !== undefined) return report(`stopped before the end; ${out} was not written`);
   if (bad > 0) {
-    return say(`${bad} lines of ${path} are no records and were left out; see breakwater audit verify`);
+    return report(`${bad} lines of ${path} are no records and were left out; see breakwater audit verify`);
   }
   return 0;
 }
@@ -66,7 +66,7 @@ async function copy(path: string, format: FormatName, filter: Filter, output: Ou
         // As it stands, so that the chain can be checked.
         if (format === 'breakwater') add(bytes);
         else for (const line of formatLines(format, event)) add(Buffer.from(line));
-        if (size >= PIECE && !(await flush())) return bad;
+        if (size >= WRITE_SIZE && !(await flush())) return bad;
       }
     }
   }

@@ -55,8 +55,8 @@ export function readFilter(values: Values, now: number): Filter | string {
   if (kind !== undefined && !EVENTS.includes(kind)) {
     return `--event ${JSON.stringify(kind)} is none; it is one of ${EVENTS.join(', ')}`;
   }
-  const has = (list: unknown, test: (one: string) => boolean): boolean =>
-    Array.isArray(list) && list.some((one) => typeof one === 'string' && test(one));
+  const has = (list: unknown, test: (entry: string) => boolean): boolean =>
+    Array.isArray(list) && list.some((entry) => typeof entry === 'string' && test(entry));
   const inTime = (event: TrailEvent): boolean => {
     const time = typeof event['time'] === 'string' ? Date.parse(event['time']) : Number.NaN;
     return time >= (since ?? -Infinity) && time < (until ?? Infinity);
@@ -67,13 +67,13 @@ export function readFilter(values: Values, now: number): Filter | string {
     wants: (event) =>
       (kind === undefined || event['event'] === kind) &&
       (verdict === undefined || event['verdict'] === verdict) &&
-      (source === undefined || has(event['sources'], (one) => one === source)) &&
+      (source === undefined || has(event['sources'], (entry) => entry === source)) &&
       (operation === undefined ||
         event['operation'] === operation ||
-        has(event['operations'], (one) => one === operation)) &&
+        has(event['operations'], (entry) => entry === operation)) &&
       (call === undefined || event['call'] === call) &&
       (hazard === undefined ||
-        has(event['hazards'], (one) => one === hazard || one.startsWith(`${hazard}:`))) &&
+        has(event['hazards'], (entry) => entry === hazard || entry.startsWith(`${hazard}:`))) &&
       (!isTimed || inTime(event)),
   };
 }

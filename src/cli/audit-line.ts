@@ -13,7 +13,7 @@ export function painter(colours: boolean): Paint {
 /** One event as a line to read. Nothing in it can move the cursor or colour the terminal. */
 export function readableLine(event: TrailEvent, paint: Paint): string {
   const time = paint('quiet', show(event['time']).replace('T', ' ').replace('Z', ''));
-  return `${time} ${(LINES.get(show(event['event'])) ?? other)(event, paint)}`;
+  return `${time} ${(LINES.get(show(event['event'])) ?? otherLine)(event, paint)}`;
 }
 
 type Line = (event: TrailEvent, paint: Paint) => string;
@@ -24,10 +24,10 @@ const WORDS: Readonly<Record<string, Line>> = {
     const verdict = paint(allowed ? 'allow' : 'deny', allowed ? 'allow' : 'deny ');
     const observed = event['enforced'] === false ? paint('alert', ' (observed only)') : '';
     const hazards = list(event['hazards']);
-    const grounds = allowed ? `rule ${show(event['rule'])}` : show(event['reason']);
+    const reason = allowed ? `rule ${show(event['rule'])}` : show(event['reason']);
     const what = show(event['operation']) || show(event['target']) || 'unreadable';
     const found = hazards === '' ? '' : ` [${hazards}]`;
-    return `${verdict}${observed} ${who(event)} ${what}${named(event)}${found}: ${grounds} ${id(event, paint)}`;
+    return `${verdict}${observed} ${who(event)} ${what}${named(event)}${found}: ${reason} ${id(event, paint)}`;
   },
   outcome(event, paint) {
     const status = `${show(event['status'])} ${show(event['end'])}`;
@@ -39,7 +39,8 @@ const WORDS: Readonly<Record<string, Line>> = {
     const name = show(container['name']) || show(container['id']);
     const from = name === '' ? show(event['address']) || 'the host' : `container ${name}`;
     const maker = event['createdBy'];
-    const made = maker === undefined ? '' : `, made by ${list(members(maker)['sources']) || 'nobody known'}`;
+    const made =
+      maker === undefined ? '' : `, made by ${list(members(maker)['sources']) || 'an unknown client'}`;
     const to = `${show(event['name']) || show(event['destination'])} port ${show(event['port'])}`;
     const feed = show(event['feed']) === '' ? '' : ` (${show(event['indicator'])} of ${show(event['feed'])})`;
     const message = show(event['message']) === '' ? '' : `: ${show(event['message'])}`;
@@ -67,7 +68,7 @@ const LINES: ReadonlyMap<string, Line> = new Map(Object.entries(WORDS));
 /** Members that every record has. */
 const COMMON = new Set(['seq', 'hash', 'v', 'event', 'time', 'id']);
 
-const other: Line = (event) => show(JSON.stringify(event));
+const otherLine: Line = (event) => show(JSON.stringify(event));
 
 const id: Line = (event, paint) => paint('quiet', show(event['call']));
 
@@ -84,7 +85,7 @@ function named(event: TrailEvent): string {
   return name === '' ? '' : ` ${name}`;
 }
 
-/** Of a value that may be anything: the trail may be a file that somebody else has written. */
+/** Members of a value of any type: the file need not come from this guard. */
 const members = (value: unknown): TrailEvent =>
   typeof value === 'object' && value !== null ? (value as TrailEvent) : {};
 

@@ -3,7 +3,7 @@ import { openWhole } from '../store/write-whole.js';
 
 /** Where lines go. */
 export interface Output {
-  /** Resolves when there is room for more; false: nobody reads any more, or it was told to stop. */
+  /** Resolves when there is room for more; false: the reader has left, or the command was interrupted. */
   write(text: string | Uint8Array): Promise<boolean>;
   /** @param whole everything was written. @throws Error when that did not work. */
   end(whole: boolean): Promise<void>;
@@ -27,9 +27,9 @@ export function toStream(stream: NodeJS.WritableStream, signal: AbortSignal, sto
       return !signal.aborted;
     },
     async end() {
-      // Errors of what was written last are told in a later turn.
+      // Errors of the last write are reported in a later turn.
       await new Promise((resolve) => setImmediate(resolve));
-      // The listener stays: a pipe whose reader left tells so once more when the process ends.
+      // The listener stays: a pipe whose reader left reports another error when the process ends.
       if (failure?.code !== undefined && failure.code !== 'EPIPE')
         throw new Error(`the output cannot be written: ${failure.message}`);
     },

@@ -56,15 +56,15 @@ export async function runAudit(args: string[], io: Io): Promise<number> {
   const allowed = OPTIONS.get(what);
   if (allowed === undefined) return usage('say what to do: verify, tail or export');
   if (path === undefined || more.length > 0) return usage(`${what} takes one path`);
-  const odd = Object.keys(values).find((name) => !allowed.has(name));
-  if (odd !== undefined) return usage(`${what} has no option --${odd}`);
+  const unknownOption = Object.keys(values).find((name) => !allowed.has(name));
+  if (unknownOption !== undefined) return usage(`${what} has no option --${unknownOption}`);
   if (what === 'verify') return verify(path, values, io);
   const filter = readFilter(values, Date.now());
   if (typeof filter === 'string') return usage(filter);
   if (what === 'tail') return tail(path, filter, values, io);
   if (values.since === undefined) return usage('export needs --since T; --since 1970-01-01 is everything');
   const { format: name = 'breakwater', out } = values;
-  const format = FORMATS.find((one) => one === name);
+  const format = FORMATS.find((candidate) => candidate === name);
   if (format === undefined) {
     return usage(`--format ${JSON.stringify(name)} is none; it is one of ${FORMATS.join(', ')}`);
   }

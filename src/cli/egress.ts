@@ -59,17 +59,17 @@ export async function runEgress(args: string[], io: Io): Promise<number> {
 }
 
 async function run(config: EgressConfig, io: Io): Promise<number> {
-  const say = (line: string): void => void io.stderr.write(`breakwater egress: ${line}\n`);
+  const report = (line: string): void => void io.stderr.write(`breakwater egress: ${line}\n`);
   const stop = stopSignal();
-  const egress = await startEgress(config, say);
-  say(`table inet ${config.table} is in force, mode ${config.mode}`);
+  const egress = await startEgress(config, report);
+  report(`table inet ${config.table} is in force, mode ${config.mode}`);
   if (config.dns !== null)
-    say(`answering DNS queries at ${config.dns.listen.host}:${config.dns.listen.port}`);
+    report(`answering DNS queries at ${config.dns.listen.host}:${config.dns.listen.port}`);
   if (config.gateway !== null) {
-    say(`HTTP gateway at ${config.gateway.listen.host}:${config.gateway.listen.port}`);
+    report(`HTTP gateway at ${config.gateway.listen.host}:${config.gateway.listen.port}`);
   }
   await stop;
-  say('stopping; what is in the table stays in force');
+  report('stopping; what is in the table stays in force');
   await egress.stop();
   return 0;
 }
@@ -104,7 +104,7 @@ function describe({ table, present, status }: EgressView): string {
       `dns        ${status.dns === '' ? 'off' : status.dns}`,
       `gateway    ${status.gateway === '' ? 'off' : status.gateway}`,
       `networks   ${status.networks} with default deny`,
-      `attempts   ${status.attempts} told, ${status.dropped} lines dropped; table put back ${status.restored} times`,
+      `attempts   ${status.attempts} reported, ${status.dropped} lines dropped; table put back ${status.restored} times`,
     );
   }
   return `${lines.join('\n')}\n`;

@@ -38,7 +38,7 @@ export function pullLines(outcomes: Pulled['outcomes'], build: Pulled['build']):
       count(feed.expired, 'expired'),
       count(feed.refused, `never listed (${feed.refusals[0] ?? ''})`),
       count(feed.downgraded, 'in a warninglist: alerted on'),
-    ].filter((one) => one !== '');
+    ].filter((part) => part !== '');
     if (left.length > 0) rows.push([feed.name, 'left out', left.join('; ')]);
     if (feed.error !== '') rows.push([feed.name, 'DAMAGED', feed.error]);
   }
@@ -81,6 +81,6 @@ const UNITS: readonly (readonly [number, string])[] = [
 function ago(ms: number, now: number): string {
   if (ms === 0) return 'never';
   const since = Math.max(0, now - ms);
-  const [unit, name] = UNITS.find(([one]) => since >= one) ?? [1_000, 's'];
+  const [unit, name] = UNITS.find(([least]) => since >= least) ?? [1_000, 's'];
   return `${Math.floor(since / unit)}${name} ago`;
 }

@@ -76,8 +76,8 @@ export async function runFeeds(args: string[], io: Io): Promise<number> {
   const { config } = loaded;
   const known = config.feeds.sources.map((source) => source.name);
   if (known.length === 0) return usage(`${path} has no feeds; see "feeds", "sources"`);
-  const asked = name === 'pull' ? [...words, ...acceptShrink] : [];
-  const unknown = asked.find((one) => !known.includes(one));
+  const requested = name === 'pull' ? [...words, ...acceptShrink] : [];
+  const unknown = requested.find((name) => !known.includes(name));
   if (unknown !== undefined) return usage(`there is no feed "${unknown}"; there are ${known.join(', ')}`);
   return action(
     { config, words, json: values.json === true, force: values.force === true, acceptShrink },
@@ -85,7 +85,7 @@ export async function runFeeds(args: string[], io: Io): Promise<number> {
   );
 }
 
-/** A line that is written over and over, where somebody watches. */
+/** A progress line that is overwritten; only on a terminal. */
 function progress(io: Io): { add(feed: string, bytes: number): void; clear(): void } {
   const { isTTY: terminal = false } = io.stderr as Partial<NodeJS.WriteStream>;
   let shown = '';

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 import './check-node.js';
 
-// Only now: an older Node would fail in what follows, for a reason that nobody could guess from its message.
+// Imported after the check: an older Node would fail in it with a message that does not name the reason.
 void import('./program.js');

@@ -56,41 +56,41 @@ export async function run(args: string[], io: Io): Promise<number> {
 
   let config = loaded.config;
   const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
-  // Only when nobody named an engine: a typing error must not end up at a toy.
+  // Only without `--upstream` and config: a typing error must not lead to the trial engine.
   const trial =
     values.config === undefined && loaded.defaults.includes('upstream') && !isSocket(DEFAULT_SOCKET);
   if (trial) config = { ...config, upstream: { ...config.upstream, url: TRIAL_ENGINE } };
 
   const guard = await startGuard({ config, log, adminOptional: values.config === undefined });
-  const say = (line: string): void => void io.stderr.write(`${line}\n`);
-  say(`breakwater ${VERSION}`);
-  for (const { name, url } of guard.listeners) say(`  listening  ${url} (${name})`);
+  const report = (line: string): void => void io.stderr.write(`${line}\n`);
+  report(`breakwater ${VERSION}`);
+  for (const { name, url } of guard.listeners) report(`  listening  ${url} (${name})`);
   if (!trial) {
-    say(`  engine     ${config.upstream.url}`);
+    report(`  engine     ${config.upstream.url}`);
   } else {
-    say(
+    report(
       `  engine     the built-in trial engine: there is no ${DEFAULT_SOCKET}; it answers from memory and runs nothing`,
     );
   }
-  say(`  policy     ${config.policy.join(', ')}`);
+  report(`  policy     ${config.policy.join(', ')}`);
   const { journal, file } = config.audit;
-  say(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
-  if (guard.adminUrl !== undefined) say(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
+  report(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
+  if (guard.adminUrl !== undefined) report(`  admin      ${guard.adminUrl}/healthz /readyz /metrics`);
   const first = guard.listeners[0]?.url.replace('tls://', 'tcp://') ?? '';
-  // What a policy of the user's own says to this is its own affair.
+  // A policy of the user's own is not commented on.
   if (loaded.defaults.includes('policy') && first.startsWith('tcp:')) {
-    say('Try next, in another terminal:');
-    say(`  docker -H ${first} version     passes: anyone may look`);
-    say(`  docker -H ${first} run alpine  is denied, with the reason`);
+    report('Try next, in another terminal:');
+    report(`  docker -H ${first} version     passes: anyone may look`);
+    report(`  docker -H ${first} run alpine  is denied, with the reason`);
     // From a checkout there is no `breakwater` on the PATH.
     const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
-    say(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
+    report(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
   }
 
   // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.
   process.on('SIGHUP', () => void guard.reload());
   await stopSignal();
-  say('breakwater: stopping');
+  report('breakwater: stopping');
   await guard.close();
   return 0;
 }

@@ -25,7 +25,7 @@ export interface JournalConfig {
   readonly checkpoint: { readonly records: number; readonly interval: number };
   /** The disk has to answer within this time. */
   readonly timeout: number;
-  /** Who gets the records. */
+  /** Receivers of the records. */
   readonly sinks: readonly SinkSettings[];
 }
 

@@ -25,7 +25,7 @@ export interface EgressNetwork {
 export interface EgressDns {
   readonly listen: HostPort;
   readonly upstream: readonly HostPort[];
-  /** Who is answered; others get nothing. */
+  /** Clients that are answered; others get no response. */
   readonly clients: readonly Network[];
   /** Interfaces (a trailing `*` is a wildcard) whose port 53 is redirected here; empty: every bridge. */
   readonly interfaces: readonly string[];
@@ -256,7 +256,9 @@ export function readEgress(
         : {
             ...dns,
             listen: hostPortAt(dns.listen, ['dns', 'listen']),
-            upstream: dns.upstream.map((one, index) => hostPortAt(one, ['dns', 'upstream', index], 53)),
+            upstream: dns.upstream.map((address, index) =>
+              hostPortAt(address, ['dns', 'upstream', index], 53),
+            ),
             clients: networksAt(dns.clients, ['dns', 'clients']),
           },
     gateway:
@@ -284,8 +286,8 @@ export function readEgress(
     onHit: shape.onHit,
   };
   if (read.dns !== null) checkDns(read.dns, at);
-  read.networks.forEach((one, index) => {
-    if (read.dns === null && one.allow.names.length > 0) {
+  read.networks.forEach((address, index) => {
+    if (read.dns === null && address.allow.names.length > 0) {
       at(
         ['networks', index, 'allow'],
         'domains need "dns": the addresses behind them are learnt by the resolver',
@@ -302,8 +304,8 @@ function checkDns({ listen, upstream }: EgressDns, at: At): void {
       'queries from containers cannot be redirected to loopback: use an address of a bridge',
     );
   }
-  upstream.forEach((one, index) => {
-    if (one.host === listen.host && one.port === listen.port) {
+  upstream.forEach((address, index) => {
+    if (address.host === listen.host && address.port === listen.port) {
       at(['dns', 'upstream', index], 'is the resolver itself: queries would go round in circles');
     }
   });

@@ -8,8 +8,8 @@ import { isLoopback } from './endpoint.js';
 import { age, count, duration, size, text } from './shapes.js';
 
 /** A text longer than V8's longest string (2^29-24 characters) could not be read. */
-const MAX_TEXT = 500 * 2 ** 20;
-const MIN_INTERVAL = 300_000;
+const MAX_TEXT_LENGTH = 500 * 2 ** 20;
+const MIN_INTERVAL_MS = 300_000;
 /** What the client sets itself, or what would change the meaning of the connection. */
 const OWN_HEADERS =
   /^(host|connection|content-length|transfer-encoding|upgrade|te|trailer|keep-alive|expect|proxy-.*)$/i;
@@ -64,7 +64,7 @@ const source = z.strictObject({
     ),
   timeout: duration().default(300_000).describe('For one fetch as a whole.'),
   idle: duration().default(30_000).describe('Without a byte.'),
-  maxSize: size(1024, MAX_TEXT)
+  maxSize: size(1024, MAX_TEXT_LENGTH)
     .default(128 * 2 ** 20)
     .describe('As sent, and unpacked; `500MiB` at most.'),
   maxEvents: count(20_000).default(2_000).describe('Of a MISP feed: the newest events that are taken.'),
@@ -153,14 +153,14 @@ export function readFeeds(
   at: At,
 ): FeedsConfig {
   const names = new Map<string, number>();
-  const sources = shape.sources.map((one, index) => {
+  const sources = shape.sources.map((source, index) => {
     const here: At = (path, message) => at(['sources', index, ...path], message);
     // One directory each, also where file names have no case.
-    const first = names.get(one.name.toLowerCase());
+    const first = names.get(source.name.toLowerCase());
     if (first !== undefined)
-      here(['name'], `${JSON.stringify(one.name)} is also the name of sources/${first}`);
-    else names.set(one.name.toLowerCase(), index);
-    return readSource(one, inFile, here);
+      here(['name'], `${JSON.stringify(source.name)} is also the name of sources/${first}`);
+    else names.set(source.name.toLowerCase(), index);
+    return readSource(source, inFile, here);
   });
   for (const key of ['allow', 'neverBlock'] as const) {
     shape[key].forEach((value, index) => {
@@ -187,7 +187,7 @@ function readSource(shape: z.output<typeof source>, inFile: (path: string) => st
     at(['insecure'], 'only means something for http://; remove it');
   }
   if (shape.allowReserved && !isFile) {
-    at(['allowReserved'], 'only for file: — somebody else could then block your own network; remove it');
+    at(['allowReserved'], 'only for file: — a remote feed could then block your own network; remove it');
   }
   if (minInterval !== undefined && minInterval > shape.refresh) {
     at(['minInterval'], 'is longer than "refresh"');
@@ -205,7 +205,7 @@ function readSource(shape: z.output<typeof source>, inFile: (path: string) => st
     url: url?.href ?? shape.url,
     type: kind,
     ttl: ttl ?? 0,
-    minInterval: minInterval ?? Math.min(MIN_INTERVAL, shape.refresh),
+    minInterval: minInterval ?? Math.min(MIN_INTERVAL_MS, shape.refresh),
     headers: Object.fromEntries(
       Object.entries(shape.headers).map(([name, value]): [string, FeedHeader] => [
         name,

@@ -33,7 +33,7 @@ export type ConfigResult =
   | { ok: true; config: Config; defaults: readonly ('listen' | 'upstream' | 'policy')[] }
   | { ok: false; problems: readonly ConfigProblem[] };
 
-const MAX_FILE = 4 * 2 ** 20;
+const MAX_FILE_BYTES = 4 * 2 ** 20;
 const INSECURE =
   'plain TCP beyond loopback lets anyone on the way read and change every call: use tls://, or say "insecure": true (--insecure-tcp)';
 
@@ -55,7 +55,7 @@ export function loadConfig(path: string | undefined, flags: ConfigFlags): Config
       return failed(path, `cannot be read: ${(error as Error).message}`);
     }
   }
-  if (text.length > MAX_FILE) return failed(path ?? '', `larger than ${MAX_FILE} bytes`);
+  if (text.length > MAX_FILE_BYTES) return failed(path ?? '', `larger than ${MAX_FILE_BYTES} bytes`);
   return readConfig(path ?? '', text, flags);
 }
 
@@ -191,7 +191,7 @@ function nameListeners(
   listen.forEach(({ name }, index) => {
     if (name === undefined) return;
     if (taken.has(name))
-      report(index, `the name "${name}" is used twice; policy could not tell the two apart`);
+      report(index, `the name "${name}" is used twice; policy could not distinguish the two`);
     taken.add(name);
   });
   return listen.map(({ name, ...rest }) => {
@@ -266,12 +266,12 @@ function checkLoops(config: Config, at: At): void {
     ...(config.admin === null ? [] : [config.admin.url]),
   ];
   const key = (url: string): string => url.replace(/\/+$/, '').replace('://localhost:', '://127.0.0.1:');
-  const seen = new Set<string>();
-  for (const url of own.filter((one) => !one.endsWith(':0'))) {
-    if (seen.has(key(url))) at(['listen'], `${url} is used for two listeners`);
-    seen.add(key(url));
+  const taken = new Set<string>();
+  for (const url of own.filter((url) => !url.endsWith(':0'))) {
+    if (taken.has(key(url))) at(['listen'], `${url} is used for two listeners`);
+    taken.add(key(url));
   }
-  if (seen.has(key(config.upstream.url))) {
+  if (taken.has(key(config.upstream.url))) {
     at(
       ['upstream', 'url'],
       `${config.upstream.url} is also a listener of this guard: calls would go round in circles`,

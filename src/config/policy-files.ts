@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { PolicyFile, PolicyProblem } from '../policy/compile.js';
 
 /** Largest policy file that is read, in bytes; a device or an endless file is no policy. */
-const MAX_FILE = 16 * 2 ** 20;
+const MAX_FILE_BYTES = 16 * 2 ** 20;
 
 /** `*.json` of a directory, but not JSON Schemas, and nothing hidden (`..data` of Kubernetes, editors' files). */
 function isPolicyName(name: string): boolean {
@@ -45,7 +45,8 @@ export async function readPolicyFiles(
     try {
       const stats = await stat(name);
       if (!stats.isFile()) report('is not a regular file');
-      else if (stats.size > MAX_FILE) report(`has ${stats.size} bytes; at most ${MAX_FILE} are read`);
+      else if (stats.size > MAX_FILE_BYTES)
+        report(`has ${stats.size} bytes; at most ${MAX_FILE_BYTES} are read`);
       else files.push({ name, text: await readUtf8(name) });
     } catch (error) {
       report(`cannot be read: ${(error as Error).message}`);

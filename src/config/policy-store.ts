@@ -25,7 +25,7 @@ export interface PolicyStore {
   current(): PolicySnapshot;
   /** Why the files as they are now are not in force; undefined when they are. */
   lastError(): string | undefined;
-  /** Looks at the files now; resolves when they are loaded or found wanting. */
+  /** Checks the files now; resolves when they are loaded or found invalid. */
   reload(): Promise<void>;
   close(): void;
 }
@@ -68,11 +68,11 @@ async function load(paths: readonly string[], vocabulary: Vocabulary): Promise<P
   return { policy: compiled.policy, revision: revisionOf(files), loadedAt: new Date() };
 }
 
-/** How often the files are looked at, and how long they must have been quiet before they are loaded (ms). */
-const INTERVAL = 1_000;
-const SETTLE = 150;
-/** A file that never comes to rest is loaded after so many looks all the same. */
-const PATIENCE = 20;
+/** How often the files are checked, and how long they must be unchanged before they are loaded. */
+const POLL_INTERVAL_MS = 1_000;
+const SETTLE_INTERVAL_MS = 150;
+/** A file that changes all the time is loaded after this many polls. */
+const MAX_UNSETTLED_POLLS = 20;
 
 /**
  * Loads the policy and keeps it fresh. The files are polled: that notices renames, link swaps, and files that come
@@ -85,16 +85,16 @@ export async function openPolicyStore(
   paths: readonly string[],
   vocabulary: Vocabulary,
   onEvent: (event: PolicyEvent) => void,
-  interval: number = INTERVAL,
+  interval: number = POLL_INTERVAL_MS,
 ): Promise<PolicyStore> {
-  // Signed before it is read: a change in between shows at the next look.
+  // Signed before it is read: a change in between shows at the next poll.
   let loaded = await signPolicyFiles(paths);
   let snapshot = await load(paths, vocabulary);
   let error: string | undefined;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
   let pending: string | undefined;
-  let looks = 0;
+  let unsettledPolls = 0;
   let work = Promise.resolve();
 
   const reload = async (): Promise<void> => {
@@ -121,18 +121,18 @@ export async function openPolicyStore(
     return work;
   };
 
-  /** @returns how long to wait until the next look */
+  /** @returns milliseconds until the next poll */
   const look = async (): Promise<number> => {
     const now = await signPolicyFiles(paths);
     if (now === loaded) {
       pending = undefined;
       return interval;
     }
-    // Wait until two looks in a row see the same: an editor may be in the middle of writing.
-    looks = pending === undefined ? 0 : looks + 1;
-    if (now !== pending && looks < PATIENCE) {
+    // Wait until two polls in a row find the same: an editor may be in the middle of writing.
+    unsettledPolls = pending === undefined ? 0 : unsettledPolls + 1;
+    if (now !== pending && unsettledPolls < MAX_UNSETTLED_POLLS) {
       pending = now;
-      return Math.min(SETTLE, interval);
+      return Math.min(SETTLE_INTERVAL_MS, interval);
     }
     pending = undefined;
     await reload();

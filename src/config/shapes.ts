@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { parseDuration, parseSize } from '../base/units.js';
 
 /** Longest time a Node timer takes (2^31-1 ms); a longer one would fire at once. */
-const MAX_TIMER = 2_147_483_647;
+const MAX_TIMER_MS = 2_147_483_647;
 
 /** What the numbers of a schema stand for: the generated reference shows `"64MiB"` and `"30s"`, not 67108864 and 30000. */
 export const UNITS = z.registry<{ readonly unit: 'size' | 'time' }>();
@@ -32,7 +32,7 @@ export const duration = () =>
     .union([z.int(), z.string()], { error: 'a duration such as "30s"' })
     .transform((value, context) => {
       const ms = parseDuration(value);
-      if (ms !== undefined && ms >= 1 && ms <= MAX_TIMER) return ms;
+      if (ms !== undefined && ms >= 1 && ms <= MAX_TIMER_MS) return ms;
       context.addIssue({
         code: 'custom',
         message:
@@ -44,7 +44,7 @@ export const duration = () =>
     })
     .register(UNITS, { unit: 'time' });
 
-const MAX_AGE = 100 * 366 * 86_400_000;
+const MAX_AGE_MS = 100 * 366 * 86_400_000;
 
 /** A span of time of any length, in milliseconds: no timer runs that long. */
 export const age = () =>
@@ -52,7 +52,7 @@ export const age = () =>
     .union([z.int(), z.string()], { error: 'a time such as "12h" or "14d"' })
     .transform((value, context) => {
       const ms = parseDuration(value);
-      if (ms !== undefined && ms >= 1_000 && ms <= MAX_AGE) return ms;
+      if (ms !== undefined && ms >= 1_000 && ms <= MAX_AGE_MS) return ms;
       context.addIssue({ code: 'custom', message: 'expected a time from 1s on, such as "12h" or "14d"' });
       return z.NEVER;
     })

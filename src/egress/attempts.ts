@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Hit } from '../intel/indicator.js';
 
-/** Somebody reached for something that is listed, or that their network may not reach. */
+/** Outbound traffic to a listed destination, or to one that the network's rules do not allow. */
 export interface Attempt {
   readonly kind: 'attempt' | 'sweep';
   readonly action: 'blocked' | 'observed';
@@ -9,7 +9,7 @@ export interface Attempt {
   readonly source: string;
   /** Address, or empty. */
   readonly destination: string;
-  /** Name or URL that was asked for, or empty. */
+  /** Name or URL that was requested, or empty. */
   readonly name: string;
   readonly protocol: string;
   readonly port: number;
@@ -27,9 +27,9 @@ export interface Attempts {
   takeDropped(): number;
 }
 
-/** A scanner makes many; what is more than this in one interval is counted only. */
+/** Most different attempts in one interval; a scanner makes more, which are only counted. */
 const MOST = 5_000;
-const LONGEST_NAME = 300;
+const MAX_NAME_LENGTH = 300;
 
 interface Sum {
   readonly attempt: Attempt;
@@ -89,7 +89,7 @@ function formatAttempt({ attempt, count, first, last }: Sum): string {
     id: randomUUID(),
     at: new Date().toISOString(),
     ...rest,
-    name: name.slice(0, LONGEST_NAME),
+    name: name.slice(0, MAX_NAME_LENGTH),
     count,
     first: new Date(first).toISOString(),
     last: new Date(last).toISOString(),

@@ -8,7 +8,7 @@ export type Hello =
   | { readonly state: 'bad'; readonly reason: string };
 
 /** With post-quantum key shares and many extensions a hello has 2 KB; more than this is none of a usual client. */
-export const LONGEST_HELLO = 16_384;
+export const MAX_HELLO_BYTES = 16_384;
 
 const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
@@ -22,7 +22,7 @@ export function readHello(bytes: Buffer): Hello {
   if (handshake.length < 4) return partial(bytes);
   if (handshake[0] !== CLIENT_HELLO) return bad('the first message is no ClientHello');
   const length = handshake.readUIntBE(1, 3);
-  if (length > LONGEST_HELLO) return bad('the ClientHello is too long');
+  if (length > MAX_HELLO_BYTES) return bad('the ClientHello is too long');
   if (handshake.length < 4 + length) return partial(bytes);
   const fields = reader(handshake.subarray(4, 4 + length));
   fields.skip(2 + 32);
@@ -65,13 +65,13 @@ function joinRecords(bytes: Buffer): Buffer | Hello {
   const joined = Buffer.alloc(bytes.length);
   let size = 0;
   for (let at = 0; at < bytes.length;) {
-    // What comes after the hello is none of our business.
+    // What follows the hello is not read.
     if (size >= 4 && size >= 4 + joined.readUIntBE(1, 3)) break;
     if (bytes[at] !== HANDSHAKE) return bad(at === 0 ? 'that is no TLS' : 'the ClientHello is interrupted');
     if (at + 5 > bytes.length) break;
     if (bytes[at + 1] !== 3) return bad('that is no TLS');
     const length = bytes.readUInt16BE(at + 3);
-    if (length === 0 || length > LONGEST_HELLO) return bad('a TLS record has an impossible length');
+    if (length === 0 || length > MAX_HELLO_BYTES) return bad('a TLS record has an impossible length');
     size += bytes.copy(joined, size, at + 5, at + 5 + length);
     at += 5 + length;
   }
@@ -79,7 +79,7 @@ function joinRecords(bytes: Buffer): Buffer | Hello {
 }
 
 function partial(bytes: Buffer): Hello {
-  return bytes.length >= LONGEST_HELLO ? bad('the ClientHello is too long') : { state: 'partial' };
+  return bytes.length >= MAX_HELLO_BYTES ? bad('the ClientHello is too long') : { state: 'partial' };
 }
 
 function bad(reason: string): Hello {

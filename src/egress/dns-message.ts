@@ -8,7 +8,7 @@ import { CLASS_IN, HEADER, readData, readName, readRecord, TYPE } from './dns-re
 export const RCODE = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
 
 /** Records of one message; a full-size one of the smallest records has fewer than 6,000. */
-const MOST_RECORDS = 4_096;
+const MAX_RECORDS = 4_096;
 /** Questions about everything, or for whole zones. */
 const REFUSED_TYPES: ReadonlySet<number> = new Set([249, 250, 251, 252, 253, 254, 255]);
 
@@ -105,7 +105,7 @@ export function makeQuery(name: string, type: number): Query {
 }
 
 /**
- * An answer without records. Where `blocked`, an EDNS client is told so (RFC 8914, code 15).
+ * An answer without records. With `blocked`, an EDNS client gets the extended error 15 (RFC 8914).
  */
 export function writeRefusal(query: Query, code: number, blocked = false): Buffer {
   const head = Buffer.alloc(HEADER);
@@ -184,7 +184,7 @@ export function readResponse(message: Buffer, id: number, query: Query): Respons
   const records = answers + message.readUInt16BE(8) + message.readUInt16BE(10);
   // A cut message is asked for again over TCP; nothing of it is used.
   if (truncated) return { bytes: message, code, truncated, ...found, ttl: 0 };
-  if (records > MOST_RECORDS) return undefined;
+  if (records > MAX_RECORDS) return undefined;
   let at = name.end + 4;
   let ttl = Number.POSITIVE_INFINITY;
   for (let index = 0; index < records; index++) {

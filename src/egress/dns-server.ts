@@ -22,26 +22,26 @@ export interface DnsServerOptions {
   answer(query: Query, client: string): Promise<Buffer>;
 }
 
-const MOST_CLIENTS = 4_096;
-const MOST_CONNECTIONS = 512;
+const MAX_CLIENTS = 4_096;
+const MAX_CONNECTIONS = 512;
 /** Questions of one connection that wait for an answer. */
-const MOST_PIPELINED = 32;
-const MOST_OUTSTANDING = 4_096;
+const MAX_PIPELINED = 32;
+const MAX_OUTSTANDING = 4_096;
 /** Longest question: a name of 255 bytes with EDNS options fits many times. */
-const LONGEST_QUERY = 4_096;
-const IDLE = 15_000;
+const MAX_QUERY_LENGTH = 4_096;
+const IDLE_TIMEOUT_MS = 15_000;
 /** Without EDNS (RFC 1035); with it, what gets through in one piece. */
-const PLAIN_SIZE = 512;
-const LARGEST_UDP = 4_096;
+const MIN_UDP_SIZE = 512;
+const MAX_UDP_SIZE = 4_096;
 
 /** @throws Error when an address cannot be listened on. */
 export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
   const { host, port } = options.listen;
-  const buckets = new LRUCache<string, { tokens: number; at: number }>(atMost(MOST_CLIENTS));
+  const buckets = new LRUCache<string, { tokens: number; at: number }>(atMost(MAX_CLIENTS));
   let outstanding = 0;
 
   /** A token bucket: twice the rate at once, then the rate. */
-  const mayAsk = (client: string): boolean => {
+  const isClient = (client: string): boolean => {
     const now = performance.now();
     const bucket = buckets.get(client) ?? { tokens: options.rate * 2, at: now };
     bucket.tokens = Math.min(options.rate * 2, bucket.tokens + ((now - bucket.at) / 1000) * options.rate);
@@ -58,7 +58,7 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
     client: string,
     limit: (query: Query) => number,
   ): Promise<Buffer | undefined> => {
-    if (outstanding >= MOST_OUTSTANDING || message.length > LONGEST_QUERY) return undefined;
+    if (outstanding >= MAX_OUTSTANDING || message.length > MAX_QUERY_LENGTH) return undefined;
     const read = readQuery(message);
     if (!read.ok) return read.code === undefined ? undefined : writeError(message, read.code);
     outstanding++;
@@ -79,8 +79,8 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
   const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
   udp.on('message', (message, peer) => {
     const client = known(peer.address);
-    if (client === undefined || !mayAsk(client)) return;
-    void serve(message, client, ({ edns }) => Math.min(edns?.size ?? PLAIN_SIZE, LARGEST_UDP)).then(
+    if (client === undefined || !isClient(client)) return;
+    void serve(message, client, ({ edns }) => Math.min(edns?.size ?? MIN_UDP_SIZE, MAX_UDP_SIZE)).then(
       (answer) => {
         if (answer !== undefined && isOpen(udp)) udp.send(answer, peer.port, peer.address, () => undefined);
       },
@@ -95,12 +95,12 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
         return;
       }
       serveConnection(socket, async (message) => {
-        if (!mayAsk(client)) return undefined;
+        if (!isClient(client)) return undefined;
         return serve(message, client, () => 65_535);
       });
     }),
   );
-  tcp.maxConnections = MOST_CONNECTIONS;
+  tcp.maxConnections = MAX_CONNECTIONS;
   const open = new Set<Socket>();
   tcp.on('connection', (socket) => {
     open.add(socket);
@@ -151,11 +151,11 @@ function truncate(answer: Buffer, query: Query): Buffer {
 function serveConnection(socket: Socket, serve: (message: Buffer) => Promise<Buffer | undefined>): void {
   let rest = Buffer.alloc(0);
   let waiting = 0;
-  socket.setTimeout(IDLE, () => socket.destroy());
+  socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy());
   const take = (): void => {
-    while (rest.length >= 2 && waiting < MOST_PIPELINED) {
+    while (rest.length >= 2 && waiting < MAX_PIPELINED) {
       const length = rest.readUInt16BE(0);
-      if (length === 0 || length > LONGEST_QUERY) {
+      if (length === 0 || length > MAX_QUERY_LENGTH) {
         socket.destroy();
         return;
       }
@@ -175,7 +175,7 @@ function serveConnection(socket: Socket, serve: (message: Buffer) => Promise<Buf
         take();
       });
     }
-    if (waiting >= MOST_PIPELINED) socket.pause();
+    if (waiting >= MAX_PIPELINED) socket.pause();
     else socket.resume();
   };
   socket.on('data', (piece: Buffer) => {

@@ -11,7 +11,7 @@ export interface Upstream {
 }
 
 /** For one try; a resolver that has to ask around takes a second. */
-const TIMEOUT = 2_000;
+const TIMEOUT_MS = 2_000;
 const TRIES = 2;
 /** Larger answers do not get through every network in one piece (DNS flag day 2020). */
 const UDP_SIZE = 1232;
@@ -22,13 +22,13 @@ const UDP_SIZE = 1232;
  *
  * @throws Error when none answers in time.
  */
-export async function askUpstream(upstream: readonly Upstream[], query: Query): Promise<Response> {
+export async function queryUpstream(upstream: readonly Upstream[], query: Query): Promise<Response> {
   let last: unknown;
   for (let turn = 0; turn < TRIES; turn++) {
-    for (const one of upstream) {
+    for (const server of upstream) {
       try {
-        const answer = await askUdp(one, query);
-        return answer.truncated ? await askTcp(one, query) : answer;
+        const answer = await queryUdp(server, query);
+        return answer.truncated ? await queryTcp(server, query) : answer;
       } catch (error) {
         last = error;
       }
@@ -37,7 +37,7 @@ export async function askUpstream(upstream: readonly Upstream[], query: Query): 
   throw new Error(`no resolver answered: ${(last as Error).message}`);
 }
 
-function askUdp({ host, port }: Upstream, query: Query): Promise<Response> {
+function queryUdp({ host, port }: Upstream, query: Query): Promise<Response> {
   return new Promise((resolve, reject) => {
     const id = randomInt(65_536);
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
@@ -50,7 +50,7 @@ function askUdp({ host, port }: Upstream, query: Query): Promise<Response> {
       done();
       reject(error);
     };
-    const timer = setTimeout(() => fail(new Error(`${host} did not answer in ${TIMEOUT} ms`)), TIMEOUT);
+    const timer = setTimeout(() => fail(new Error(`${host} did not answer in ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
     socket.once('error', fail);
     socket.on('message', (message) => {
       // Forged or damaged: the true one may still come.
@@ -64,7 +64,7 @@ function askUdp({ host, port }: Upstream, query: Query): Promise<Response> {
   });
 }
 
-function askTcp({ host, port }: Upstream, query: Query): Promise<Response> {
+function queryTcp({ host, port }: Upstream, query: Query): Promise<Response> {
   return new Promise((resolve, reject) => {
     const id = randomInt(65_536);
     const socket = connect({ host, port });
@@ -76,8 +76,8 @@ function askTcp({ host, port }: Upstream, query: Query): Promise<Response> {
       reject(error);
     };
     const timer = setTimeout(
-      () => fail(new Error(`${host} did not answer over TCP in ${TIMEOUT} ms`)),
-      TIMEOUT,
+      () => fail(new Error(`${host} did not answer over TCP in ${TIMEOUT_MS} ms`)),
+      TIMEOUT_MS,
     );
     socket.on('error', fail);
     socket.once('close', () => fail(new Error(`${host} closed the connection`)));

@@ -24,7 +24,7 @@ export interface Elements {
 
 /**
  * What never gets into the table, whatever is listed: special-purpose addresses that are not for the public internet
- * (RFC 6890, RFC 5771, RFC 4291). The feeds refuse them too; this is the second look, with the power to cut off a host.
+ * (RFC 6890, RFC 5771, RFC 4291). The feeds refuse them too; this is the second check, since an error here cuts off a host.
  */
 export const RESERVED_NETWORKS: readonly Network[] = [
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
@@ -36,8 +36,8 @@ export const RESERVED_NETWORKS: readonly Network[] = [
   .concat({ family: 6, value: 0xffffn << 32n, bits: 96 });
 
 /** More addresses than this (an eighth of IPv4, a /14 of IPv6) are no list of indicators: they cut the host off. */
-const MOST_COVERED4 = 2 ** 29;
-const MOST_COVERED6 = 2 ** 114;
+const MAX_COVERED4 = 2 ** 29;
+const MAX_COVERED6 = 2 ** 114;
 
 interface Range {
   readonly from: bigint;
@@ -87,7 +87,7 @@ export function collectElements(
       target.add(rest.from, rest.to);
     }
   }
-  if (covered4 > MOST_COVERED4 || covered6 > MOST_COVERED6) {
+  if (covered4 > MAX_COVERED4 || covered6 > MAX_COVERED6) {
     throw new Error(
       `so much is listed that it would cut the host off: ${covered4} IPv4 and ${covered6} IPv6 addresses`,
     );
@@ -136,7 +136,7 @@ function without(range: Range, list: readonly Range[]): Range[] {
 }
 
 /** Neighbours up to this many stay single: the index joins them, but a hash set is cheaper to change. */
-const FEW = 8;
+const MAX_SINGLE_NEIGHBOURS = 8;
 
 /** Single addresses go into a hash set, ranges into an interval set: a million in one interval set takes minutes. */
 function collector4() {
@@ -145,7 +145,7 @@ function collector4() {
   const ranges: number[] = [];
   return {
     add(from: number, to: number): void {
-      if (to - from >= FEW) {
+      if (to - from >= MAX_SINGLE_NEIGHBOURS) {
         // Neighbours become one: an interval set takes them, but is smaller without.
         if (ranges.at(-1) === from - 1) ranges[ranges.length - 1] = to;
         else ranges.push(from, to);
@@ -169,7 +169,8 @@ function collector6() {
   const ranges: bigint[] = [];
   return {
     add(from: bigint, to: bigint): void {
-      if (to - from < BigInt(FEW)) for (let address = from; address <= to; address++) singles.push(address);
+      if (to - from < BigInt(MAX_SINGLE_NEIGHBOURS))
+        for (let address = from; address <= to; address++) singles.push(address);
       else if (ranges.at(-1) === from - 1n) ranges[ranges.length - 1] = to;
       else ranges.push(from, to);
     },

@@ -3,8 +3,8 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { ignoreErrors } from '../base/socket-errors.js';
 import type { Target } from './gateway-target.js';
 
-/** Without a byte in either direction, milliseconds. */
-export const IDLE = 300_000;
+/** A connection without a byte in either direction is closed after this time. */
+export const IDLE_TIMEOUT_MS = 300_000;
 
 /**
  * Meant for the next hop alone (RFC 9110 section 7.6.1), or for us. `Expect` is answered here: the body is sent on at
@@ -20,7 +20,7 @@ function endToEnd({ rawHeaders }: IncomingMessage): string[] {
   const named = new Set<string>();
   for (let at = 0; at < rawHeaders.length; at += 2) {
     if (rawHeaders[at]!.toLowerCase() !== 'connection') continue;
-    for (const one of rawHeaders[at + 1]!.split(',')) named.add(one.trim().toLowerCase());
+    for (const token of rawHeaders[at + 1]!.split(',')) named.add(token.trim().toLowerCase());
   }
   const kept: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -54,7 +54,7 @@ function headersToSend(request: IncomingMessage): IncomingMessage['headers'] {
 
 /**
  * Forwards requests to addresses that were checked, by http-proxy: it gets the address as its target and the name as
- * `Host`, so it resolves nothing. What it does otherwise by itself is done here, because it is no good for a guard:
+ * `Host`, so it resolves nothing. Some of what it does by default is unsafe for a guard and is done here:
  *
  * - It writes `Content-Length: 0` in front of the chunks of a DELETE or OPTIONS, which makes a second request of them.
  *   Headers are made after it has done so, from what the client sent.
@@ -66,7 +66,7 @@ export class Forwarder {
   readonly #proxy = createProxyServer({ toProxy: true, selfHandleResponse: true });
 
   constructor() {
-    // It would hand requests to `fetch`, which follows redirects to addresses that nobody checked.
+    // It would hand requests to `fetch`, which follows redirects to addresses that were not checked.
     delete process.env['FORCE_FETCH_PATH'];
     this.#proxy.before('web', 'stream', (request: IncomingMessage) => {
       request.headers = headersToSend(request);
@@ -96,7 +96,7 @@ export class Forwarder {
 }
 
 function watchRequest(upstream: ClientRequest, _request: IncomingMessage, response: ServerResponse): void {
-  upstream.setTimeout(IDLE, () => upstream.destroy(new Error('no byte for five minutes')));
+  upstream.setTimeout(IDLE_TIMEOUT_MS, () => upstream.destroy(new Error('no byte for five minutes')));
   upstream.on('upgrade', (_answer, socket) => {
     ignoreErrors(socket);
     socket.destroy();

@@ -20,16 +20,16 @@ export interface Target {
   readonly url: string;
 }
 
-export type Verdict =
+export type Decision =
   /** Connect to this address and no other. */
   | { readonly ok: true; readonly address: string }
   | { readonly ok: false; readonly status: 403 | 502; readonly reason: string };
 
-/** Decides for the gateway. */
-export interface Judge {
-  target(client: string, target: Target): Promise<Verdict>;
+/** Decides where the gateway may connect to. */
+export interface TargetDecider {
+  decide(client: string, target: Target): Promise<Decision>;
   /** May a TLS connection name this server? */
-  serverName(client: string, target: Target, name: string): boolean;
+  allowsServerName(client: string, target: Target, name: string): boolean;
   /** The connection names another server than CONNECT, or none. */
   onMismatch(client: string, target: Target, name: string): void;
 }
@@ -59,7 +59,7 @@ export function readTarget(method: string, text: string): Target | string {
   };
 }
 
-export interface JudgeOptions {
+export interface TargetDeciderOptions {
   readonly mode: 'block' | 'alert';
   readonly ports: readonly number[];
   /** What names must not lead to: reserved addresses, and the host's own. */
@@ -76,49 +76,49 @@ export interface JudgeOptions {
   onAttempt(client: string, target: Target, hit: Hit | undefined, address: string, refused: boolean): void;
 }
 
-export function makeJudge(options: JudgeOptions): Judge {
-  const refused = (reason: string): Verdict => ({ ok: false, status: 403, reason });
+export function createTargetDecider(options: TargetDeciderOptions): TargetDecider {
+  const refused = (reason: string): Decision => ({ ok: false, status: 403, reason });
 
   /** @returns a refusal; undefined: go on. */
-  const listed = (
+  const refuseListed = (
     client: string,
     target: Target,
     hit: Hit | undefined,
     address: string,
-  ): Verdict | undefined => {
+  ): Decision | undefined => {
     if (hit === undefined) return undefined;
     const blocks = options.mode === 'block' && hit.action === 'block';
     options.onAttempt(client, target, hit, address, blocks);
     return blocks ? refused(`${hit.indicator} is listed by ${hit.feed}`) : undefined;
   };
 
-  /** A rule says no: in alert mode that is only told. */
-  const forbidden = (
+  /** A rule of the network refuses it; in alert mode that is only reported. */
+  const refuseForbidden = (
     client: string,
     target: Target,
     address: string,
     reason: string,
-  ): Verdict | undefined => {
+  ): Decision | undefined => {
     const blocks = options.mode === 'block';
     options.onAttempt(client, target, undefined, address, blocks);
     return blocks ? refused(reason) : undefined;
   };
 
   return {
-    async target(client, target) {
+    async decide(client, target) {
       const { host, port } = target;
       const index = options.index();
       if (!options.ports.includes(port)) return refused(`port ${port} is not open (egress.gateway.ports)`);
       const url = target.url === '' ? undefined : index.url(target.url);
-      let verdict = listed(client, target, url, '');
-      if (verdict !== undefined) return verdict;
+      let decision = refuseListed(client, target, url, '');
+      if (decision !== undefined) return decision;
       const isAddress = isIP(host) !== 0;
       const { addresses, findings } = isAddress
         ? { addresses: [host], findings: [] }
         : await options.lookUp(host);
       for (const { hit, address } of findings) {
-        verdict = listed(client, target, hit, address);
-        if (verdict !== undefined) return verdict;
+        decision = refuseListed(client, target, hit, address);
+        if (decision !== undefined) return decision;
       }
       const allow = options.allowOf(client);
       const trusted = !isAddress && isNameAllowed(host, options.allow);
@@ -127,8 +127,8 @@ export function makeJudge(options: JudgeOptions): Judge {
       for (const text of addresses) {
         const address = parseAddress(text);
         if (address === undefined) continue;
-        if (isAddress) verdict = listed(client, target, hitOfAddress(address, index), text);
-        if (verdict !== undefined) return verdict;
+        if (isAddress) decision = refuseListed(client, target, hitOfAddress(address, index), text);
+        if (decision !== undefined) return decision;
         // INVARIANT: a name never leads into the host or its private networks: metadata services, the engine, this gateway.
         if (
           !trusted &&
@@ -144,20 +144,21 @@ export function makeJudge(options: JudgeOptions): Judge {
           !isNameAllowed(isAddress ? '' : host, allow) &&
           !isWithin(address, allow.networks)
         ) {
-          verdict = forbidden(
+          decision = refuseForbidden(
             client,
             target,
             text,
             `${host} is not allowed from this network (egress.networks)`,
           );
-          if (verdict !== undefined) return verdict;
+          if (decision !== undefined) return decision;
         }
         return { ok: true, address: text };
       }
       return addresses.length === 0 ? { ok: false, status: 502, reason } : refused(reason);
     },
-    serverName: (client, target, name) =>
-      listed(client, target, isIP(name) === 0 ? options.index().domain(name) : undefined, '') === undefined,
+    allowsServerName: (client, target, name) =>
+      refuseListed(client, target, isIP(name) === 0 ? options.index().domain(name) : undefined, '') ===
+      undefined,
     onMismatch: (client, target, name) =>
       options.onAttempt(
         client,

@@ -5,9 +5,9 @@ import { parseAddress } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import type { Duplex } from 'node:stream';
 import { ignoreErrors, ignoreSocketErrors } from '../base/socket-errors.js';
-import { LONGEST_HELLO, readHello } from './client-hello.js';
-import { Forwarder, IDLE } from './gateway-forward.js';
-import { readTarget, type Judge, type Target, type Verdict } from './gateway-target.js';
+import { MAX_HELLO_BYTES, readHello } from './client-hello.js';
+import { Forwarder, IDLE_TIMEOUT_MS } from './gateway-forward.js';
+import { readTarget, type TargetDecider, type Target, type Decision } from './gateway-target.js';
 
 /** An HTTP proxy for builds: plain HTTP and CONNECT. */
 export interface Gateway {
@@ -18,37 +18,37 @@ export interface GatewayOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** Others are not served. */
   readonly clients: readonly Network[];
-  readonly judge: Judge;
+  readonly decider: TargetDecider;
 }
 
-const MOST_CONNECTIONS = 1_024;
-const CONNECT_TIMEOUT = 10_000;
+const MAX_CONNECTIONS = 1_024;
+const CONNECT_TIMEOUT_MS = 10_000;
 /** For the whole ClientHello. */
-const HELLO_TIMEOUT = 10_000;
-/** For a client to close a connection that was turned away. */
-const LINGER = 10_000;
+const HELLO_TIMEOUT_MS = 10_000;
+/** Time for a client to close a connection that was refused. */
+const CLOSE_TIMEOUT_MS = 10_000;
 /**
  * Requests are written anew from what was read, to an address that was checked: a name is resolved once, so that a
  * second answer of a hostile server leads nowhere else.
  *
  * @throws Error when the address cannot be listened on.
  */
-export async function listenGateway({ listen, clients, judge }: GatewayOptions): Promise<Gateway> {
+export async function listenGateway({ listen, clients, decider }: GatewayOptions): Promise<Gateway> {
   const server = ignoreSocketErrors(
     createServer({ insecureHTTPParser: false, requestTimeout: 0, headersTimeout: 15_000 }),
   );
-  server.maxConnections = MOST_CONNECTIONS;
+  server.maxConnections = MAX_CONNECTIONS;
   const tunnels = new Set<Socket>();
   server.on('connection', (socket) => {
     const client = parseAddress(clientOf(socket));
     if (client === undefined || !isWithin(client, clients)) socket.destroy();
   });
   const forwarder = new Forwarder();
-  server.on('request', (request, response) => void forward(request, response, judge, forwarder));
+  server.on('request', (request, response) => void forward(request, response, decider, forwarder));
   server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {
     tunnels.add(client);
     client.once('close', () => tunnels.delete(client));
-    void tunnel(request, client, head, judge);
+    void tunnel(request, client, head, decider);
   });
   // Node hands over requests with `Upgrade`, body and all; there is no need for one in a build.
   server.on('upgrade', (_request, client) => {
@@ -75,7 +75,7 @@ export async function listenGateway({ listen, clients, judge }: GatewayOptions):
 
 /** Answers on a connection that the HTTP server has handed over, and closes it; what the client still sends is not read. */
 function turnAway(client: Duplex, status: number, reason: string): void {
-  const timer = setTimeout(() => client.destroy(), LINGER);
+  const timer = setTimeout(() => client.destroy(), CLOSE_TIMEOUT_MS);
   client.once('close', () => clearTimeout(timer));
   client.end(head(status, reason));
   client.resume();
@@ -88,7 +88,7 @@ function clientOf(socket: Socket): string {
 async function forward(
   request: IncomingMessage,
   response: ServerResponse,
-  judge: Judge,
+  decider: TargetDecider,
   forwarder: Forwarder,
 ): Promise<void> {
   const refuse = (status: number, reason: string): void => {
@@ -98,35 +98,40 @@ async function forward(
   };
   const target = readTarget(request.method ?? '', request.url ?? '');
   if (typeof target === 'string') return refuse(400, target);
-  // Other codings than chunked would be taken off and not told.
+  // Node would remove codings other than chunked without reporting them.
   const coding = request.headers['transfer-encoding'];
   if (coding !== undefined && coding.toLowerCase() !== 'chunked')
     return refuse(400, 'only chunked bodies are forwarded');
-  const verdict = await judged(judge, clientOf(request.socket), target);
-  if (!verdict.ok) return refuse(verdict.status, verdict.reason);
+  const decision = await decide(decider, clientOf(request.socket), target);
+  if (!decision.ok) return refuse(decision.status, decision.reason);
   if (response.destroyed) return undefined;
   const failed = (error: Error): void => {
     if (response.headersSent) response.destroy();
     else refuse(502, `${target.host}: ${error.message}`);
   };
   try {
-    forwarder.send(request, response, target, verdict.address, failed);
+    forwarder.send(request, response, target, decision.address, failed);
   } catch (error) {
     failed(error as Error);
   }
   return undefined;
 }
 
-async function tunnel(request: IncomingMessage, client: Socket, first: Buffer, judge: Judge): Promise<void> {
+async function tunnel(
+  request: IncomingMessage,
+  client: Socket,
+  first: Buffer,
+  decider: TargetDecider,
+): Promise<void> {
   const refuse = (status: number, reason: string): void => turnAway(client, status, reason);
   const target = readTarget('CONNECT', request.url ?? '');
   if (typeof target === 'string') return refuse(400, target);
   const source = clientOf(client);
-  const verdict = await judged(judge, source, target);
-  if (!verdict.ok) return refuse(verdict.status, verdict.reason);
+  const decision = await decide(decider, source, target);
+  if (!decision.ok) return refuse(decision.status, decision.reason);
   let upstream: Socket;
   try {
-    upstream = await open(verdict.address, target.port);
+    upstream = await open(decision.address, target.port);
   } catch (error) {
     return refuse(502, `${target.host}: ${(error as Error).message}`);
   }
@@ -140,22 +145,22 @@ async function tunnel(request: IncomingMessage, client: Socket, first: Buffer, j
   if (hello === undefined) return void client.destroy();
   const name = hello.name === undefined ? target.host : hello.name;
   const missing = hello.name === undefined && isIP(target.host) === 0;
-  if (missing || name !== target.host || !judge.serverName(source, target, name)) {
-    if (missing || name !== target.host) judge.onMismatch(source, target, hello.name ?? '');
+  if (missing || name !== target.host || !decider.allowsServerName(source, target, name)) {
+    if (missing || name !== target.host) decider.onMismatch(source, target, hello.name ?? '');
     client.destroy();
     return undefined;
   }
   upstream.write(hello.bytes);
-  for (const socket of [client, upstream]) socket.setTimeout(IDLE, () => socket.destroy());
+  for (const socket of [client, upstream]) socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy());
   client.pipe(upstream);
   upstream.pipe(client);
   return undefined;
 }
 
-/** A judge that throws denies. */
-async function judged(judge: Judge, source: string, target: Target): Promise<Verdict> {
+/** An error in the decision is a denial. */
+async function decide(decider: TargetDecider, source: string, target: Target): Promise<Decision> {
   try {
-    return await judge.target(source, target);
+    return await decider.decide(source, target);
   } catch (error) {
     return { ok: false, status: 502, reason: `${target.host}: ${(error as Error).message}` };
   }
@@ -165,7 +170,7 @@ function open(host: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, noDelay: true });
     ignoreErrors(socket);
-    const timer = setTimeout(() => socket.destroy(new Error('connecting took too long')), CONNECT_TIMEOUT);
+    const timer = setTimeout(() => socket.destroy(new Error('connecting took too long')), CONNECT_TIMEOUT_MS);
     const fail = (error: Error): void => {
       clearTimeout(timer);
       reject(error);
@@ -195,7 +200,7 @@ function readFirst(
     const look = (): boolean => {
       const hello = bytes.length === 0 ? ({ state: 'partial' } as const) : readHello(bytes);
       if (hello.state === 'complete') finish({ bytes, name: hello.name });
-      else if (hello.state === 'bad' || bytes.length > 2 * LONGEST_HELLO) finish(undefined);
+      else if (hello.state === 'bad' || bytes.length > 2 * MAX_HELLO_BYTES) finish(undefined);
       else return false;
       return true;
     };
@@ -204,7 +209,7 @@ function readFirst(
       look();
     };
     const onClose = (): void => finish(undefined);
-    const timer = setTimeout(() => finish(undefined), HELLO_TIMEOUT);
+    const timer = setTimeout(() => finish(undefined), HELLO_TIMEOUT_MS);
     if (look()) return;
     client.on('data', onData).on('close', onClose);
   });

@@ -6,7 +6,7 @@ import type { Attempts } from './attempts.js';
 import { hitOfAddress } from './hits.js';
 import type { Flow } from './packet-filter.js';
 
-/** What names were resolved for whom: for the look back when an indicator comes too late. */
+/** Resolved names by client: searched for earlier contacts when an indicator is listed later. */
 export interface AnswerHistory {
   add(client: string, name: string, addresses: readonly string[]): void;
   /** Names that are listed now and were not before, as sweep lines. */
@@ -22,13 +22,13 @@ interface Answered {
   last: number;
 }
 
-const MOST_ANSWERS = 50_000;
+const MAX_ANSWERS = 50_000;
 /** Of one answer. */
-const MOST_ADDRESSES = 16;
+const MAX_ADDRESSES = 16;
 
 /** @param keep milliseconds after the last time. */
 export function openAnswerHistory(keep: number): AnswerHistory {
-  const answers = new LRUCache<string, Answered>({ ...atMost(MOST_ANSWERS), ttl: keep });
+  const answers = new LRUCache<string, Answered>({ ...atMost(MAX_ANSWERS), ttl: keep });
   return {
     add(client, name, addresses) {
       const key = `${client} ${name}`;
@@ -36,7 +36,7 @@ export function openAnswerHistory(keep: number): AnswerHistory {
       const known = answers.get(key) ?? { client, name, addresses, count: 0, first: now, last: now };
       known.count++;
       known.last = now;
-      known.addresses = addresses.slice(0, MOST_ADDRESSES);
+      known.addresses = addresses.slice(0, MAX_ADDRESSES);
       answers.set(key, known);
     },
     sweep(before, now, attempts) {

@@ -3,16 +3,16 @@ import { isWithin } from '../base/network.js';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
 import { RESERVED_NETWORKS } from './elements.js';
 
-/** An IPv6 address that stands for an IPv4 one leads where that one does. */
+/** The IPv4 address inside of an IPv6 address (mapped, NAT64), since traffic to both goes to the same host. */
 export function plainAddress(address: Address): Address {
   const embedded = address.family === 6 ? embeddedIpv4(toWords(address.value)) : undefined;
   return embedded === undefined ? address : { family: 4, value: embedded };
 }
 
 /**
- * What is listed of an address.
+ * The indicator that lists an address.
  *
- * INVARIANT: nothing, where it is reserved: a list that names private ranges or loopback stops nobody's own traffic.
+ * INVARIANT: none for a reserved address: a feed that lists private ranges or loopback must not stop local traffic.
  */
 export function hitOfAddress(address: Address, index: IndicatorIndex): Hit | undefined {
   const plain = plainAddress(address);

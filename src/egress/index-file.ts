@@ -13,12 +13,12 @@ export interface IndexFile {
   read(): Promise<IndicatorIndex | undefined>;
 }
 
-const LARGEST = 2 ** 31;
+const MAX_INDEX_BYTES = 2 ** 31;
 
 /** @param state directory of the feeds. */
 export function openIndexFile(state: string): IndexFile {
   const path = join(state, 'index.bin');
-  let seen = '';
+  let lastVersion = '';
   return {
     async read() {
       let file;
@@ -28,18 +28,18 @@ export function openIndexFile(state: string): IndexFile {
       } catch (error) {
         const why =
           (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is not there' : (error as Error).message;
-        if (seen === why) return undefined;
-        seen = why;
+        if (lastVersion === why) return undefined;
+        lastVersion = why;
         throw new Error(`${path}: ${why}`, { cause: error });
       }
       try {
         const found = await file.stat();
         const { ino, mtimeMs, size } = found;
         const now = `${ino} ${mtimeMs} ${size}`;
-        if (now === seen) return undefined;
-        seen = now;
+        if (now === lastVersion) return undefined;
+        lastVersion = now;
         if (!found.isFile()) throw new Error('is no file');
-        if (size > LARGEST) throw new Error(`larger than ${LARGEST} bytes`);
+        if (size > MAX_INDEX_BYTES) throw new Error(`larger than ${MAX_INDEX_BYTES} bytes`);
         const buffer = new ArrayBuffer(size);
         const bytes = new Uint8Array(buffer);
         // One read takes 2 GiB at most, and may take less than asked for.

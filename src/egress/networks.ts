@@ -16,14 +16,14 @@ export interface DenyNetwork {
   readonly allow: Allow;
 }
 
-/** Tells which of the networks an address belongs to. */
+/** Finds the network of an address. */
 export interface NetworkFinder {
   /** Index in the list; undefined: none of them. */
   of(client: string): number | undefined;
 }
 
-/** Milliseconds for which the interfaces are not looked at again. */
-const FRESH = 500;
+/** The interfaces are read at most this often. */
+const REFRESH_INTERVAL_MS = 500;
 
 /** A bridge has the networks of its own addresses; they may come and go with the engine's networks. */
 export function findNetworks(networks: readonly DenyNetwork[]): NetworkFinder {
@@ -40,7 +40,7 @@ export function findNetworks(networks: readonly DenyNetwork[]): NetworkFinder {
       if (address === undefined) return undefined;
       const isKnown = (): boolean => [...interfaces.values()].some((own) => isWithin(address, own));
       // A bridge shows up with its first container, whose first packet must not find it unknown.
-      if (performance.now() - at > FRESH || !isKnown()) look();
+      if (performance.now() - at > REFRESH_INTERVAL_MS || !isKnown()) look();
       const index = networks.findIndex(({ bridge, subnet }) =>
         isWithin(address, bridge === undefined ? [subnet!] : (interfaces.get(bridge) ?? [])),
       );
@@ -69,5 +69,5 @@ export function ownAddresses(): Network[] {
 
 /** Is the name one of the list, or below one? */
 export function isNameAllowed(name: string, { names }: Allow): boolean {
-  return names.some((one) => name === one || name.endsWith(`.${one}`));
+  return names.some((listed) => name === listed || name.endsWith(`.${listed}`));
 }

@@ -5,8 +5,8 @@ import { pipeline } from 'node:stream/promises';
 /** The command, where packages install it: nothing of the caller's PATH counts in a privileged process. */
 const PLACES = '/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin';
 /** A million elements take 5 s on a slow machine. */
-const LONGEST = 120_000;
-const MOST_OUTPUT = 64 * 2 ** 20;
+const NFT_TIMEOUT_MS = 120_000;
+const MAX_OUTPUT_BYTES = 64 * 2 ** 20;
 
 /** What nft printed, or why it refused (one line). */
 export type NftResult =
@@ -24,12 +24,12 @@ export function runNft(args: readonly string[], input: Iterable<string> = []): P
     let size = 0;
     let errors = '';
     const timer = setTimeout(() => {
-      errors = `nft did not end within ${LONGEST / 1000} s`;
+      errors = `nft did not end within ${NFT_TIMEOUT_MS / 1000} s`;
       child.kill('SIGKILL');
-    }, LONGEST);
+    }, NFT_TIMEOUT_MS);
     child.stdout.on('data', (piece: Buffer) => {
       size += piece.length;
-      if (size <= MOST_OUTPUT) out.push(piece);
+      if (size <= MAX_OUTPUT_BYTES) out.push(piece);
     });
     child.stderr.on('data', (piece: Buffer) => {
       if (errors.length < 4096) errors += piece.toString('utf8');
@@ -42,9 +42,9 @@ export function runNft(args: readonly string[], input: Iterable<string> = []): P
     });
     child.on('close', (code) => {
       clearTimeout(timer);
-      if (code === 0 && size <= MOST_OUTPUT)
+      if (code === 0 && size <= MAX_OUTPUT_BYTES)
         resolve({ ok: true, stdout: Buffer.concat(out).toString('utf8') });
-      else if (code === 0) resolve({ ok: false, message: `nft printed more than ${MOST_OUTPUT} bytes` });
+      else if (code === 0) resolve({ ok: false, message: `nft printed more than ${MAX_OUTPUT_BYTES} bytes` });
       else resolve({ ok: false, message: oneLine(errors) || `nft ended with code ${code}` });
     });
     // nft may end at the first error without reading on.

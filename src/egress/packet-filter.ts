@@ -27,7 +27,7 @@ export interface Flow {
   readonly protocol: string;
   /** 0 where the protocol has none. */
   readonly port: number;
-  /** Packets since the last look. */
+  /** Packets since the last poll. */
   readonly packets: number;
   /** When the last packet was, milliseconds since 1970. */
   readonly last: number;
@@ -41,7 +41,7 @@ export interface PacketFilter {
   poll(): Promise<{ readonly flows: readonly Flow[]; readonly restored: boolean }>;
   /** Writes the rules anew: a rule that was taken out is back. */
   assert(): Promise<void>;
-  /** All flows that are remembered, for a sweep. */
+  /** All flows in memory, for a sweep. */
   history(): Promise<Flow[]>;
   /** Lets a network with default deny reach addresses for some seconds. */
   allow(network: number, addresses: readonly string[], seconds: number): Promise<void>;
@@ -52,7 +52,7 @@ export interface PacketFilter {
 /** Addresses behind allowed names that are kept, for the case that the table has to be made again. */
 const MAX_ALLOWED = 65_535;
 /** Sets without ports are read every so many polls: each reading is a process. */
-const PORTLESS_INTERVAL = 5;
+const PORTLESS_POLLS = 5;
 
 /** Nothing is changed before the first `load`. */
 export function openPacketFilter(options: RulesetOptions): PacketFilter {
@@ -85,7 +85,7 @@ class NftTable implements PacketFilter {
   load(elements: Elements): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#loaded !== undefined && (await this.#change(this.#loaded, elements))) return;
-      // The first time, or the table was changed by another hand: the whole of it.
+      // The first time, or when something else has changed the table: all of it.
       await this.#replace(elements);
     });
   }
@@ -146,12 +146,12 @@ class NftTable implements PacketFilter {
     // The rules with nothing listed first: a rule that this kernel does not know must not take the old table away.
     must(await runNft(['-c', '-f', '-'], wholeTable(options, NOTHING)), 'the rules are refused');
     // INVARIANT: while the table is replaced another one refuses the same: ranges of a new table count a moment late.
-    const other = { ...options, table: substitute(table), dns: null, gateway: null, networks: [] };
+    const checked = { ...options, table: substitute(table), dns: null, gateway: null, networks: [] };
     const replaces = await isTableThere(table);
     if (replaces)
-      must(await runNft(['-f', '-'], wholeTable(other, elements)), 'the table cannot be replaced');
+      must(await runNft(['-f', '-'], wholeTable(checked, elements)), 'the table cannot be replaced');
     must(await runNft(['-f', '-'], wholeTable(options, elements)), 'the table cannot be loaded');
-    if (replaces) must(await runNft(['-f', '-'], [removal(other.table)]), 'a table is left over');
+    if (replaces) must(await runNft(['-f', '-'], [removal(checked.table)]), 'a table is left over');
     this.#loaded = elements;
     this.#side = 0;
     this.#counters.clear();
@@ -194,7 +194,7 @@ class NftTable implements PacketFilter {
 
   /** @returns undefined when there is no such set. */
   async #read(set: string): Promise<Flow[] | undefined> {
-    // What is told is a little older than it was by then, never younger: a container ends right after its attempt.
+    // The time that results is slightly too early, never too late: a container may end right after its attempt.
     const now = Date.now();
     const result = await runNft(['list', 'set', 'inet', this.#options.table, set]);
     if (result.ok) return parseFlows(result.stdout, now);
@@ -206,7 +206,7 @@ class NftTable implements PacketFilter {
   /** @returns undefined when the table is not there. */
   async #collect(): Promise<Flow[] | undefined> {
     const flows: Flow[] = [];
-    const sets = this.#polls % PORTLESS_INTERVAL === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
+    const sets = this.#polls % PORTLESS_POLLS === 0 ? SEEN_SETS : SEEN_SETS.slice(0, 2);
     this.#polls += 1;
     for (const set of sets) {
       const counted = await this.#read(set);
@@ -217,7 +217,7 @@ class NftTable implements PacketFilter {
   }
 }
 
-/** What the kernel has counted so far, to tell what is new. */
+/** Packets counted so far, so that the next reading yields the new ones. */
 class FlowCounters {
   /** By set and flow. */
   readonly #packets = new Map<string, number>();
@@ -282,7 +282,7 @@ const ELEMENT =
 
 /**
  * Reads `nft list set`. Its text, not its JSON: there the times are whole seconds, and in one second an address may
- * have had three holders. What is left of an element's timeout tells when the last packet was.
+ * have had three holders. The remaining timeout of an element gives the time of its last packet.
  *
  * @param now milliseconds since 1970.
  */

@@ -4,7 +4,7 @@ import type { Hit, IndicatorIndex } from '../intel/indicator.js';
 import { hitOfAddress } from './hits.js';
 import { makeQuery, RCODE, writeRefusal, writeResponse, type Query, type Response } from './dns-message.js';
 import { TYPE } from './dns-record.js';
-import { askUpstream, type Upstream } from './dns-upstream.js';
+import { queryUpstream, type Upstream } from './dns-upstream.js';
 
 /** Why a name is not resolved, or that it is listed for alerts: what was found, and the address that it leads to. */
 export interface Finding {
@@ -43,44 +43,46 @@ export interface ResolverOptions {
   onForbidden(client: string, name: string): void;
 }
 
-/** An answer is kept at least so long, that a name of a second's life does not make a question each time (seconds). */
-const SHORTEST = 5;
-/** And at most: an hour (RFC 8767 has a day; a listed address is looked up again anyway). */
-const LONGEST = 3_600;
-/** Failures, and names that are not there without saying for how long. */
-const NEGATIVE = 10;
-/** Questions on their way at once. */
-const MOST_WAITING = 1_024;
+/** Shortest time in the cache: a name with a TTL of a second must not cause a query each time. */
+const MIN_TTL_SECONDS = 5;
+/** Longest time in the cache (RFC 8767 has a day; whether an address is listed is checked for each answer). */
+const MAX_TTL_SECONDS = 3_600;
+/** Time in the cache of failures, and of missing names without an SOA record. */
+const NEGATIVE_TTL_SECONDS = 10;
+/** Queries in progress at once. */
+const MAX_WAITING = 1_024;
 
-interface Kept {
+interface CachedAnswer {
   readonly response: Response;
   readonly at: number;
 }
 
 export function openResolver(options: ResolverOptions): Resolver {
-  const cache = new LRUCache<string, Kept>({
+  const cache = new LRUCache<string, CachedAnswer>({
     maxSize: options.cache,
     // The letters of the key, and what the reading of the answer takes beside its bytes.
     sizeCalculation: ({ response }, key) => response.bytes.length * 3 + key.length * 2 + 256,
   });
-  const waiting = new Map<string, Promise<Kept>>();
+  const waiting = new Map<string, Promise<CachedAnswer>>();
 
-  const ask = (query: Query): Promise<Kept> => {
+  const resolve = (query: Query): Promise<CachedAnswer> => {
     const edns = query.edns === undefined ? '' : query.edns.dnssec ? 'D' : 'E';
     const key = `${query.type} ${edns}${query.checkingDisabled ? 'C' : ''} ${query.name}`;
-    const kept = cache.get(key);
-    if (kept !== undefined) return Promise.resolve(kept);
-    const asked = waiting.get(key);
-    if (asked !== undefined) return asked;
-    if (waiting.size >= MOST_WAITING)
+    const cached = cache.get(key);
+    if (cached !== undefined) return Promise.resolve(cached);
+    const pending = waiting.get(key);
+    if (pending !== undefined) return pending;
+    if (waiting.size >= MAX_WAITING)
       return Promise.reject(new Error('too many questions wait for an answer'));
-    const answer = askUpstream(options.upstream, query)
+    const answer = queryUpstream(options.upstream, query)
       .then((response) => {
         const now = { response, at: Date.now() };
         const usual = response.code === RCODE.NOERROR || response.code === RCODE.NXDOMAIN;
-        const seconds = usual ? Math.min(LONGEST, Math.max(SHORTEST, response.ttl)) : SHORTEST;
+        const seconds = usual
+          ? Math.min(MAX_TTL_SECONDS, Math.max(MIN_TTL_SECONDS, response.ttl))
+          : MIN_TTL_SECONDS;
         const none = response.ttlAt.length === 0;
-        cache.set(key, now, { ttl: 1000 * (usual && none ? NEGATIVE : seconds) });
+        cache.set(key, now, { ttl: 1000 * (usual && none ? NEGATIVE_TTL_SECONDS : seconds) });
         return now;
       })
       .finally(() => waiting.delete(key));
@@ -91,7 +93,7 @@ export function openResolver(options: ResolverOptions): Resolver {
   const check = (client: string, findings: readonly Finding[]): boolean => {
     let refused = false;
     for (const finding of findings) {
-      // INVARIANT: in alert mode everything is told and nothing refused.
+      // INVARIANT: in alert mode everything is reported and nothing refused.
       const blocks = options.mode === 'block' && finding.hit.action === 'block';
       options.onFinding(client, finding, blocks);
       refused ||= blocks;
@@ -111,8 +113,8 @@ export function openResolver(options: ResolverOptions): Resolver {
         return writeRefusal(query, RCODE.NXDOMAIN, true);
       }
       try {
-        const { response, at } = await ask(query);
-        // Kept answers too: the index may be another one meanwhile.
+        const { response, at } = await resolve(query);
+        // For cached answers too: the index may have changed.
         const findings = findingsIn(response, name, options.index());
         if (check(client, findings)) return writeRefusal(query, RCODE.NXDOMAIN, true);
         const addresses = addressesOf(response);
@@ -125,7 +127,10 @@ export function openResolver(options: ResolverOptions): Resolver {
     async lookUp(name) {
       const listed = options.index().domain(name);
       if (listed !== undefined) return { addresses: [], findings: [{ hit: listed, name, address: '' }] };
-      const answers = await Promise.all([ask(makeQuery(name, TYPE.A)), ask(makeQuery(name, TYPE.AAAA))]);
+      const answers = await Promise.all([
+        resolve(makeQuery(name, TYPE.A)),
+        resolve(makeQuery(name, TYPE.AAAA)),
+      ]);
       const index = options.index();
       return {
         addresses: answers.flatMap(({ response }) => addressesOf(response)),
@@ -136,7 +141,7 @@ export function openResolver(options: ResolverOptions): Resolver {
 }
 
 /** What is listed of all that an answer leads to: names of aliases and services, addresses, address hints. */
-function findingsIn(response: Response, asked: string, index: IndicatorIndex): Finding[] {
+function findingsIn(response: Response, queriedName: string, index: IndicatorIndex): Finding[] {
   const findings: Finding[] = [];
   for (const name of response.names) {
     const hit = index.domain(name);
@@ -144,11 +149,11 @@ function findingsIn(response: Response, asked: string, index: IndicatorIndex): F
   }
   for (const value of response.ipv4) {
     const hit = hitOfAddress({ family: 4, value }, index);
-    if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv4(value) });
+    if (hit !== undefined) findings.push({ hit, name: queriedName, address: formatIpv4(value) });
   }
   for (const value of response.ipv6) {
     const hit = hitOfAddress({ family: 6, value }, index);
-    if (hit !== undefined) findings.push({ hit, name: asked, address: formatIpv6(value) });
+    if (hit !== undefined) findings.push({ hit, name: queriedName, address: formatIpv6(value) });
   }
   return findings;
 }

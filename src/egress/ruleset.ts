@@ -6,7 +6,7 @@ import { difference, type Elements, type Elements4, type Elements6 } from './ele
 export interface RulesetOptions {
   readonly table: string;
   readonly mode: 'block' | 'alert';
-  /** Null: names are nobody's business, port 53 stays as it is. */
+  /** Null: DNS is not filtered, port 53 stays as it is. */
   readonly dns: {
     readonly listen: { readonly host: string; readonly port: number };
     readonly upstream: readonly { readonly host: string }[];
@@ -24,12 +24,12 @@ export interface RulesetOptions {
 /** Protocols whose header begins with two ports. */
 const PORTS = '{ tcp, udp, udplite, sctp, dccp }';
 /** How long a counted flow stays in its set after its last packet: many polls. */
-const SEEN_TIMEOUT = '2m';
+const FLOW_TIMEOUT = '2m';
 /** An address behind an allowed name stays allowed so long after the last packet of its flows (seconds). */
-export const NAME_TIMEOUT = 600;
+export const NAME_TIMEOUT_SECONDS = 600;
 const SET_SIZE = 65_535;
 /** Elements in one command. */
-const PIECE = 10_000;
+const MAX_ELEMENTS_PER_COMMAND = 10_000;
 
 /**
  * Ranges have two sets each. An interval set that is emptied and filled in one transaction lets a packet through now and
@@ -74,16 +74,16 @@ export function skeleton(options: RulesetOptions): string {
       for (const side of SIDES) set(`${list}${version}r${side}`, `type ${type}; flags interval;`);
     }
     const flow = `type ${type} . ${type} . inet_proto . inet_service; flags dynamic,timeout;`;
-    set(`seen${version}`, `${flow} size ${SET_SIZE}; timeout ${SEEN_TIMEOUT}; counter;`);
+    set(`seen${version}`, `${flow} size ${SET_SIZE}; timeout ${FLOW_TIMEOUT}; counter;`);
     set(
       `seenx${version}`,
-      `type ${type} . ${type} . inet_proto; size ${SET_SIZE}; flags dynamic,timeout; timeout ${SEEN_TIMEOUT}; counter;`,
+      `type ${type} . ${type} . inet_proto; size ${SET_SIZE}; flags dynamic,timeout; timeout ${FLOW_TIMEOUT}; counter;`,
     );
     set(`flows${version}`, `${flow} size ${options.history.flows}; timeout ${options.history.keep}ms;`);
     networks.forEach((_, index) =>
       set(
         nameSet(index, version),
-        `type ${type}; size ${SET_SIZE}; flags dynamic,timeout; timeout ${NAME_TIMEOUT}s;`,
+        `type ${type}; size ${SET_SIZE}; flags dynamic,timeout; timeout ${NAME_TIMEOUT_SECONDS}s;`,
       ),
     );
   }
@@ -121,7 +121,7 @@ export function skeleton(options: RulesetOptions): string {
   networks.forEach((network, index) => {
     const passes = allowedRules(network.allow.networks);
     const learnt = FAMILIES.flatMap(({ version, ip }) => [
-      `ct state established ${ip} daddr @${nameSet(index, version)} update @${nameSet(index, version)} { ${ip} daddr timeout ${NAME_TIMEOUT}s }`,
+      `ct state established ${ip} daddr @${nameSet(index, version)} update @${nameSet(index, version)} { ${ip} daddr timeout ${NAME_TIMEOUT_SECONDS}s }`,
       `${ip} daddr @${nameSet(index, version)} return`,
     ]);
     chain(`network${index}`, '', [
@@ -184,7 +184,7 @@ export function skeleton(options: RulesetOptions): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** One command that ends the redirection of DNS queries: when nobody listens any more, names would stop working. */
+/** One command that ends the redirection of DNS queries: without a listener, names would not resolve any more. */
 export function withoutRedirection(table: string): string {
   return `flush chain inet ${table} dns\n`;
 }
@@ -300,9 +300,10 @@ function* addRanges<T extends number | bigint>(
 }
 
 function* commands(command: string, count: number, element: (at: number) => string): Iterable<string> {
-  for (let start = 0; start < count; start += PIECE) {
+  for (let start = 0; start < count; start += MAX_ELEMENTS_PER_COMMAND) {
     const texts: string[] = [];
-    for (let at = start; at < Math.min(count, start + PIECE); at++) texts.push(element(at));
+    for (let at = start; at < Math.min(count, start + MAX_ELEMENTS_PER_COMMAND); at++)
+      texts.push(element(at));
     yield `${command} { ${texts.join(', ')} }\n`;
   }
 }

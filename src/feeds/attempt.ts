@@ -4,11 +4,11 @@ import { FeedError } from './feed-error.js';
 import { runJob } from './jobs.js';
 import { earliestAttempt, recordAttempt } from './schedule.js';
 
-/** What came of an attempt to refresh a feed. */
+/** The outcome of an attempt to refresh a feed. */
 export type AttemptOutcome =
   | { readonly kind: 'fresh' | 'unchanged'; readonly attempts: Attempts; readonly meta: CopySummary }
   | { readonly kind: 'failed'; readonly attempts: Attempts; readonly message: string }
-  /** It was asked so recently that it must be left alone until then (ms since 1970). */
+  /** The last request was so recent that the next one has to wait until then (ms since 1970). */
   | { readonly kind: 'early'; readonly attempts: Attempts; readonly until: number };
 
 export interface AttemptOptions {
@@ -38,7 +38,7 @@ export async function attemptRefresh(
     return attempts;
   };
   try {
-    const { fresh, meta } = await runJob<'refresh'>(
+    const { hasChanged, meta } = await runJob<'refresh'>(
       { kind: 'refresh', state, source, limits, acceptShrink: options.acceptShrink },
       {
         memory: limits.memory,
@@ -47,10 +47,10 @@ export async function attemptRefresh(
         ...(options.onBytes === undefined ? {} : { onBytes: options.onBytes }),
       },
     );
-    return { kind: fresh ? 'fresh' : 'unchanged', attempts: await record('', 0), meta };
+    return { kind: hasChanged ? 'fresh' : 'unchanged', attempts: await record('', 0), meta };
   } catch (error) {
     const { message } = error as Error;
-    // A stop is no fault of the feed's.
+    // A stop is not a failure of the feed.
     if (options.signal?.aborted === true) return { kind: 'failed', attempts: before, message };
     const retryAfter = error instanceof FeedError ? error.retryAfter : 0;
     return { kind: 'failed', attempts: await record(message, retryAfter), message };

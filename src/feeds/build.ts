@@ -80,7 +80,7 @@ export async function buildIndexFile({ input, absent }: BuildJob): Promise<Build
   const listed = function* (): Generator<Listed> {
     for (const reading of readings) yield* listedOf(reading, exceptions, now, expiry, warned);
   };
-  // Drawn anew each time: nobody can make a feed whose entries all collide.
+  // Random for each build: a feed cannot be crafted whose entries all collide.
   const seed = randomBytes(8);
   const buffer = buildIndex(listed(), {
     seed: [seed.readUInt32LE(0), seed.readUInt32LE(4)],

@@ -1,4 +1,4 @@
-import { conditions, refuseWebPage, spoolBody, type Collected, type Collecting } from './collecting.js';
+import { conditions, refuseWebPage, saveBody, type Collected, type Collecting } from './collecting.js';
 import { FeedError } from './feed-error.js';
 import { openHttpSession } from './http.js';
 
@@ -13,7 +13,7 @@ export async function collectList(job: Collecting): Promise<Collected | undefine
       return undefined;
     }
     refuseWebPage(source, answer);
-    const file = await spoolBody(answer, job.directory, 'body');
+    const file = await saveBody(answer, job.directory, 'body');
     return {
       files: [file],
       etag: answer.header('etag').slice(0, 1024),

@@ -2,7 +2,7 @@ import { readAnswer, refuseWebPage, type Collected, type Collecting } from './co
 import type { CopyFile } from './copy.js';
 import { FeedError } from './feed-error.js';
 import { openHttpSession, type HttpSession } from './http.js';
-import { openSpool } from './spool.js';
+import { openNewFile } from './new-file.js';
 import { parseTaxiiEnvelope } from '../intel/formats/taxii.js';
 
 const ACCEPT = 'application/taxii+json;version=2.1';
@@ -10,7 +10,7 @@ const PAGE_LIMIT = 1_000;
 const MAX_PAGES = 10_000;
 /** A copy of more pages is fetched anew; and any copy once a week, so that what the server withdrew goes. */
 const MAX_FILES = 500;
-const WHOLE_EVERY = 7 * 86_400_000;
+const WHOLE_INTERVAL_MS = 7 * 86_400_000;
 
 /**
  * Asks a TAXII 2.1 collection for what was added since the last time (TAXII 2.1, 3.4, 5.4). Pages are kept as they
@@ -23,7 +23,7 @@ export async function collectTaxii(job: Collecting): Promise<Collected | undefin
     const goOn =
       before !== undefined &&
       before.cursor !== '' &&
-      now - before.wholeAt < WHOLE_EVERY &&
+      now - before.wholeAt < WHOLE_INTERVAL_MS &&
       before.files.length < MAX_FILES;
     const old = goOn ? before.files : [];
     const { files, cursor } = await pages(job, session, goOn ? before.cursor : '');
@@ -61,9 +61,9 @@ async function pages(
     const envelope = parseTaxiiEnvelope(body.toString());
     if (typeof envelope === 'string') throw new FeedError(`page ${page}: ${envelope}`);
     if (envelope.objects.length > 0) {
-      const spool = await openSpool(job.directory, 'page');
-      await spool.write(body);
-      files.push(await spool.close());
+      const file = await openNewFile(job.directory, 'page');
+      await file.write(body);
+      files.push(await file.close());
     }
     newest = answer.header('x-taxii-date-added-last').slice(0, 64) || newest;
     if (!envelope.more) return { files, cursor: newest };

@@ -2,7 +2,7 @@ import type { FeedSource } from '../intel/feed-source.js';
 import type { CopyFile, CopyMeta } from './copy.js';
 import { FeedError } from './feed-error.js';
 import type { HttpAnswer } from './http.js';
-import { openSpool } from './spool.js';
+import { openNewFile } from './new-file.js';
 
 /** What a refresh brought, on disk but not yet judged. */
 export type Collected = Pick<CopyMeta, 'files' | 'etag' | 'lastModified' | 'cursor' | 'wholeAt'>;
@@ -39,15 +39,15 @@ export function refuseWebPage(source: FeedSource, answer: HttpAnswer): void {
 }
 
 /** Writes a body into a new file. */
-export async function spoolBody(answer: HttpAnswer, directory: string, prefix: string): Promise<CopyFile> {
-  const spool = await openSpool(directory, prefix);
+export async function saveBody(answer: HttpAnswer, directory: string, prefix: string): Promise<CopyFile> {
+  const file = await openNewFile(directory, prefix);
   try {
-    await answer.readBody((chunk) => spool.write(chunk));
+    await answer.readBody((chunk) => file.write(chunk));
   } catch (error) {
-    await spool.abort();
+    await file.abort();
     throw error;
   }
-  return spool.close();
+  return file.close();
 }
 
 /** A body in memory; the session bounds it. */

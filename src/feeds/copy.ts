@@ -37,10 +37,10 @@ export interface CopyMeta {
   readonly problems: readonly string[];
 }
 
-/** A copy as the guard keeps it in mind: a feed of many events has as many files, and nobody asks for them. */
+/** A copy as the guard holds it in memory: without its files, which can be many and are not needed there. */
 export type CopySummary = Omit<CopyMeta, 'files'>;
 
-/** How the attempts on a feed went; kept, so that a restart does not ask a server that wants to be left alone. */
+/** Results of the attempts on a feed; on disk, so that a restart respects the waiting time of a server. */
 export interface Attempts {
   readonly attemptedAt: number;
   readonly failures: number;
@@ -54,7 +54,7 @@ export const NO_ATTEMPTS: Attempts = { attemptedAt: 0, failures: 0, notBefore: 0
 /** A name of a file that this program makes; nothing of a feed's own choosing is ever part of a path. */
 const FILE_NAME = /^[a-z0-9][a-z0-9.-]{0,120}$/;
 /** Files that no copy names are left for so long: another process may be about to name them (ms). */
-const ORPHAN_AGE = 3_600_000;
+const ORPHAN_AGE_MS = 3_600_000;
 
 export const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
@@ -107,7 +107,7 @@ export async function readMeta(state: string, name: string): Promise<CopyMeta | 
       [meta.fetchedAt, meta.checkedAt, meta.wholeAt, meta.indicators].every(Number.isFinite);
     if (sound) return meta;
   } catch {
-    // Not what was written: told below.
+    // Unreadable: reported below.
   }
   throw new FeedError(`the last good copy is damaged: ${path}`);
 }
@@ -123,7 +123,7 @@ export async function writeMeta(state: string, name: string, meta: CopyMeta): Pr
  */
 export async function readCopyFile(directory: string, file: CopyFile): Promise<Buffer> {
   const path = join(directory, file.name);
-  // Looked at first: a file that grew on disk must not fill the memory.
+  // Checked first: a file that grew on disk must not fill the memory.
   const { size } = await stat(path);
   if (size !== file.bytes) throw new FeedError(`${path} is damaged: it has ${size} bytes, not ${file.bytes}`);
   const data = await readFile(path);
@@ -138,7 +138,7 @@ export async function sweep(directory: string, meta: CopyMeta, now: number): Pro
     if (kept.has(name)) continue;
     const path = join(directory, name);
     const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && now - found.mtimeMs > ORPHAN_AGE) await rm(path, { force: true });
+    if (found !== undefined && now - found.mtimeMs > ORPHAN_AGE_MS) await rm(path, { force: true });
   }
 }
 

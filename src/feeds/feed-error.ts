@@ -1,6 +1,6 @@
 /** A refresh that did not work, in one readable line. */
 export class FeedError extends Error {
-  /** When the server wants to be asked again (ms from now); 0: no word. */
+  /** Waiting time that the server asks for (ms from now); 0: none. */
   readonly retryAfter: number;
   /** HTTP status of the answer; 0 where there was none. */
   readonly status: number;

@@ -22,7 +22,7 @@ import { statusOf, type FeedStatus } from './status.js';
 
 /** The running feeds. */
 export interface Feeds {
-  /** What is in force. A new object after each change, so that its identity tells of one. */
+  /** The index in force. A new object after each change, so that a change shows in its identity. */
   current(): IntelSnapshot;
   status(): readonly FeedStatus[];
   /** Asks every feed that may be asked now; resolves when what came is in force. */
@@ -30,9 +30,9 @@ export interface Feeds {
   stop(): Promise<void>;
 }
 
-/** Between two looks at clock and files. */
+/** Between two checks of clock and files. */
 const TICK_MS = 500;
-/** After so many ticks files are looked at. */
+/** Files are checked after this many ticks. */
 const FILE_TICKS = 4;
 /** Feeds that are asked at the same time: mostly they wait for a server. */
 const MAX_CONCURRENT = 3;
@@ -117,7 +117,7 @@ class RunningFeeds implements Feeds {
     this.#stopping = stopping;
   }
 
-  /** What stands on this host costs no waiting for a server: the first call meets it already. */
+  /** Feeds from files are loaded before the first call: they need no server. */
   async start(): Promise<void> {
     await Promise.all(
       this.#feeds.map(async (feed) => {
@@ -202,7 +202,7 @@ class RunningFeeds implements Feeds {
   /** A damaged copy is fetched anew as soon as the server may be asked. */
   #nextAt(feed: Running): number {
     const { name } = feed.source;
-    const isDamaged = this.#store.built().some((one) => one.name === name && one.error !== '');
+    const isDamaged = this.#store.built().some((feed) => feed.name === name && feed.error !== '');
     return isDamaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
   }
 }

@@ -1,14 +1,14 @@
 import type { IntelSnapshot } from './index-file.js';
 
-/** What the feeds need of their caller, and tell it. */
+/** What the feeds need from their caller, and the events that they report to it. */
 export interface FeedHooks {
   /** Hosts and addresses that must stay reachable, and that only the caller knows: the engine, the log server. */
   readonly neverBlock: readonly string[];
-  /** Told of each index that comes into force. */
+  /** Called with each index that comes into force. */
   readonly swapped?: (snapshot: IntelSnapshot) => void;
 }
 
-/** As pino has it. */
+/** The methods of pino that are used. */
 export interface FeedLog {
   info(details: object, message: string): void;
   warn(details: object, message: string): void;

@@ -27,14 +27,14 @@ export interface HttpAnswer {
 }
 
 const MAX_REDIRECTS = 3;
-/** A server's wish to be left alone is honoured for no longer (ms). */
-const MAX_RETRY_AFTER = 86_400_000;
+/** The longest Retry-After that is honoured. */
+const MAX_RETRY_AFTER_MS = 86_400_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
  * Opens a session. Certificates are always verified, whatever the environment says.
  *
- * @param onBytes told what came, decoded.
+ * @param onBytes called with the number of decoded bytes that arrived.
  * @throws FeedError when a header or the CA cannot be read.
  */
 export async function openHttpSession(
@@ -77,7 +77,7 @@ export async function openHttpSession(
       const answer = await once(url, conditions);
       if (!REDIRECTS.has(answer.statusCode)) return answer;
       answer.body.on('error', () => undefined).destroy();
-      const location = one(answer.headers['location']);
+      const location = firstValue(answer.headers['location']);
       if (hops >= MAX_REDIRECTS) throw new FeedError(`redirected more than ${MAX_REDIRECTS} times`);
       const next = location === '' ? undefined : parseUrl(location, url);
       if (next === undefined) throw new FeedError('redirected to nowhere');
@@ -95,7 +95,7 @@ export async function openHttpSession(
       const answer = await follow(url, conditions).catch((error: unknown) => {
         throw readable(error, source);
       });
-      const header = (name: string): string => one(answer.headers[name]);
+      const header = (name: string): string => firstValue(answer.headers[name]);
       const drop = (): void => void answer.body.on('error', () => undefined).destroy();
       if (answer.statusCode === 304) {
         drop();
@@ -141,7 +141,8 @@ export async function openHttpSession(
   };
 }
 
-const one = (value: string | string[] | undefined): string => (Array.isArray(value) ? value[0] : value) ?? '';
+const firstValue = (value: string | string[] | undefined): string =>
+  (Array.isArray(value) ? value[0] : value) ?? '';
 
 async function openAgent(source: FeedSource, reach: Reach): Promise<Dispatcher> {
   const ca = source.tls.ca === undefined ? undefined : await readNamed(source.tls.ca, 'the CA');
@@ -208,7 +209,7 @@ function describeStatus(status: number): string {
 /** Retry-After as milliseconds from now (RFC 9110, 10.2.3); 0 where there is none. */
 function retryAfter(value: string): number {
   const ms = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER) : 0;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : 0;
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -4,8 +4,8 @@ import type { Indicator } from '../intel/indicator.js';
 import { writeWhole } from '../store/write-whole.js';
 
 /**
- * When each indicator of a feed was first imported, for feeds that do not say when they last saw it: the ground of
- * their TTL. An indicator is a 53-bit fingerprint; two that share one share the earlier time, which costs nothing.
+ * When each indicator of a feed was first imported, for feeds that do not say when they last saw it: their
+ * TTL counts from then. An indicator is a 53-bit fingerprint; two that share one share the earlier time, which costs nothing.
  */
 export interface Imports {
   readonly prints: Float64Array;
@@ -45,10 +45,10 @@ export function importedAt(imports: Imports, indicator: Indicator): number | und
 export function renewImports(imports: Imports, indicators: readonly number[], now: number): Imports {
   const prints = Float64Array.from(indicators).sort();
   const times = new Float64Array(prints.length).fill(now);
-  for (let old = 0, fresh = 0; old < imports.prints.length && fresh < prints.length;) {
-    if (imports.prints[old]! < prints[fresh]!) old++;
-    else if (imports.prints[old]! > prints[fresh]!) fresh++;
-    else times[fresh++] = imports.times[old]!;
+  for (let old = 0, next = 0; old < imports.prints.length && next < prints.length;) {
+    if (imports.prints[old]! < prints[next]!) old++;
+    else if (imports.prints[old]! > prints[next]!) next++;
+    else times[next++] = imports.times[old]!;
   }
   return { prints, times };
 }

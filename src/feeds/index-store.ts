@@ -79,14 +79,14 @@ export class IndexStore {
     return this.#built;
   }
 
-  /** Builds from the last good copies; calls during a build come to one more. Never rejects. */
+  /** Builds from the last good copies; calls during a build lead to one more build. Never rejects. */
   rebuild(): Promise<void> {
     this.#isAgainWanted = true;
     this.#work ??= this.#buildAll().finally(() => (this.#work = undefined));
     return this.#work;
   }
 
-  /** Looks at the clock and at the file: has an indicator expired, has another process built an index? */
+  /** Checks the clock and the file: has an indicator expired, has another process built an index? */
   async look(): Promise<void> {
     if (this.#work !== undefined) return;
     if (Date.now() >= this.#rebuildAt) return this.rebuild();

@@ -7,14 +7,14 @@ import type { LoadJob, LoadOutcome } from './index-file.js';
 import type { CopySummary } from './copy.js';
 import type { RefreshJob } from './refresh.js';
 
-/** What came of a refresh, in short. */
+/** The outcome of a refresh, in short. */
 export interface RefreshSummary {
   /** The last good copy is a new one. */
-  readonly fresh: boolean;
+  readonly hasChanged: boolean;
   readonly meta: CopySummary;
 }
 
-/** What can be asked for, and what comes of it. */
+/** The kinds of jobs, each with its outcome. */
 export interface Jobs {
   refresh: { job: RefreshJob; outcome: RefreshSummary };
   build: { job: BuildJob; outcome: BuildOutcome };
@@ -23,7 +23,7 @@ export interface Jobs {
 
 export type Job = Jobs[keyof Jobs]['job'];
 
-/** What is said by whoever does a job. */
+/** A message of a worker. */
 export type JobMessage =
   | { readonly kind: 'progress'; readonly bytes: number }
   | { readonly kind: 'done'; readonly outcome: unknown }
@@ -40,10 +40,10 @@ export interface JobLimits {
   readonly onBytes?: (bytes: number) => void;
 }
 
-/** Somebody who does one job. */
-interface Doer {
+/** A process or thread that does one job. */
+interface JobWorker {
   onMessage(listener: (message: JobMessage) => void): void;
-  /** Told when it ends without having been stopped, with the reason. */
+  /** Calls the listener with the reason when the worker ends without having been stopped. */
   onEnd(listener: (reason: string) => void): void;
   stop(): void;
 }
@@ -65,11 +65,11 @@ export function runJob<K extends keyof Jobs>(
 ): Promise<Jobs[K]['outcome']> {
   if (limits.signal?.aborted === true) return Promise.reject(new FeedError('stopped'));
   return new Promise((resolve, reject) => {
-    const doer = job.kind === 'load' ? startThread(job) : startProcess(job, limits.memory);
+    const worker = job.kind === 'load' ? startThread(job) : startProcess(job, limits.memory);
     const settle = (): void => {
       clearTimeout(timer);
       limits.signal?.removeEventListener('abort', onAbort);
-      doer.stop();
+      worker.stop();
     };
     const fail = (message: string, retryAfter = 0): void => {
       settle();
@@ -78,8 +78,8 @@ export function runJob<K extends keyof Jobs>(
     const timer = setTimeout(() => fail(`took longer than ${limits.time} ms`), limits.time);
     const onAbort = (): void => fail('stopped');
     limits.signal?.addEventListener('abort', onAbort);
-    doer.onEnd(fail);
-    doer.onMessage((message) => {
+    worker.onEnd(fail);
+    worker.onMessage((message) => {
       if (message.kind === 'progress') limits.onBytes?.(message.bytes);
       else if (message.kind === 'failed') fail(message.message, message.retryAfter);
       else {
@@ -90,14 +90,14 @@ export function runJob<K extends keyof Jobs>(
   });
 }
 
-function startProcess(job: Job, memory: number): Doer {
+function startProcess(job: Job, memory: number): JobWorker {
   const child: ChildProcess = fork(fileURLToPath(PROGRAM), {
     execArgv: [`--max-old-space-size=${Math.ceil(memory / 2 ** 20)}`],
     serialization: 'advanced',
     // What V8 prints when memory is out is no line of the guard's log.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
-  // The job has keys in it: it goes through the pipe, not into arguments that everybody on the host can read.
+  // The job has keys in it: it goes through the pipe, not into arguments, which every user of the host can read.
   child.send(job, () => undefined);
   let stopped = false;
   return {
@@ -121,7 +121,7 @@ function startProcess(job: Job, memory: number): Doer {
   };
 }
 
-function startThread(job: Job): Doer {
+function startThread(job: Job): JobWorker {
   const worker = new Worker(PROGRAM, { workerData: job, execArgv: [] });
   let stopped = false;
   return {

@@ -20,8 +20,8 @@ export async function buildInput(config: FeedsConfig, extra: readonly string[]):
 export async function neverBlocked(config: FeedsConfig, extra: readonly string[]): Promise<string[]> {
   // Without those of the link, which are reserved, and come and go with each container.
   const own = Object.values(networkInterfaces())
-    .flatMap((one) => one ?? [])
-    .filter((one) => one.family === 'IPv4' || one.scopeid === 0)
+    .flatMap((address) => address ?? [])
+    .filter((address) => address.family === 'IPv4' || address.scopeid === 0)
     .map(({ address }) => address);
   const urls = config.sources.flatMap(({ url, proxy }) => [
     url,
@@ -33,7 +33,7 @@ export async function neverBlocked(config: FeedsConfig, extra: readonly string[]
   const resolvers = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const names = [...resolvers.matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)].map(([, address = '']) => address);
   return [...new Set([...own, ...hosts, ...names, ...extra, ...config.neverBlock])]
-    .map((one) => one.replace(/%.*$/, '').replace(/^\[|\]$/g, ''))
-    .filter((one) => one !== '')
+    .map((address) => address.replace(/%.*$/, '').replace(/^\[|\]$/g, ''))
+    .filter((address) => address !== '')
     .sort();
 }

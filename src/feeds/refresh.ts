@@ -29,7 +29,7 @@ export interface RefreshJob {
 
 export interface RefreshOutcome {
   /** The last good copy is a new one. */
-  readonly fresh: boolean;
+  readonly hasChanged: boolean;
   readonly meta: CopyMeta;
 }
 
@@ -46,16 +46,17 @@ export async function refreshFeed(
   const { source, state } = job;
   const now = Date.now();
   const directory = await makeCopyDirectory(state, source.name);
-  const kept = await readMeta(state, source.name).catch(() => undefined);
+  const stored = await readMeta(state, source.name).catch(() => undefined);
   // A copy from another URL is enforced until the new one has answered, but says nothing about it.
-  const known = kept?.origin === originOf(source) ? kept : undefined;
+  const fromSameUrl = stored?.origin === originOf(source) ? stored : undefined;
   // A damaged copy must not be confirmed by "304 Not Modified" for ever.
-  const before = known !== undefined && (await isSound(directory, known.files)) ? known : undefined;
+  const before =
+    fromSameUrl !== undefined && (await isSound(directory, fromSameUrl.files)) ? fromSameUrl : undefined;
   const collected = await collect({ source, directory, before, now, onBytes });
   if (before !== undefined && (collected === undefined || sameFiles(collected.files, before.files))) {
     const meta: CopyMeta = { ...before, ...collected, files: before.files, checkedAt: now };
     await writeMeta(state, source.name, meta);
-    return { fresh: false, meta };
+    return { hasChanged: false, meta };
   }
   if (collected === undefined) throw new FeedError('said that nothing is new, and there is no copy');
 
@@ -71,7 +72,7 @@ export async function refreshFeed(
   }
   const { format, rejected, problems, failure } = reading.report();
   if (failure !== undefined) throw new FeedError(`cannot be used: ${failure}`);
-  if (!job.acceptShrink) refuseShrink(source, indicators, known?.indicators ?? 0, problems);
+  if (!job.acceptShrink) refuseShrink(source, indicators, fromSameUrl?.indicators ?? 0, problems);
 
   const meta: CopyMeta = {
     v: 1,
@@ -90,18 +91,18 @@ export async function refreshFeed(
   }
   await writeMeta(state, source.name, meta);
   await sweep(directory, meta, now);
-  return { fresh: true, meta };
+  return { hasChanged: true, meta };
 }
 
 /** The attack, and the accident: a feed that is emptied takes the protection away that was there. */
 function refuseShrink(source: FeedSource, now: number, before: number, problems: readonly string[]): void {
   const remedy = `; if that is right: breakwater feeds pull --accept-shrink ${source.name}`;
-  const kept = before === 0 ? '' : ', the last good copy stays';
+  const note = before === 0 ? '' : ', the last good copy stays';
   if (now === 0) {
     const why = problems[0] === undefined ? '' : ` (${problems[0]})`;
-    throw new FeedError(`has no indicators${why}${kept}${remedy}`);
+    throw new FeedError(`has no indicators${why}${note}${remedy}`);
   }
-  if (now * 2 < before) throw new FeedError(`shrank from ${before} to ${now} indicators${kept}${remedy}`);
+  if (now * 2 < before) throw new FeedError(`shrank from ${before} to ${now} indicators${note}${remedy}`);
 }
 
 /** Are all files of a copy what they were? Those that are not are removed: they must not be taken for new ones. */

@@ -10,7 +10,7 @@ const JITTER = 0.1;
  * How attempts stand after one more.
  *
  * @param error empty when it went well.
- * @param retryAfter what the server asked for (ms); 0 for no word.
+ * @param retryAfter what the server asked for (ms); 0 if it did not.
  */
 export function recordAttempt(before: Attempts, now: number, error: string, retryAfter: number): Attempts {
   return {
@@ -44,7 +44,7 @@ export function nextAttempt(
   return Math.max(attempts.attemptedAt + Math.max(delay, source.minInterval), attempts.notBefore);
 }
 
-/** From when a feed may be asked at all, whoever asks. */
+/** The earliest time of a request to a feed, whether it is scheduled or made by hand. */
 export function earliestAttempt(source: Pick<FeedSource, 'minInterval'>, attempts: Attempts): number {
   if (attempts.attemptedAt === 0) return 0;
   return Math.max(attempts.attemptedAt + source.minInterval, attempts.notBefore);

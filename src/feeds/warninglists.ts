@@ -5,14 +5,14 @@ import { openIndex } from '../intel/indicator-index.js';
 import type { Hit, Indicator, IndicatorIndex, IndicatorType } from '../intel/indicator.js';
 import { readBounded } from './collect-file.js';
 
-/** What is known to be in common use: on it, feeds are more often wrong than right. */
+/** Addresses and names in common use: feeds that list them are usually wrong. */
 export interface Warned {
   has(indicator: Indicator): boolean;
   /** Lists that cannot be used, and why. */
   readonly problems: readonly string[];
 }
 
-const MAX_FILE = 64 * 2 ** 20;
+const MAX_FILE_BYTES = 64 * 2 ** 20;
 /** Kinds of MISP warninglists that name things; `substring` and `regex` describe them, and are not used. */
 const KINDS: Readonly<Record<string, 'whole' | 'exact'>> = {
   cidr: 'whole',
@@ -29,7 +29,7 @@ export async function readWarninglists(paths: readonly string[]): Promise<Warned
   const problems: string[] = [];
   for (const path of paths) {
     try {
-      const file = await readBounded(path, MAX_FILE, undefined);
+      const file = await readBounded(path, MAX_FILE_BYTES, undefined);
       const { kind, values } = readList(file?.bytes.toString() ?? '');
       for (const value of values) {
         const read = readIndicator(value);
@@ -66,7 +66,7 @@ function readList(text: string): { kind: 'whole' | 'exact'; values: string[] } {
     );
   }
   if (!Array.isArray(list)) throw new Error('it has no "list"');
-  return { kind, values: list.filter((one): one is string => typeof one === 'string') };
+  return { kind, values: list.filter((item): item is string => typeof item === 'string') };
 }
 
 function listed({ type, value }: Pick<Indicator, 'type' | 'value'>): Listed {

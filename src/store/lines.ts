@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { writeWholeSync } from './write-whole.js';
 
-/** A file in which the guard keeps what it has learnt for its next start: JSON lines, each one change. */
+/** A file of JSON lines, one for each change, that the guard reads at its next start. */
 export interface LineFile {
   append(value: object): void;
   close(): void;
@@ -10,7 +10,7 @@ export interface LineFile {
 /**
  * The lines of a file; those that were cut or damaged are left out. None where there is no file.
  *
- * @param read returns undefined for what is not of the file's kind.
+ * @param read returns undefined for a line of another kind.
  * @throws Error when the file is there and cannot be read.
  */
 export function readLines<T>(
@@ -34,7 +34,7 @@ export function readLines<T>(
   });
 }
 
-/** Puts other lines in place of those of the file; whole, or not at all. @throws Error */
+/** Replaces all lines of the file; whole, or not at all. @throws Error */
 export function rewriteLines(file: string, values: readonly object[]): void {
   writeWholeSync(file, values.map(lineOf).join(''));
 }

@@ -1,6 +1,6 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 
-/** When a process began, in the kernel's ticks: it distinguishes processes that got the same number one after the other. Linux only. */
+/** Start time of a process in kernel ticks: it distinguishes two processes that had the same id. Linux only. */
 function began(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -13,9 +13,9 @@ function began(pid: number): string {
 /**
  * Keeps other processes from writing the same files. A lock that a killed process left is taken over.
  *
- * @param inUse the error's words for a lock that a living process holds.
- * @returns what gives it back.
- * @throws Error naming the process that has it.
+ * @param inUse the message of the error when a running process holds the lock.
+ * @returns the function that releases it.
+ * @throws Error naming the process that holds it.
  */
 export function lockFile(file: string, inUse: (pid: string) => string): () => void {
   const own = `${process.pid} ${began(process.pid)}`;

@@ -16,7 +16,7 @@ export interface WholeFile {
 }
 
 /**
- * Begins a file that takes the place of `path` when it is committed.
+ * Begins a file that replaces `path` when it is committed.
  *
  * @param mode octal permissions, whatever the umask says; default: for the owner alone.
  */
@@ -50,7 +50,7 @@ export async function writeWhole(path: string, data: string | Uint8Array, mode =
   }
 }
 
-/** The same for what is done before the first turn of the event loop. */
+/** As writeWhole, synchronously: for what happens before the event loop starts. */
 export function writeWholeSync(path: string, data: string | Uint8Array, mode = 0o600): void {
   const temporary = temporaryName(path);
   const file = openSync(temporary, 'wx', mode);
@@ -70,7 +70,7 @@ export function writeWholeSync(path: string, data: string | Uint8Array, mode = 0
   syncDirectorySync(dirname(path));
 }
 
-/** Makes names that were made, changed or removed in a directory survive a loss of power. */
+/** Makes created, renamed and removed names of a directory survive a loss of power. */
 export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {

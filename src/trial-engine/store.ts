@@ -125,11 +125,11 @@ export function addContainer(
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}$/.test(plain)) {
     throw new TrialError(400, 'Invalid container name: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed');
   }
-  for (const other of store.containers.values()) {
-    if (other.name === plain) {
+  for (const existing of store.containers.values()) {
+    if (existing.name === plain) {
       throw new TrialError(
         409,
-        `Conflict. The container name "/${plain}" is already in use by container "${other.id}".`,
+        `Conflict. The container name "/${plain}" is already in use by container "${existing.id}".`,
       );
     }
   }

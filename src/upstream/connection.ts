@@ -119,7 +119,7 @@ export class Connection {
   #onRead(data: Buffer): boolean {
     const job = this.#job;
     if (job === undefined) {
-      // INVARIANT: bytes that nobody asked for are never taken for the answer to a later request.
+      // INVARIANT: bytes without a request are never taken for the answer to a later request.
       this.#close();
       return false;
     }

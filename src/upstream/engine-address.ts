@@ -28,11 +28,11 @@ export interface Dialler {
   readonly ready: 'connect' | 'secureConnect';
 }
 
-/** Bytes that a socket holds for a slow daemon before the sender is told to wait. */
+/** Bytes that a socket buffers for a slow daemon before the sender is paused. */
 const WRITE_BUFFER = 256 * 1024;
 
 /** A vanished TCP peer is noticed after about this long (ms) even on a stream that is rightly silent for hours. */
-const PROBE_AFTER = 30_000;
+const KEEP_ALIVE_DELAY_MS = 30_000;
 
 /** @throws Error when the URL or a TLS file cannot be used. */
 export function readAddress({ url, tls }: EngineAddress): Dialler {
@@ -40,7 +40,7 @@ export function readAddress({ url, tls }: EngineAddress): Dialler {
   // Half-close must pass in both directions: `echo x | docker run -i` ends stdin and still reads the output.
   const common = { allowHalfOpen: true, noDelay: true, highWaterMark: WRITE_BUFFER };
   const host = hostname.replace(/^\[|\]$/g, '');
-  const probed = { ...common, host, keepAlive: true, keepAliveInitialDelay: PROBE_AFTER };
+  const probed = { ...common, host, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS };
   switch (protocol) {
     case 'unix:': {
       const path = decodeURIComponent(pathname);

@@ -36,7 +36,7 @@ export interface EngineHandler {
   /** The piece is the handler's to keep. False stops reading from the engine until `resume`. */
   onData(piece: Buffer): boolean;
   onComplete(): void;
-  /** `code` tells why: `ENGINE_*` of `EngineError`, or the system's. An error of the request body comes as it is. */
+  /** `code` is the reason: `ENGINE_*` of `EngineError`, or the system's. An error of the request body comes as it is. */
   onError(error: Error): void;
   /** The engine switched protocols (101): the connection is the handler's; it is paused, early bytes put back on it. */
   onUpgrade?(status: number, headers: string[], socket: Socket): void;

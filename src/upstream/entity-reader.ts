@@ -61,7 +61,7 @@ const PLACES: Readonly<
 const PREDEFINED_NETWORKS = new Set(['', 'default', 'bridge', 'none', 'host']);
 const WHOLE_ID = /^[0-9a-f]{64}$/;
 const MAX_CACHED = 16_384;
-const MAX_NAME = 4_096;
+const MAX_NAME_LENGTH = 4_096;
 
 export function openEntityReader(requestEngine: RequestEngine): EntityReader {
   /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
@@ -176,7 +176,7 @@ function networksByName({ HostConfig, NetworkSettings }: Inspected): string[] {
 function pathOf(kind: ObjectKind, name: string): string | undefined {
   const segments = name.replace(/^\//, '').split('/');
   const isPath = segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..');
-  if (name.length > MAX_NAME || !isPath) return undefined;
+  if (name.length > MAX_NAME_LENGTH || !isPath) return undefined;
   return PLACES[kind].path.replace('*', () => segments.map(encodeURIComponent).join('/'));
 }
 

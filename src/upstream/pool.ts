@@ -69,8 +69,8 @@ class ConnectionPool implements Pool, ConnectionEvents {
   #start(job: Job, mayReuse: boolean): void {
     try {
       if (this.#isDestroyed) throw stopping();
-      const kept = mayReuse ? this.#idle.pop()?.connection : undefined;
-      (kept ?? this.#connect(job.request.upgrade !== '')).send(job);
+      const reused = mayReuse ? this.#idle.pop()?.connection : undefined;
+      (reused ?? this.#connect(job.request.upgrade !== '')).send(job);
     } catch (error) {
       job.connection?.abort();
       job.connection = undefined;

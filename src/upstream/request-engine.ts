@@ -2,10 +2,10 @@ import type { EngineAnswer } from '../docker/engine-answer.js';
 import type { Engine } from './engine.js';
 
 /** Longest answer that is read: the list of ten thousand containers fits. */
-const LARGEST = 64 * 2 ** 20;
+const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 
 /**
- * A request of the guard's own to the engine, not a client's call: policy has no part in it.
+ * The guard's own request to the engine, not a client's call: it is not subject to policy.
  *
  * @param timeout milliseconds, for the head and between two pieces of the body.
  * @throws Error (readable) when the engine does not answer, or answers with something that is not JSON.
@@ -24,7 +24,7 @@ export function requestEngine(
       {
         method,
         target,
-        // In the engine's log this tells the guard's own requests from clients' calls.
+        // Distinguishes the guard's own requests from clients' calls in the engine's log.
         headers: [
           ...['Host', 'docker', 'User-Agent', 'breakwater'],
           ...(body === undefined ? [] : ['Content-Type', 'application/json']),
@@ -40,9 +40,11 @@ export function requestEngine(
         onData(piece) {
           pieces.push(piece);
           size += piece.length;
-          if (size <= LARGEST) return true;
+          if (size <= MAX_ANSWER_BYTES) return true;
           abort();
-          reject(new Error(`the engine's answer to ${method} ${target} is larger than ${LARGEST} bytes`));
+          reject(
+            new Error(`the engine's answer to ${method} ${target} is larger than ${MAX_ANSWER_BYTES} bytes`),
+          );
           return false;
         },
         onComplete() {

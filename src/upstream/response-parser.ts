@@ -30,7 +30,7 @@ const CR = 13;
 const LF = 10;
 
 /** What the next byte is part of. */
-type Place = 'head' | 'length' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'close' | 'over';
+type Phase = 'head' | 'length' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'close' | 'over';
 
 const bad = (what: string): never => {
   throw new EngineError('ENGINE_ANSWER', `the engine's answer is malformed: ${what}`);
@@ -95,7 +95,7 @@ export class ResponseParser {
   keep = true;
   state: AnswerState = 'done';
   readonly #sink: AnswerSink;
-  #place: Place = 'over';
+  #phase: Phase = 'over';
   /** It answers a HEAD request. */
   #isBodiless = false;
   /** Switching protocols was asked for. */
@@ -117,7 +117,7 @@ export class ResponseParser {
 
   /** Expects the next answer. `isBodiless`: it answers a HEAD request. */
   begin(isBodiless: boolean, wantsUpgrade: boolean): void {
-    this.#place = 'head';
+    this.#phase = 'head';
     this.state = 'more';
     this.keep = true;
     this.#isBodiless = isBodiless;
@@ -131,8 +131,8 @@ export class ResponseParser {
    */
   feed(data: Buffer): number {
     let at = 0;
-    while (at < data.length && this.#place !== 'over') {
-      switch (this.#place) {
+    while (at < data.length && this.#phase !== 'over') {
+      switch (this.#phase) {
         case 'head':
           at = this.#readHead(data, at);
           break;
@@ -144,7 +144,7 @@ export class ResponseParser {
         case 'chunk-end':
           if (this.#line === '' && data[at] === CR && data[at + 1] === LF) {
             at += 2;
-            this.#place = 'size';
+            this.#phase = 'size';
             break;
           }
           at = this.#readLine(data, at);
@@ -159,7 +159,7 @@ export class ResponseParser {
 
   /** The connection ended. True when that completes the answer, which then has no other end. */
   end(): boolean {
-    if (this.#place !== 'close') return false;
+    if (this.#phase !== 'close') return false;
     this.#complete();
     return true;
   }
@@ -200,10 +200,10 @@ export class ResponseParser {
     if (status < 200) return this.#startInterim(status, headers);
     const hasBody = !this.#isBodiless && status !== 204 && status !== 304;
     const length = hasBody ? framing.length : 0;
-    if (hasBody && framing.isChunked) this.#place = 'size';
-    else if (length > 0) this.#place = 'length';
+    if (hasBody && framing.isChunked) this.#phase = 'size';
+    else if (length > 0) this.#phase = 'length';
     else if (length === -1) {
-      this.#place = 'close';
+      this.#phase = 'close';
       this.keep = false;
     }
     this.#left = length;
@@ -215,7 +215,7 @@ export class ResponseParser {
   #startInterim(status: number, headers: string[]): void {
     if (status === 101) {
       if (!this.#wantsUpgrade) bad('it switches protocols unasked');
-      this.#place = 'over';
+      this.#phase = 'over';
       this.state = 'upgrade';
       this.keep = false;
       this.#sink.onHeaders(status, headers, 0);
@@ -223,11 +223,11 @@ export class ResponseParser {
   }
 
   #readBody(data: Buffer, at: number): number {
-    const stop = this.#place === 'close' ? data.length : Math.min(data.length, at + this.#left);
+    const stop = this.#phase === 'close' ? data.length : Math.min(data.length, at + this.#left);
     this.#left -= stop - at;
     this.#sink.onData(at === 0 && stop === data.length ? data : data.subarray(at, stop));
-    if (this.#left === 0 && this.#place === 'length') this.#complete();
-    else if (this.#left === 0 && this.#place === 'chunk') this.#place = 'chunk-end';
+    if (this.#left === 0 && this.#phase === 'length') this.#complete();
+    else if (this.#left === 0 && this.#phase === 'chunk') this.#phase = 'chunk-end';
     return stop;
   }
 
@@ -246,13 +246,13 @@ export class ResponseParser {
   }
 
   #endLine(text: string): void {
-    if (this.#place === 'chunk-end') {
+    if (this.#phase === 'chunk-end') {
       if (text !== '') bad('a chunk is longer than its size');
-      this.#place = 'size';
-    } else if (this.#place === 'size') {
+      this.#phase = 'size';
+    } else if (this.#phase === 'size') {
       const size = CHUNK_SIZE.exec(text)?.[1] ?? bad('a chunk size is not a hexadecimal number');
       this.#left = Number.parseInt(size, 16);
-      this.#place = this.#left === 0 ? 'trailer' : 'chunk';
+      this.#phase = this.#left === 0 ? 'trailer' : 'chunk';
     } else if (text === '') {
       this.#trailers = 0;
       this.#complete();
@@ -264,7 +264,7 @@ export class ResponseParser {
   }
 
   #complete(): void {
-    this.#place = 'over';
+    this.#phase = 'over';
     this.state = 'done';
   }
 }

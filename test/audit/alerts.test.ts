@@ -142,7 +142,7 @@ await t.test('what is worse than a denial is told at once, once', async (t) => {
     action: 'blocked',
     container: { name: 'job' },
     count: 3,
-    message: 'container job reached for 198.51.100.9 3 times, blocked within 1 h',
+    message: 'container job tried to reach 198.51.100.9 3 times, blocked within 1 h',
   });
   audit.record(egress({ kind: 'response', action: 'pause' }));
   audit.record(egress({ kind: 'notice', indicator: '' }));

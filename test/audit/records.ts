@@ -158,7 +158,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     indicators: [{ ...indicator, action: 'alert', where: 'image', value: 'c2.example' }],
     ...alerted,
     message:
-      '350 calls (ContainerCreate, ImageBuild) from 2001:db8::/64 named what feeds list (c2.example) and were let through within 5 min',
+      '350 calls (ContainerCreate, ImageBuild) from 2001:db8::/64 named listed indicators (c2.example) and were let through within 5 min',
   }),
   line(17, 'alert', {
     kind: 'sequence',
@@ -170,7 +170,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     hazards: ['sequence:build-and-run'],
     ...alerted,
     message:
-      '350 calls (ContainerStart) from 40 addresses went on with an attack (sequence:build-and-run) and were denied within 5 min',
+      '350 calls (ContainerStart) from 40 addresses matched attack sequence build-and-run and were denied within 5 min',
   }),
   line(18, 'alert', {
     kind: 'egress',
@@ -191,7 +191,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
       },
     ],
     ...alerted,
-    message: 'container job reached for 198.51.100.9 350 times, blocked within 5 min',
+    message: 'container job tried to reach 198.51.100.9 350 times, blocked within 5 min',
   }),
   line(19, 'alert', {
     kind: 'audit',
@@ -199,7 +199,7 @@ export const RECORDS: readonly Readonly<Record<string, unknown>>[] = [
     operation: '',
     code: 'audit',
     ...alerted,
-    message: '350 records of the audit trail could not be written when they were due within 5 min',
+    message: '350 records of the audit trail could not be written in time within 5 min',
   }),
   // As a decision is written that completes an attack in several calls.
   line(20, 'decision', {

@@ -36,7 +36,7 @@ function listed(type: Listed['type'], value: string, action: Listed['action'] = 
 
 async function play(t: Test, docker: Engine): Promise<void> {
   const state = join(docker.dir, 'feeds');
-  const spool = join(docker.dir, 'attempts');
+  const attempts = join(docker.dir, 'attempts');
   const configFile = join(docker.dir, 'egress.json');
   mkdirSync(state);
   const bridge = await ownBridge();
@@ -56,7 +56,7 @@ async function play(t: Test, docker: Engine): Promise<void> {
           mode,
           table: TABLE,
           poll: '100ms',
-          attempts: { directory: spool },
+          attempts: { directory: attempts },
           dns: { listen: `${gateway}:5300`, upstream: ['198.51.100.53'] },
           gateway: { listen: `${gateway}:3128`, ports: [8080] },
           networks: [
@@ -66,8 +66,8 @@ async function play(t: Test, docker: Engine): Promise<void> {
       }),
     );
   const told = (): Line[] => {
-    const segments = readdirSync(spool).filter((name) => name.endsWith('.jsonl'));
-    const text = segments.map((name) => readFileSync(join(spool, name), 'utf8')).join('');
+    const segments = readdirSync(attempts).filter((name) => name.endsWith('.jsonl'));
+    const text = segments.map((name) => readFileSync(join(attempts, name), 'utf8')).join('');
     return text
       .split('\n')
       .slice(0, -1)

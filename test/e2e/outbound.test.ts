@@ -59,15 +59,15 @@ async function main(): Promise<void> {
   const open = (
     action: 'none' | Response = 'none',
     extra: { minConfidence?: number; except?: string[] } = {},
-  ): { spool: string; audit: Recorder; warnings: string[]; outbound: Outbound } => {
+  ): { attempts: string; audit: Recorder; warnings: string[]; outbound: Outbound } => {
     const directory = join(docker.dir, `outbound-${(rooms += 1)}`);
-    const spool = join(directory, 'spool');
-    mkdirSync(spool, { recursive: true });
+    const attempts = join(directory, 'spool');
+    mkdirSync(attempts, { recursive: true });
     const audit = recorder();
     const warnings: string[] = [];
     const outbound = openOutbound(
       {
-        spool,
+        attempts,
         creators: join(directory, 'creators.jsonl'),
         onHit: { action, minConfidence: extra.minConfidence ?? 0, except: extra.except ?? [] },
       },
@@ -76,7 +76,7 @@ async function main(): Promise<void> {
       (message) => warnings.push(message),
     );
     running = outbound;
-    return { spool, audit, warnings, outbound };
+    return { attempts, audit, warnings, outbound };
   };
   t.afterEach(async () => {
     await running?.stop();
@@ -87,7 +87,7 @@ async function main(): Promise<void> {
   });
 
   let reports = 0;
-  const report = (spool: string, fields: Record<string, unknown>, segment = '00000001.jsonl'): string => {
+  const report = (attempts: string, fields: Record<string, unknown>, segment = '00000001.jsonl'): string => {
     const now = new Date().toISOString();
     const id = `report-${(reports += 1)}`;
     const base = {
@@ -103,7 +103,7 @@ async function main(): Promise<void> {
     const what = { destination: '198.51.100.66', name: '', protocol: 'tcp', port: 80, count: 3 };
     const why = { indicator: '198.51.100.66', type: 'ipv4', feed: 'c2', confidence: 90, threat: 'miner' };
     const line = JSON.stringify({ ...base, ...what, ...why, ...fields });
-    appendFileSync(join(spool, segment), `${line}\n`);
+    appendFileSync(join(attempts, segment), `${line}\n`);
     return id;
   };
   const addressOf = async (name: string): Promise<string> => {
@@ -120,13 +120,13 @@ async function main(): Promise<void> {
 
   await t.test('a running container, one that starts later, and one that is already gone', async (t) => {
     await cli('run', '-d', '--name', 'before', 'alpine', 'sleep', '60');
-    const { spool, audit } = open();
-    const before = report(spool, { source: await addressOf('before') });
+    const { attempts, audit } = open();
+    const before = report(attempts, { source: await addressOf('before') });
     t.match((await seen(audit, before))?.container, { name: 'before', image: 'alpine' });
 
     await cli('run', '-d', '--name', 'later', 'alpine', 'sleep', '60');
     const address = await addressOf('later');
-    const later = report(spool, { source: address });
+    const later = report(attempts, { source: address });
     t.match(await seen(audit, later), {
       kind: 'attempt',
       container: { name: 'later' },
@@ -142,16 +142,16 @@ async function main(): Promise<void> {
     await cli('run', '-d', '--name', 'heir', 'alpine', 'sleep', '60');
     t.equal(await addressOf('heir'), address, 'the address is used again');
     await sleep(1_500);
-    const late = report(spool, { source: address, first: then, last: then });
+    const late = report(attempts, { source: address, first: then, last: then });
     t.equal((await seen(audit, late))?.container?.name, 'later', 'the one that had it at that time');
-    const now = report(spool, { source: address });
+    const now = report(attempts, { source: address });
     t.equal((await seen(audit, now))?.container?.name, 'heir');
-    const host = report(spool, { source: '10.0.0.99' });
+    const host = report(attempts, { source: '10.0.0.99' });
     t.equal((await seen(audit, host))?.container, undefined, 'nobody had that address');
   });
 
   await t.test('a RUN step of a build that ends at once', async (t) => {
-    const { spool, audit } = open();
+    const { attempts, audit } = open();
     await sleep(500);
     const dockerfile = 'FROM alpine\nRUN ip -4 addr show eth0; wget -T 1 http://127.0.0.1:9/ || true\n';
     const context = join(docker.dir, 'build');
@@ -164,13 +164,13 @@ async function main(): Promise<void> {
     });
     const source = /inet ([0-9.]+)/.exec(stdout + stderr)?.[1] ?? '';
     const running = /Running in ([0-9a-f]{12})/.exec(stdout + stderr)?.[1] ?? 'none';
-    const id = report(spool, { source, first });
+    const id = report(attempts, { source, first });
     const event = await seen(audit, id);
     t.equal(event?.container?.id.slice(0, 12), running, 'the container of the step');
   });
 
   await t.test('which call made it', async (t) => {
-    const { spool, audit, outbound } = open();
+    const { attempts, audit, outbound } = open();
     const created = await cli('run', '-d', '--name', 'made', 'alpine', 'sleep', '60');
     const operation = OPERATIONS.find(({ id }) => id === 'ContainerCreate')!;
     const client = { listener: 'lan', address: '10.20.0.7', port: 1, certificate: [], tokenSha256: '' };
@@ -181,7 +181,7 @@ async function main(): Promise<void> {
     watch(Buffer.from(answer.slice(30)));
     const forged = outbound.creators.watch({ ...call, id: 'evil-1' }, ['guest'])!;
     forged(Buffer.from(answer));
-    const id = report(spool, { source: await addressOf('made') });
+    const id = report(attempts, { source: await addressOf('made') });
     t.same((await seen(audit, id))?.createdBy, {
       call: 'abc-1',
       operation: 'ContainerCreate',
@@ -191,34 +191,34 @@ async function main(): Promise<void> {
   });
 
   await t.test('nothing is lost: a full disk, a restart, several segments, bad lines', async (t) => {
-    const { spool, audit, outbound, warnings } = open();
+    const { attempts, audit, outbound, warnings } = open();
     audit.failing = true;
-    const first = report(spool, { source: '' });
+    const first = report(attempts, { source: '' });
     await sleep(700);
     t.same(audit.events, []);
     audit.failing = false;
     t.ok(await seen(audit, first), 'on record when the disk takes it again');
-    appendFileSync(join(spool, '00000001.jsonl'), 'no JSON\n[1]\n');
-    const second = report(spool, { source: '' });
+    appendFileSync(join(attempts, '00000001.jsonl'), 'no JSON\n[1]\n');
+    const second = report(attempts, { source: '' });
     t.ok(await seen(audit, second));
     t.ok(
       warnings.some((text) => text.includes('no JSON object')),
       'the bad lines are told',
     );
-    const third = report(spool, { source: '' }, '00000002.jsonl');
+    const third = report(attempts, { source: '' }, '00000002.jsonl');
     t.ok(await seen(audit, third));
-    await until(() => !existsSync(join(spool, '00000001.jsonl')), 10_000);
+    await until(() => !existsSync(join(attempts, '00000001.jsonl')), 10_000);
     t.same(
-      readdirSync(spool).filter((name) => name.endsWith('.jsonl')),
+      readdirSync(attempts).filter((name) => name.endsWith('.jsonl')),
       ['00000002.jsonl'],
       'what is done is taken away',
     );
     await outbound.stop();
-    const fourth = report(spool, { source: '' }, '00000002.jsonl');
+    const fourth = report(attempts, { source: '' }, '00000002.jsonl');
     const again = recorder();
     const options = { action: 'none' as const, minConfidence: 0, except: [] };
     running = openOutbound(
-      { spool, creators: join(docker.dir, 'again.jsonl'), onHit: options },
+      { attempts, creators: join(docker.dir, 'again.jsonl'), onHit: options },
       engine,
       again,
       () => {},
@@ -236,12 +236,12 @@ async function main(): Promise<void> {
     await cli('run', '-d', '--name', 'good', 'alpine', 'sleep', '60');
     const address = await addressOf('bad');
     const pausing = open('pause', { minConfidence: 50 });
-    const weak = report(pausing.spool, { source: address, confidence: 49 });
+    const weak = report(pausing.attempts, { source: address, confidence: 49 });
     await seen(pausing.audit, weak);
-    const policy = report(pausing.spool, { source: address, indicator: '', via: 'policy' });
+    const policy = report(pausing.attempts, { source: address, indicator: '', via: 'policy' });
     await seen(pausing.audit, policy);
     t.equal(await status('bad'), 'running', 'too little confidence, or no indicator: nothing is done');
-    const strong = report(pausing.spool, { source: address });
+    const strong = report(pausing.attempts, { source: address });
     t.match(await seen(pausing.audit, `${strong}.r`), {
       kind: 'response',
       action: 'pause',
@@ -249,19 +249,19 @@ async function main(): Promise<void> {
     });
     t.equal(await status('bad'), 'paused');
     t.equal(await status('good'), 'running');
-    const twice = report(pausing.spool, { source: address });
+    const twice = report(pausing.attempts, { source: address });
     t.match((await seen(pausing.audit, `${twice}.r`))?.message, /already paused/);
     await pausing.outbound.stop();
     await cli('unpause', 'bad');
 
     const sparing = open('stop', { except: ['ba*'] });
-    const spared = report(sparing.spool, { source: address });
+    const spared = report(sparing.attempts, { source: address });
     await seen(sparing.audit, spared);
     t.equal(await status('bad'), 'running', 'spared by its name');
     await sparing.outbound.stop();
 
     const cutting = open('disconnect');
-    const cut = report(cutting.spool, { source: address });
+    const cut = report(cutting.attempts, { source: address });
     t.match((await seen(cutting.audit, `${cut}.r`))?.message, /^disconnected from bridge$/);
     const { body } = await get(docker.socket, '/containers/bad/json');
     const { NetworkSettings } = JSON.parse(body.toString()) as {
@@ -272,7 +272,7 @@ async function main(): Promise<void> {
 
     await cli('network', 'connect', 'bridge', 'bad');
     const stopping = open('stop');
-    const stop = report(stopping.spool, { source: await addressOf('bad') });
+    const stop = report(stopping.attempts, { source: await addressOf('bad') });
     t.equal((await seen(stopping.audit, `${stop}.r`))?.message, 'stopped');
     t.equal(await status('bad'), 'exited');
   });

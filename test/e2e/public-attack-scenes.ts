@@ -36,7 +36,7 @@ const POLICY = {
 
 async function play(t: Test, docker: Engine): Promise<void> {
   const feeds = join(docker.dir, 'feeds');
-  const spool = join(docker.dir, 'attempts');
+  const attempts = join(docker.dir, 'attempts');
   const report = join(docker.dir, 'report.txt');
   copyFileSync(REPORT, report);
   const config = {
@@ -47,7 +47,7 @@ async function play(t: Test, docker: Engine): Promise<void> {
     egress: {
       table: 'breakwater_attack',
       poll: '100ms',
-      attempts: { directory: spool },
+      attempts: { directory: attempts },
       onHit: { action: 'pause', except: ['spared*'] },
     },
   };

@@ -11,7 +11,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { startServices, type ServiceParts } from '../../src/app/egress-services.js';
 import { readHello } from '../../src/egress/client-hello.js';
 import { listenGateway } from '../../src/egress/gateway.js';
-import { makeJudge, readTarget } from '../../src/egress/gateway-target.js';
+import { createTargetDecider, readTarget } from '../../src/egress/gateway-target.js';
 import { RESERVED_NETWORKS } from '../../src/egress/elements.js';
 import type { Allow } from '../../src/egress/networks.js';
 import { buildIndex } from '../../src/intel/index-build.js';
@@ -145,7 +145,7 @@ async function gatewayOf(
   extra: { allow?: Allow; network?: Allow; mode?: 'alert'; clients?: string } = {},
 ) {
   const attempts: string[] = [];
-  const judge = makeJudge({
+  const decider = createTargetDecider({
     mode: extra.mode ?? 'block',
     ports,
     allow: extra.allow ?? { networks: [parseNetwork('127.0.0.0/8')!], names: [] },
@@ -168,7 +168,7 @@ async function gatewayOf(
   const gateway = await listenGateway({
     listen: { host: '127.0.0.1', port },
     clients: [parseNetwork(extra.clients ?? '127.0.0.0/8')!],
-    judge,
+    decider,
   });
   t.teardown(() => gateway.close());
   return { port, attempts };

@@ -17,7 +17,7 @@ import {
   wholeTable,
   type RulesetOptions,
 } from '../../src/egress/ruleset.js';
-import { openSpool } from '../../src/egress/spool.js';
+import { openAttemptQueue } from '../../src/egress/attempt-queue.js';
 import { buildIndex } from '../../src/intel/index-build.js';
 import { openIndex } from '../../src/intel/indicator-index.js';
 import type { IndicatorAction, IndicatorIndex, IndicatorType } from '../../src/intel/indicator.js';
@@ -341,38 +341,44 @@ t.test('attempts: the same ones are one line; too many are counted', async (t) =
   t.equal(attempts.takeDropped(), 0);
 });
 
-t.test('the spool: segments, modes, a cap, drops that are told, numbers that go on', async (t) => {
-  const directory = join(mkdtempSync(join(tmpdir(), 'bw-spool-')), 'spool');
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  const names = (): string[] => readdirSync(directory).sort();
-  const options = { directory, maxSize: 16_000, group: String(process.getgid?.() ?? 0) };
-  let spool = await openSpool(options);
-  await spool.append([]);
-  t.strictSame(names(), [], 'nothing to say, no file');
-  const line = `${JSON.stringify({ v: 1, text: 'x'.repeat(480) })}\n`;
-  for (let count = 0; count < 6; count++) await spool.append([line]);
-  t.strictSame(names(), ['00000001.jsonl', '00000002.jsonl'], 'a new segment when one is full');
-  t.equal(statSync(join(directory, names()[0]!)).mode & 0o777, 0o640);
-  t.equal(statSync(directory).mode & 0o777, 0o770);
-  for (let count = 0; count < 40; count++) await spool.append([line]);
-  const lost = spool.takeDropped();
-  const size = names().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
-  t.ok(lost > 0 && size <= 16_000, `${lost} lines dropped at ${size} bytes`);
-  for (const name of names().slice(0, -1)) rmSync(join(directory, name));
-  await spool.append([line]);
-  const last = readFileSync(join(directory, names().at(-1)!), 'utf8')
-    .trim()
-    .split('\n');
-  t.match(last.at(-2), `${lost} lines were dropped while the spool was full`);
-  t.equal(`${last.at(-1)}\n`, line);
-  await spool.close();
-  const number = Number(names().at(-1)!.slice(0, 8));
-  spool = await openSpool(options);
-  await spool.append([line]);
-  t.equal(Number(names().at(-1)!.slice(0, 8)), number + 1, 'a segment that was there is not written into');
-  await spool.close();
-  await t.rejects(openSpool({ ...options, group: 'no-such-group' }), /there is no group "no-such-group"/);
-});
+t.test(
+  'the queue of attempts: segments, modes, a cap, drops that are reported, numbers that go on',
+  async (t) => {
+    const directory = join(mkdtempSync(join(tmpdir(), 'bw-queue-')), 'attempts');
+    t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+    const names = (): string[] => readdirSync(directory).sort();
+    const options = { directory, maxSize: 16_000, group: String(process.getgid?.() ?? 0) };
+    let queue = await openAttemptQueue(options);
+    await queue.append([]);
+    t.strictSame(names(), [], 'nothing to say, no file');
+    const line = `${JSON.stringify({ v: 1, text: 'x'.repeat(480) })}\n`;
+    for (let count = 0; count < 6; count++) await queue.append([line]);
+    t.strictSame(names(), ['00000001.jsonl', '00000002.jsonl'], 'a new segment when one is full');
+    t.equal(statSync(join(directory, names()[0]!)).mode & 0o777, 0o640);
+    t.equal(statSync(directory).mode & 0o777, 0o770);
+    for (let count = 0; count < 40; count++) await queue.append([line]);
+    const lost = queue.takeDropped();
+    const size = names().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+    t.ok(lost > 0 && size <= 16_000, `${lost} lines dropped at ${size} bytes`);
+    for (const name of names().slice(0, -1)) rmSync(join(directory, name));
+    await queue.append([line]);
+    const last = readFileSync(join(directory, names().at(-1)!), 'utf8')
+      .trim()
+      .split('\n');
+    t.match(last.at(-2), `${lost} lines were dropped while the queue was full`);
+    t.equal(`${last.at(-1)}\n`, line);
+    await queue.close();
+    const number = Number(names().at(-1)!.slice(0, 8));
+    queue = await openAttemptQueue(options);
+    await queue.append([line]);
+    t.equal(Number(names().at(-1)!.slice(0, 8)), number + 1, 'a segment that was there is not written into');
+    await queue.close();
+    await t.rejects(
+      openAttemptQueue({ ...options, group: 'no-such-group' }),
+      /there is no group "no-such-group"/,
+    );
+  },
+);
 
 t.test('the index: read when it is another one; a damaged one is told once', async (t) => {
   const state = mkdtempSync(join(tmpdir(), 'bw-index-'));

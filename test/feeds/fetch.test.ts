@@ -53,7 +53,7 @@ await t.test('a list, and then nothing new', async (t) => {
   const first = await refresh(makeSource({ url: server.url }));
   t.match(first, { fresh: true, meta: { indicators: 20, format: 'list', etag: '"v1"' } });
   const second = await refresh(makeSource({ url: server.url }));
-  t.equal(second.fresh, false);
+  t.equal(second.hasChanged, false);
   t.equal(second.meta.fetchedAt, first.meta.fetchedAt);
   t.ok(second.meta.checkedAt >= first.meta.checkedAt);
   t.match(server.seen[1]?.headers, {
@@ -61,12 +61,12 @@ await t.test('a list, and then nothing new', async (t) => {
     'if-modified-since': 'Tue, 24 Nov 2026 10:00:00 GMT',
   });
   const moved = await refresh(makeSource({ url: `${server.url}other` }));
-  t.equal(moved.fresh, true, 'another URL is another list');
+  t.equal(moved.hasChanged, true, 'another URL is another list');
   t.equal(server.seen[2]?.headers['if-none-match'], undefined);
 
   server.answer((_, response) => send(response, LIST, { etag: '"v2"' }));
   const same = await refresh(makeSource({ url: `${server.url}other` }));
-  t.equal(same.fresh, false, 'the same bytes under a new ETag are nothing new');
+  t.equal(same.hasChanged, false, 'the same bytes under a new ETag are nothing new');
   t.equal(same.meta.etag, '"v2"');
 });
 

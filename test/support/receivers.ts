@@ -236,7 +236,7 @@ export const PRODUCTS: Readonly<Record<string, Product>> = {
   },
 };
 
-/** Splunk's answer to a question for acknowledgements: what is told once is forgotten. */
+/** Splunk's answer to a request for acknowledgements: each number is reported once, then forgotten. */
 export function acksOf(known: Map<string, Set<number>>, channel: string, body: string): string {
   const { acks } = object(JSON.parse(body), ['acks'], 'question');
   const indexed = known.get(channel) ?? new Set();

@@ -19,7 +19,9 @@ export const policyParts = (): ReadonlyMap<string, string> =>
 export function operationsParts(): ReadonlyMap<string, string> {
   const sets = [...new Set(OPERATIONS.flatMap((operation) => operation.sets))].sort();
   const members = (set: string): string[] =>
-    OPERATIONS.filter((operation) => operation.sets.some((one) => one === set)).map(({ id }) => code(id));
+    OPERATIONS.filter((operation) => operation.sets.some((member) => member === set)).map(({ id }) =>
+      code(id),
+    );
   return new Map([
     [
       'sets',

@@ -19,13 +19,13 @@ export interface Creator {
 export interface Creators {
   /** @param container its id, or the first 12 digits of it. */
   of(container: string): Creator | undefined;
-  /** What has to see the pieces of the engine's answer to this call; undefined for calls that make no container. */
+  /** A listener for the pieces of the engine's answer to this call; undefined for calls that make no container. */
   watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined;
   close(): void;
 }
 
 const CONTAINERS = 65_536;
-/** Containers' ids are told apart by this many digits; builds print no more. */
+/** Containers are identified by this many digits of their id; builds print no more. */
 const DIGITS = 12;
 
 /** More than the longest text that names a container, so that none is lost between two pieces. */
@@ -33,7 +33,7 @@ const OVERLAP = 128;
 
 /**
  * @param file where it is kept, one JSON line a container; it is written anew at the start when it has grown.
- * @param warn told once when it cannot be written: the history then ends with the process.
+ * @param warn called once when it cannot be written: the history then ends with the process.
  * @throws Error when the file cannot be opened.
  */
 export function openCreators(file: string, warn: (message: string) => void): Creators {
@@ -50,7 +50,7 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
   const kept = openLines(file, (why) => warn(`who created which container is not kept: ${why}`));
 
   const learn = (container: string, creator: Creator): void => {
-    // INVARIANT: the first one stays. A later build may print the id of somebody else's container.
+    // INVARIANT: the first one stays. A later build may print the id of another client's container.
     if (creators.has(container)) return;
     creators.set(container, creator);
     kept.append({ container, ...creator });
@@ -78,7 +78,7 @@ function readCreator({
   sources,
   client,
 }: Readonly<Record<string, unknown>>): ({ readonly container: string } & Creator) | undefined {
-  const texts = [container, call, operation, client].every((one) => typeof one === 'string');
+  const texts = [container, call, operation, client].every((text) => typeof text === 'string');
   if (!texts || !Array.isArray(sources)) return undefined;
   return { container, call, operation, sources: sources.map(String), client } as never;
 }

@@ -19,7 +19,7 @@ interface Lease {
 }
 
 /**
- * Who had which address when. Addresses are used again within seconds, so "the container that has it now" would name
+ * Which container had which address when. Addresses are used again within seconds, so "the container that has it now" would name
  * the wrong one for everything that is over by the time it is reported.
  */
 export interface Leases {
@@ -43,7 +43,7 @@ export function openLeases(): Leases {
       const leases = byAddress.get(address) ?? [];
       const current = leases[0];
       if (current?.container.id === container.id && current.to === Infinity) return;
-      // An event that was missed: nobody else has an address that was given to this container.
+      // An event was missed: the address now belongs to this container, so the earlier lease has ended.
       if (current !== undefined && current.to === Infinity) current.to = at;
       const lease = { container, network, from: at, to: Infinity };
       byAddress.set(address, [lease, ...leases.slice(0, PER_ADDRESS - 1)]);

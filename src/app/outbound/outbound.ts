@@ -6,14 +6,14 @@ import { asString } from '../../base/json.js';
 import type { Engine } from '../../upstream/engine.js';
 import { openCreators, type Creators } from './creators.js';
 import { openLeases, type ContainerIdentity } from './leases.js';
-import { readSpool } from './read-spool.js';
+import { readAttempts } from './read-attempts.js';
 import { respond, type Response } from './respond.js';
 import { watchEngine } from './watch-engine.js';
 
 /** Where the guard's part of the outbound side keeps things, and what it does on a hit. */
 export interface OutboundOptions {
-  /** Directory that the outbound process writes its reports into. */
-  readonly spool: string;
+  /** Directory of the queue that the outbound process writes its attempts into. */
+  readonly attempts: string;
   /** File that remembers which call made which container. */
   readonly creators: string;
   readonly onHit: {
@@ -25,7 +25,7 @@ export interface OutboundOptions {
   };
 }
 
-/** Puts names to what was blocked on the wire. */
+/** Finds the containers and calls behind blocked traffic. */
 export interface Outbound {
   readonly creators: Creators;
   stop(): Promise<void>;
@@ -33,14 +33,14 @@ export interface Outbound {
 
 type Entry = Readonly<Record<string, unknown>>;
 
-/** The engine tells of a container's network within this time of it, mostly; at the latest (milliseconds). */
-const EVENTS_BEHIND = 1_000;
-const EVENTS_LATEST = 5_000;
-/** The packet filter's clock and the engine's agree within this much (milliseconds). */
-const CLOCKS_APART = 1_000;
-const LOOK = 100;
-/** Longest wait for a report to be written before it is read again (milliseconds). */
-const AGAIN = 1_000;
+/** Delay of the engine's network events: usual, and longest (milliseconds). */
+const EVENTS_DELAY_MS = 1_000;
+const EVENTS_TIMEOUT_MS = 5_000;
+/** Largest difference of the packet filter's clock and the engine's. */
+const CLOCK_TOLERANCE_MS = 1_000;
+const POLL_INTERVAL_MS = 100;
+/** Between two tries to write an attempt into the audit trail. */
+const RETRY_INTERVAL_MS = 1_000;
 
 /**
  * Reads the reports of the outbound process, finds out which container it was and which call made it, and puts that on
@@ -60,17 +60,17 @@ export function openOutbound(
   const spared = options.onHit.except.map(compileGlob);
   let stopped = false;
 
-  /** INVARIANT: an entry of the spool is done only when it is on record. */
-  const onRecord = async (event: EgressEvent): Promise<void> => {
+  /** INVARIANT: an attempt leaves the queue only when it is on record. */
+  const record = async (event: EgressEvent): Promise<void> => {
     for (;;) {
       const failure = await new Promise<Error | undefined>((resolve) => audit.record(event, resolve));
       if (failure === undefined) return;
       if (stopped) throw failure;
-      await sleep(AGAIN, undefined, { ref: false });
+      await sleep(RETRY_INTERVAL_MS, undefined, { ref: false });
     }
   };
 
-  /** Who it was. A busy engine tells late of a container's network: nobody is only said after a while. */
+  /** The container that had the address. Network events may lag: it counts as unknown only after EVENTS_TIMEOUT_MS. */
   const holderOf = async (entry: Entry): Promise<ContainerIdentity | undefined> => {
     const address = asString(entry['source']);
     const last = time(entry['last'] ?? entry['at']);
@@ -78,19 +78,19 @@ export function openOutbound(
     for (;;) {
       await watch.settled();
       const age = Date.now() - last;
-      const late = age > EVENTS_LATEST || stopped;
-      // Only when nobody else can come any more: an address goes to the next container within milliseconds.
-      const slack = late ? CLOCKS_APART : 0;
-      const holder = age < EVENTS_BEHIND ? undefined : leases.holder(address, first, last, slack);
+      const late = age > EVENTS_TIMEOUT_MS || stopped;
+      // Slack only when no more event is expected: an address goes to the next container within milliseconds.
+      const slack = late ? CLOCK_TOLERANCE_MS : 0;
+      const holder = age < EVENTS_DELAY_MS ? undefined : leases.holder(address, first, last, slack);
       if (holder !== undefined || late) return holder;
-      await sleep(LOOK, undefined, { ref: false });
+      await sleep(POLL_INTERVAL_MS, undefined, { ref: false });
     }
   };
 
   const take = async (entry: Entry): Promise<void> => {
     const container = asString(entry['source']) === '' ? undefined : await holderOf(entry);
-    const event = reported(entry, container, container && creators.of(container.id));
-    await onRecord(event);
+    const event = eventOf(entry, container, container && creators.of(container.id));
+    await record(event);
     if (container !== undefined) await answer(event, container);
   };
 
@@ -106,10 +106,10 @@ export function openOutbound(
       message = `failed: ${(error as Error).message}`;
       warn(`${action} of container ${container.name} ${message}`);
     }
-    await onRecord({ ...event, id: `${event.id}.r`, kind: 'response', action, message });
+    await record({ ...event, id: `${event.id}.r`, kind: 'response', action, message });
   };
 
-  const reader = readSpool(options.spool, take, warn);
+  const reader = readAttempts(options.attempts, take, warn);
   return {
     creators,
     async stop() {
@@ -132,7 +132,7 @@ function time(value: unknown): number {
 
 const KINDS = ['attempt', 'sweep', 'notice'] as const;
 
-function reported(
+function eventOf(
   entry: Entry,
   container: EgressEvent['container'],
   createdBy: EgressEvent['createdBy'],

@@ -5,7 +5,7 @@ import { requestEngine } from '../../upstream/request-engine.js';
 export type Response = 'pause' | 'stop' | 'disconnect';
 
 /** Seconds that a container has to end by itself. */
-const GRACE = 5;
+const GRACE_SECONDS = 5;
 
 /**
  * Acts on a container through the engine.
@@ -18,13 +18,13 @@ export async function respond(engine: Engine, response: Response, container: str
     case 'pause':
       return act(engine, `/containers/${container}/pause`, undefined, 'paused');
     case 'stop':
-      return act(engine, `/containers/${container}/stop?t=${GRACE}`, undefined, 'stopped');
+      return act(engine, `/containers/${container}/stop?t=${GRACE_SECONDS}`, undefined, 'stopped');
     case 'disconnect':
       return disconnect(engine, container);
   }
 }
 
-/** From all its networks: which of them leads out is for nobody to guess. */
+/** From all its networks, since it is not known which of them leads out. */
 async function disconnect(engine: Engine, container: string): Promise<string> {
   const { status, body } = await requestEngine(engine, 'GET', `/containers/${container}/json`);
   if (status === 404) return 'gone';
@@ -43,7 +43,7 @@ async function disconnect(engine: Engine, container: string): Promise<string> {
 
 async function act(engine: Engine, target: string, body: object | undefined, done: string): Promise<string> {
   const answer = await requestEngine(engine, 'POST', target, {
-    timeout: (GRACE + 10) * 1000,
+    timeout: (GRACE_SECONDS + 10) * 1000,
     ...(body === undefined ? {} : { body }),
   });
   if (answer.status < 300) return done;

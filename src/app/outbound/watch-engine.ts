@@ -14,10 +14,10 @@ export interface EngineWatch {
 }
 
 const EVENTS = `/events?filters=${encodeURIComponent(JSON.stringify({ type: ['container', 'network'] }))}`;
-const FIRST_RETRY = 500;
-const LAST_RETRY = 10_000;
+const FIRST_RETRY_INTERVAL_MS = 500;
+const MAX_RETRY_INTERVAL_MS = 10_000;
 /** One event is a few hundred bytes; labels make it longer. */
-const LONGEST_EVENT = 2 ** 20;
+const MAX_EVENT_LENGTH = 2 ** 20;
 
 /**
  * Keeps the leases true: at first from the list of running containers, then from events. A container is asked for when
@@ -106,7 +106,7 @@ export function watchEngine(engine: Engine, leases: Leases, warn: (message: stri
             for (const line of lines) {
               work = work.then(() => understand(JSON.parse(line) as EngineEvent)).catch(report);
             }
-            if (rest.length > LONGEST_EVENT) rest = '';
+            if (rest.length > MAX_EVENT_LENGTH) rest = '';
             return true;
           },
           onComplete: () => resolve('the engine ended its events'),
@@ -120,11 +120,11 @@ export function watchEngine(engine: Engine, leases: Leases, warn: (message: stri
   };
 
   const run = async (): Promise<void> => {
-    let retry = FIRST_RETRY;
+    let retry = FIRST_RETRY_INTERVAL_MS;
     while (!stopped) {
       // Listening first, then the list: what starts in between is in one of the two.
       const ended = await follow(() => {
-        retry = FIRST_RETRY;
+        retry = FIRST_RETRY_INTERVAL_MS;
         work = Promise.all([work, listRunning()]).then(() => {}, report);
         begun();
       });
@@ -132,7 +132,7 @@ export function watchEngine(engine: Engine, leases: Leases, warn: (message: stri
       if (stopped) return;
       warn(`events of the engine cannot be followed, next try in ${retry} ms: ${ended}`);
       await sleep(retry, undefined, { ref: false });
-      retry = Math.min(LAST_RETRY, retry * 2);
+      retry = Math.min(MAX_RETRY_INTERVAL_MS, retry * 2);
     }
   };
   void run();

@@ -39,7 +39,7 @@ export function toCef(summary: Summary, version: string): string {
     ['flexString2', summary.sequences.map(({ name }) => name).join(' ')],
     // The field for ids takes 40 characters.
     ['flexString1Label', 'id'],
-    ['flexString1', summary.id.length > LONGEST['externalId']! ? summary.id : ''],
+    ['flexString1', summary.id.length > MAX_LENGTHS['externalId']! ? summary.id : ''],
   ];
   const extension = [
     ...common(summary),
@@ -55,14 +55,14 @@ export function toCef(summary: Summary, version: string): string {
 const cefHeader = (value: string): string => plain(value).replace(/[\\|]/g, '\\$&');
 const cefValue = (key: string, value: string): string =>
   cut(
-    value.replace(/\r\n?/g, '\n').replace(CONTROL, (one) => (one === '\n' ? one : '?')),
-    LONGEST[key] ?? (key.startsWith('cs') ? 4000 : 1023),
+    value.replace(/\r\n?/g, '\n').replace(CONTROL, (character) => (character === '\n' ? character : '?')),
+    MAX_LENGTHS[key] ?? (key.startsWith('cs') ? 4000 : 1023),
   )
     .replace(/[\\=]/g, '\\$&')
     .replaceAll('\n', '\\n');
 
 /** Lengths in the dictionary of CEF, in characters, where they are not 1023 (cs1 to cs6: 4000). */
-const LONGEST: Readonly<Record<string, number>> = { act: 63, externalId: 40, outcome: 63, proto: 31 };
+const MAX_LENGTHS: Readonly<Record<string, number>> = { act: 63, externalId: 40, outcome: 63, proto: 31 };
 
 /** Not in the middle of a pair of surrogates. */
 const cut = (value: string, most: number): string =>
@@ -73,8 +73,8 @@ function common(summary: Summary): Fields {
   const { destination, event } = summary;
   return [
     ['rt', summary.time],
-    // The end is what tells two ids apart.
-    ['externalId', summary.id.slice(-LONGEST['externalId']!)],
+    // The end of an id is what distinguishes it.
+    ['externalId', summary.id.slice(-MAX_LENGTHS['externalId']!)],
     ['act', action(summary)],
     ['outcome', outcome(summary)],
     ['requestMethod', summary.method],

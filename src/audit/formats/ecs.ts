@@ -127,18 +127,18 @@ const level = (confidence: number): string =>
 
 /** Without what is empty: an address field that holds "" is refused by the mapping. */
 export function prune(value: object): object {
-  const kept = Object.entries(value).flatMap(([key, one]: [string, unknown]): [string, unknown][] => {
-    if (key === 'breakwater' || key === 'unmapped') return [[key, one]];
-    if (one === '' || one === undefined || (key === 'port' && one === 0)) return [];
-    if (Array.isArray(one)) {
-      const items = one.map((item: unknown) =>
+  const members = Object.entries(value).flatMap(([key, member]: [string, unknown]): [string, unknown][] => {
+    if (key === 'breakwater' || key === 'unmapped') return [[key, member]];
+    if (member === '' || member === undefined || (key === 'port' && member === 0)) return [];
+    if (Array.isArray(member)) {
+      const items = member.map((item: unknown) =>
         typeof item === 'object' && item !== null ? prune(item) : item,
       );
       return items.length === 0 ? [] : [[key, items]];
     }
-    if (typeof one !== 'object' || one === null) return [[key, one]];
-    const inner = prune(one);
+    if (typeof member !== 'object' || member === null) return [[key, member]];
+    const inner = prune(member);
     return Object.keys(inner).length === 0 ? [] : [[key, inner]];
   });
-  return Object.fromEntries(kept);
+  return Object.fromEntries(members);
 }

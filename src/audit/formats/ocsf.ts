@@ -31,7 +31,7 @@ const ACTIVITIES: Readonly<Record<string, number>> = { GET: 2, HEAD: 2, POST: 99
  * empty is wrong as a whole.
  */
 export function toOcsf(summary: Summary, version: string): object[] {
-  return messages(summary, version).map((one) => prune(one));
+  return messages(summary, version).map((item) => prune(item));
 }
 
 function messages(summary: Summary, version: string): object[] {
@@ -113,7 +113,7 @@ function apiActivity(summary: Summary, version: string): object {
         name: summary.user || summary.sources[0],
         groups: summary.sources.map((name) => ({ name })),
       },
-      // An actor has to be something, also where nobody knows who it was.
+      // OCSF requires an actor, also where the client is not known.
       app_name: summary.listener || 'Docker client',
     },
     api: {
@@ -172,9 +172,9 @@ function networkActivity(summary: Summary, version: string): object {
 function findings(summary: Summary, version: string): object[] {
   const { id, indicators, sequences } = summary;
   return [
-    ...indicators.map((one, index) => finding(summary, version, `${id}.f${index + 1}`, one)),
-    ...sequences.map((one, index) =>
-      sequenceFinding(summary, version, `${id}.f${indicators.length + index + 1}`, one),
+    ...indicators.map((item, index) => finding(summary, version, `${id}.f${index + 1}`, item)),
+    ...sequences.map((item, index) =>
+      sequenceFinding(summary, version, `${id}.f${indicators.length + index + 1}`, item),
     ),
   ];
 }

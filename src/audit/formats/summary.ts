@@ -33,7 +33,7 @@ export interface Technique {
   readonly name: string;
 }
 
-/** What is common to all formats: one reading of a record, which each of them puts into its own words. */
+/** What is common to all formats: one reading of a record, which each of them renders. */
 export interface Summary {
   readonly event: TrailEvent;
   /** Stable: the same record has the same id whenever it is sent. */
@@ -134,7 +134,7 @@ type Words = Pick<Summary, 'name' | 'message' | 'severity'>;
 const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
   decision(base) {
     const what = base.operation || 'unreadable request';
-    const by = base.sources.join(', ') || base.address || base.listener || 'nobody known';
+    const by = base.sources.join(', ') || base.address || base.listener || 'an unknown client';
     const isAttack = base.indicators.length + base.sequences.length > 0;
     const sequences = base.sequences.map(({ name }) => name).join(', ');
     const also = sequences === '' ? '' : `; completes ${sequences}`;
@@ -193,32 +193,32 @@ const WORDS: Readonly<Record<Summary['kind'], (base: Base) => Words>> = {
     const name = `Audit ${event}`;
     if (event !== 'journal') return { name, message: name, severity: 0 };
     const kind = asString(base.event['kind']);
-    const { says, severity } = JOURNAL[kind]?.(base.event) ?? { says: '', severity: 5 };
-    return { name, message: [name, kind, says].filter((part) => part !== '').join(': '), severity };
+    const { text, severity } = JOURNAL[kind]?.(base.event) ?? { text: '', severity: 5 };
+    return { name, message: [name, kind, text].filter((part) => part !== '').join(': '), severity };
   },
 };
 
 /**
- * What the journal tells of itself, by `kind`. Old records that go are the order of things; records that are gone undelivered,
- * or a file that is not as it was written, are what somebody does who hides his traces.
+ * Events of the journal itself, by `kind`. Removing old records is normal; records that were removed undelivered, or a file
+ * that was changed, may be an attacker hiding traces.
  */
 const JOURNAL: Readonly<
-  Record<string, (event: TrailEvent) => { readonly says: string; readonly severity: number }>
+  Record<string, (event: TrailEvent) => { readonly text: string; readonly severity: number }>
 > = {
   repaired(event) {
     const damage = asString(event['damage']);
-    const says = `${number(event['torn'])} bytes of a torn record were cut off`;
-    return damage === '' ? { says, severity: 5 } : { says: `${says}; ${damage}`, severity: 9 };
+    const text = `${number(event['torn'])} bytes of a torn record were cut off`;
+    return damage === '' ? { text, severity: 5 } : { text: `${text}; ${damage}`, severity: 9 };
   },
   recovered(event) {
     const lost = number(event['lost']);
-    const says = `${number(event['late'])} records were written late, ${lost} are lost`;
-    return { says, severity: lost > 0 ? 8 : 5 };
+    const text = `${number(event['late'])} records were written late, ${lost} are lost`;
+    return { text, severity: lost > 0 ? 8 : 5 };
   },
   removed(event) {
     const undelivered = number(event['undelivered']);
-    const says = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
-    return { says, severity: undelivered > 0 ? 8 : 2 };
+    const text = `records up to number ${number(event['upTo'])} were removed, ${undelivered} of them undelivered`;
+    return { text, severity: undelivered > 0 ? 8 : 2 };
   },
 };
 
@@ -232,7 +232,7 @@ const ALERTS: ReadonlyMap<string, readonly [name: string, severity: number]> = n
   ['audit', ['Audit trail failed', 9]],
 ]);
 
-/** What the hazards let an attacker do, in ATT&CK's words; what was reached for is command and control. */
+/** What the hazards let an attacker do, as ATT&CK techniques; contact to a listed destination counts as command and control. */
 function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Technique[] {
   const ids = new Set<string>();
   const all = [...hazards, ...sequences.map(({ name }) => `sequence:${name}`)];
@@ -244,7 +244,7 @@ function techniquesOf({ hazards, sequences, indicators, kind, event }: Base): Te
 
 const techniqueOf = (id: string): Technique => ({ id, name: TECHNIQUES[id] ?? id });
 
-/** By its kind, and by its argument where that tells more. */
+/** Techniques of a hazard's kind, and of its argument where the catalogue has more. */
 function attackOf(hazard: string): string[] {
   const [name = ''] = hazard.split(':', 1);
   const { attack = '', attackBy = {} } = HAZARD_KINDS.get(name) ?? {};
@@ -264,35 +264,35 @@ export const sequenceTechniques = (name: string): Technique[] =>
   attackOf(`sequence:${name}`).map(techniqueOf);
 
 function sequencesOf(event: TrailEvent): SummarySequence[] {
-  const list = asArray(event['sequences']).map((one) => asObject(one));
+  const list = asArray(event['sequences']).map((item) => asObject(item));
   return list
-    .map((one) => ({
-      name: asString(one['sequence']),
-      calls: texts(one['calls']),
-      since: time(one['since']),
+    .map((item) => ({
+      name: asString(item['sequence']),
+      calls: texts(item['calls']),
+      since: time(item['since']),
     }))
     .filter(({ name }) => name !== '');
 }
 
 function indicatorsOf(event: TrailEvent): SummaryIndicator[] {
-  const list = asArray(event['indicators']).map((one) => asObject(one));
+  const list = asArray(event['indicators']).map((item) => asObject(item));
   return [...list, event]
-    .filter((one) => asString(one['indicator']) !== '')
-    .map((one) => ({
-      indicator: asString(one['indicator']),
-      type: asString(one['type']),
-      feed: asString(one['feed']),
-      confidence: number(one['confidence']),
-      threat: asString(one['threat']),
-      where: asString(one['where']),
-      value: asString(one['value']),
+    .filter((item) => asString(item['indicator']) !== '')
+    .map((item) => ({
+      indicator: asString(item['indicator']),
+      type: asString(item['type']),
+      feed: asString(item['feed']),
+      confidence: number(item['confidence']),
+      threat: asString(item['threat']),
+      where: asString(item['where']),
+      value: asString(item['value']),
     }));
 }
 
 const texts = (value: unknown): string[] =>
   asArray(value)
     .map(asString)
-    .filter((one) => one !== '');
+    .filter((item) => item !== '');
 export const number = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) ? value : 0;
 

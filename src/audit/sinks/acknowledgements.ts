@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { parse, short } from './http-kinds.js';
 
-/** Between two questions for what the indexers have. */
+/** Between two requests for the state of acknowledgements. */
 const POLL_INTERVAL_MS = 250;
-/** Indexers take their time: so many times the time-out of a post. */
+/** Indexing is slow: acknowledgements may take this many times the time-out of a post. */
 const TIMEOUT_FACTOR = 30;
 /** Status codes after which the answer will be the same the next time. */
 const REFUSALS = new Set([400, 401, 403, 404]);
 
-/** Asks for numbers, in a channel. */
-export type AckQuestion = (
+/** Requests the state of ids in a channel. */
+export type AckRequest = (
   channel: string,
   ids: readonly number[],
   signal: AbortSignal,
@@ -24,15 +24,15 @@ interface Confirmation {
 }
 
 /**
- * Splunk's indexer acknowledgement: each post gets a number, counted for each channel, and a question tells which numbers
- * are indexed. A number is told once and forgotten then: what gets lost on the way is posted again.
+ * Splunk's indexer acknowledgement: each post gets a number, counted per channel, and a request returns which numbers are
+ * indexed. Splunk reports a number once and then forgets it: if that response is lost, the records are posted again.
  *
  * INVARIANT: a number stands for one post. A receiver that was restarted counts anew, in the same channel: its numbers must
  * not be taken for those of posts that it has forgotten.
  */
 export class Acknowledgements {
   readonly #timeout: number;
-  readonly #ask: AckQuestion;
+  readonly #send: AckRequest;
   #channel: string = randomUUID();
   /** The highest number of this channel. */
   #newest = -1;
@@ -41,13 +41,13 @@ export class Acknowledgements {
   #confirmations: Confirmation[] = [];
   #isPolling = false;
 
-  /** @param timeout of one question (ms). */
-  constructor(timeout: number, ask: AckQuestion) {
+  /** @param timeout of one request (ms). */
+  constructor(timeout: number, send: AckRequest) {
     this.#timeout = timeout;
-    this.#ask = ask;
+    this.#send = send;
   }
 
-  /** What posts and questions belong to. */
+  /** The channel of posts and of requests for acknowledgements. */
   get channel(): string {
     return this.#channel;
   }
@@ -86,10 +86,14 @@ export class Acknowledgements {
     if (this.#isPolling) return;
     this.#isPolling = true;
     while (this.#confirmations.length > 0) {
-      const problem = await this.#question(signal);
-      for (let one = this.#confirmations[0]; one?.ids.size === 0; one = this.#confirmations[0]) {
+      const problem = await this.#request(signal);
+      for (
+        let confirmation = this.#confirmations[0];
+        confirmation?.ids.size === 0;
+        confirmation = this.#confirmations[0]
+      ) {
         this.#confirmations.shift();
-        one.resolve();
+        confirmation.resolve();
       }
       const [first] = this.#confirmations;
       if (first === undefined) break;
@@ -103,21 +107,21 @@ export class Acknowledgements {
   }
 
   /** @returns what was wrong; empty when it was answered. */
-  async #question(signal: AbortSignal): Promise<string> {
+  async #request(signal: AbortSignal): Promise<string> {
     const channel = this.#channel;
-    const ids = this.#confirmations.flatMap((one) => [...one.ids]);
+    const ids = this.#confirmations.flatMap((confirmation) => [...confirmation.ids]);
     if (ids.length === 0) return '';
     try {
-      const { status, text } = await this.#ask(channel, ids, signal);
+      const { status, text } = await this.#send(channel, ids, signal);
       if (channel !== this.#channel) return '';
       if (status !== 200) {
-        const problem = `the question for acknowledgements was answered ${status}: ${short(text)}`;
+        const problem = `the request for acknowledgements was answered ${status}: ${short(text)}`;
         if (REFUSALS.has(status)) this.#fail(new Error(problem));
         return problem;
       }
       const acks = Object(parse(text)['acks']) as Record<string, unknown>;
-      for (const one of this.#confirmations) {
-        for (const id of one.ids) if (acks[id] === true) one.ids.delete(id);
+      for (const confirmation of this.#confirmations) {
+        for (const id of confirmation.ids) if (acks[id] === true) confirmation.ids.delete(id);
       }
       return '';
     } catch (error) {

@@ -3,7 +3,7 @@ import { writeWhole } from '../../store/write-whole.js';
 
 /** How far a receiver has confirmed: behind the last record that it has. */
 export interface Cursor {
-  /** First record of the segment, which its name tells; 0: nothing was read yet. */
+  /** Number of the segment's first record, as in its name; 0: nothing was read yet. */
   readonly segment: number;
   /** Where in the segment the last record begins, and where it ends (bytes). */
   readonly start: number;
@@ -24,7 +24,7 @@ export function loadCursor(path: string): Cursor | string | undefined {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : (error as Error).message;
   }
   const { segment, start, offset, seq, hash } = Object(value) as Record<string, unknown>;
-  const isCount = (one: unknown): one is number => Number.isSafeInteger(one) && (one as number) >= 0;
+  const isCount = (field: unknown): field is number => Number.isSafeInteger(field) && (field as number) >= 0;
   return isCount(segment) && isCount(start) && isCount(offset) && isCount(seq) && typeof hash === 'string'
     ? { segment, start, offset, seq, hash }
     : 'it holds no cursor';

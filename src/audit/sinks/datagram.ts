@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { TAKEN, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
-/** Messages over UDP: sent is all that is ever known of them. */
+/** Messages over UDP: there is no acknowledgement, so a message counts as delivered once it was sent. */
 export function openDatagrams(
   config: SinkConfig,
   pack: (message: Outgoing) => readonly Buffer[] | string,
@@ -18,7 +18,7 @@ export function openDatagrams(
   const connect = async (): Promise<Socket> => {
     const { address, family } = await lookup(url.hostname.replace(/^\[|\]$/g, ''));
     const made = createSocket(family === 6 ? 'udp6' : 'udp4');
-    // Nobody listens there: the answer to an earlier datagram (ICMP) comes as an error.
+    // "Port unreachable" (ICMP) for an earlier datagram arrives as an error of the socket.
     made.on('error', (error) => (failure = error));
     await new Promise<void>((resolve, reject) => {
       made.once('error', reject);
@@ -38,9 +38,9 @@ export function openDatagrams(
         const datagrams = pack(message);
         if (typeof datagrams === 'string') refused.set(message, datagrams);
         else {
-          for (const one of datagrams) {
+          for (const datagram of datagrams) {
             await new Promise<void>((resolve, reject) =>
-              on.send(one, (error) => (error === null ? resolve() : reject(error))),
+              on.send(datagram, (error) => (error === null ? resolve() : reject(error))),
             );
           }
         }

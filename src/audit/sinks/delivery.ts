@@ -43,9 +43,9 @@ export interface DeliveryOptions {
   readonly warn: (message: string) => void;
 }
 
-/** The journal is looked at this often, also without a word of new records. */
+/** The journal is read this often even when no new record was announced. */
 const POLL_INTERVAL_MS = 1_000;
-/** Before the first record that there is: what is removed from then on was missed. */
+/** The place before the oldest record: whatever is removed later counts as dropped. */
 function oldest(directory: string): Cursor {
   const first = listSegments(directory)[0]?.first;
   return first === undefined ? BEGINNING : { ...BEGINNING, segment: first, seq: first - 1 };
@@ -79,19 +79,19 @@ class JournalDelivery implements Delivery {
   readonly #cursorFile: CursorFile;
   readonly #window: DeliveryWindow;
   readonly #stats = { dropped: 0, refused: 0, error: '' };
-  /** Ids of the messages behind the position that are done with: the rest of their batch is sent again without them. */
+  /** Ids of delivered or refused messages behind the cursor: when their batch is sent again, they are left out. */
   readonly #settled = new Set<string>();
   /** The last record that is counted as dropped. */
   #droppedTo = 0;
   /** Failures since the last confirmation. */
   #attempts = 0;
-  /** Aborted: what is there is delivered, and no more; then, nothing more is. */
+  /** `stopping`: deliver what is in the journal, then end. `stopped`: deliver nothing more. */
   readonly #stopping = new AbortController();
   readonly #stopped = new AbortController();
   #running: Promise<void> | undefined;
   #wakeUp: (() => void) | undefined;
   /** There may be something new in the journal. */
-  #isNews = true;
+  #hasNews = true;
 
   constructor({ config, directory, sender, transport, warn }: DeliveryOptions, file: string, from: Cursor) {
     this.#config = config;
@@ -99,7 +99,7 @@ class JournalDelivery implements Delivery {
     this.#sender = sender;
     this.#transport = transport;
     this.#warn = (message) => warn(`audit sink ${config.name}: ${message}`);
-    // What was delivered is delivered: a full disk must not keep the journal from making room.
+    // Delivery counts even if the cursor cannot be saved: a full disk must not keep the journal from removing old records.
     this.#cursorFile = new CursorFile(file, (error) => {
       this.#stats.error = `${file} cannot be written: ${error.message}`;
     });
@@ -108,14 +108,14 @@ class JournalDelivery implements Delivery {
     setMaxListeners(2 * MAX_UNCONFIRMED.portions, this.#stopped.signal);
   }
 
-  /** @param isNew there is no cursor yet: one is kept, as a receiver that is new and one never reached differ by it. */
+  /** @param isNew there is no cursor yet; it is written now, so that a new receiver can be distinguished from an unreachable one. */
   start(isNew: boolean): void {
     if (isNew) void this.#cursorFile.save(this.#window.confirmed);
     this.#running = this.#run();
   }
 
   wake(): void {
-    this.#isNews = true;
+    this.#hasNews = true;
     this.#wakeUp?.();
   }
 
@@ -161,7 +161,7 @@ class JournalDelivery implements Delivery {
       return false;
     }
     if (await this.#deliverBatch()) return false;
-    // It may have come while the journal was read.
+    // The failure may have occurred while the journal was read.
     window.check();
     if (isLast) {
       if (!window.hasPortions) {
@@ -174,14 +174,14 @@ class JournalDelivery implements Delivery {
     const { confirm, batch } = this.#config;
     const interval = window.hasPending ? Math.min(POLL_INTERVAL_MS, confirm.interval) : POLL_INTERVAL_MS;
     await this.#pause(interval, true);
-    // So that records go together.
-    if (this.#isNews) await this.#pause(batch.interval, false);
+    // Lets records gather into one batch.
+    if (this.#hasNews) await this.#pause(batch.interval, false);
     return false;
   }
 
   /** @returns false at the end of the journal. */
   async #deliverBatch(): Promise<boolean> {
-    this.#isNews = false;
+    this.#hasNews = false;
     const window = this.#window;
     const { batch } = this.#config;
     const limits = { records: Math.min(batch.records, window.portionRecords), bytes: batch.bytes };
@@ -192,7 +192,7 @@ class JournalDelivery implements Delivery {
       const messages = records.flatMap((record) => messagesOf(record, this.#config, this.#sender));
       await this.#settle(messages);
       for (const { id } of messages) this.#settled.delete(id);
-      // Where nothing was for this receiver, there is nothing that it could confirm.
+      // Without a message for this receiver there is nothing that it could confirm.
       if (messages.length > 0) {
         window.sent(
           records.length,
@@ -219,12 +219,12 @@ class JournalDelivery implements Delivery {
       this.#warn(`${damaged} lines of the journal are no records; see breakwater audit verify`);
   }
 
-  /** Sends what of the messages is not done with yet. @throws RetryLater when some of it was not taken. */
+  /** Sends the messages that are not settled yet. @throws RetryLater when some were not accepted. */
   async #settle(messages: readonly Outgoing[]): Promise<void> {
     const todo = messages.filter(({ id }) => !this.#settled.has(id));
     if (todo.length === 0) return;
     const { refused, again, unnamed, retryAfter } = await this.#transport.send(todo, this.#stopped.signal);
-    for (const one of todo) if (!again.has(one)) this.#settled.add(one.id);
+    for (const message of todo) if (!again.has(message)) this.#settled.add(message.id);
     if (unnamed !== undefined) {
       this.#stats.refused += unnamed.count;
       const range = `${todo[0]!.seq} to ${todo.at(-1)!.seq}`;
@@ -268,7 +268,7 @@ class JournalDelivery implements Delivery {
     );
   }
 
-  /** Nothing of what was read was for this receiver: the cursor may move past it. */
+  /** No record of the batch is for this receiver: the cursor moves past it. */
   async #skip(end: Cursor): Promise<void> {
     const { segment, offset } = this.#window.confirmed;
     if (segment !== end.segment || offset !== end.offset) this.#window.confirmed = end;
@@ -281,14 +281,14 @@ class JournalDelivery implements Delivery {
     this.#stats.error = '';
   }
 
-  /** After a failure: says so once, goes back to the cursor, and waits. */
+  /** After a failure: reports it once, goes back to the cursor, and waits. */
   async #recover(error: Error): Promise<void> {
     const message =
       error.message.split('\n', 1)[0]!.slice(0, 400) || String((error as NodeJS.ErrnoException).code);
     if (this.#stats.error !== message) this.#warn(message);
     this.#stats.error = message;
     this.#transport.reset();
-    // What went over a connection that failed did not arrive, as far as is known.
+    // Messages of a connection that failed count as not delivered.
     if (this.#transport.confirm !== undefined) this.#settled.clear();
     this.#window.rewind();
     const { min, max } = this.#config.retry;
@@ -302,7 +302,7 @@ class JournalDelivery implements Delivery {
   /** Waits, at most until delivery is to stop; `untilNews`: or until there is something to do. */
   #pause(ms: number, untilNews: boolean): Promise<void> {
     const { signal } = this.#stopping;
-    if (signal.aborted || (untilNews && this.#isNews)) return Promise.resolve();
+    if (signal.aborted || (untilNews && this.#hasNews)) return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);

@@ -12,7 +12,7 @@ export interface Origin {
 const DATAGRAM = 65_507;
 /** GELF 1.1: a chunk has a head of 12 bytes; this many bytes pass any path without fragments. */
 const CHUNK = 1_420 - 12;
-const MOST_CHUNKS = 128;
+const MAX_CHUNKS = 128;
 
 /** A SD-PARAM's value (RFC 5424, 6.3.3): `"`, `\` and `]` are escaped. */
 const sdValue = (value: string): string => value.replace(/["\\\]]/g, '\\$&');
@@ -47,7 +47,7 @@ export function gelfDatagrams(text: string): Buffer[] | string {
   const bytes = Buffer.from(text);
   if (bytes.length <= CHUNK + 12) return [bytes];
   const count = Math.ceil(bytes.length / CHUNK);
-  if (count > MOST_CHUNKS) return `${bytes.length} bytes are more than ${MOST_CHUNKS} chunks of GELF take`;
+  if (count > MAX_CHUNKS) return `${bytes.length} bytes are more than ${MAX_CHUNKS} chunks of GELF take`;
   const id = randomBytes(8);
   return Array.from({ length: count }, (_, index) =>
     Buffer.concat([

@@ -19,12 +19,12 @@ export interface BatchPoster {
   onUnauthorized(): void;
 }
 
-/** Posts a batch of messages, and smaller ones where they are refused together, and keeps account of what became of each. */
+/** Posts a batch of messages, splits it when it is refused, and records the outcome of each message. */
 export class HttpBatch {
   readonly #poster: BatchPoster;
   readonly #refused = new Map<Outgoing, string>();
   readonly #again = new Map<Outgoing, string>();
-  /** Refused alone: it may still be the receiver, which takes nothing at all. */
+  /** Refused when posted alone; the receiver may still be the cause, if it accepts nothing at all. */
   readonly #suspects = new Map<Outgoing, string>();
   #unnamed: { readonly count: number; readonly reason: string } | undefined;
   /** Parts that are still to be posted, the next one last. */
@@ -46,11 +46,11 @@ export class HttpBatch {
         this.#postpone(part, 'not tried yet');
       } else await this.#deliverPart(part);
     }
-    // A receiver that takes nothing at all is set up wrongly: that is no reason to put the trail aside.
+    // A receiver that accepts nothing at all is misconfigured: its records must not be put aside.
     if (this.#taken === 0) {
       throw new Error(`takes no record: ${[...this.#suspects.values()][0] ?? 'all were refused'}`);
     }
-    for (const [one, reason] of this.#suspects) await this.#retry(one, reason);
+    for (const [message, reason] of this.#suspects) await this.#retry(message, reason);
     return {
       refused: this.#refused,
       again: this.#again,
@@ -66,7 +66,7 @@ export class HttpBatch {
       answer = await this.#poster.post(this.#poster.body(part));
     } catch (error) {
       if (this.#taken === 0) throw error;
-      // What was taken before is not sent again for it.
+      // Messages that were accepted before are not sent again.
       this.#postpone(part, (error as Error).message);
       this.#retryAfter = 1;
       return;
@@ -78,10 +78,10 @@ export class HttpBatch {
   #noteTaken(part: readonly Outgoing[], { text, retryAfter }: HttpAnswer): void {
     this.#taken += 1;
     this.#poster.onTaken(text);
-    const outcome = this.#poster.kind.judge?.(text, part);
+    const outcome = this.#poster.kind.readOutcome?.(text, part);
     if (outcome === undefined) return;
-    for (const [one, reason] of outcome.refused) this.#refused.set(one, reason);
-    for (const [one, reason] of outcome.again) this.#again.set(one, reason);
+    for (const [message, reason] of outcome.refused) this.#refused.set(message, reason);
+    for (const [message, reason] of outcome.again) this.#again.set(message, reason);
     if (outcome.unnamed !== undefined) {
       const { count, reason } = outcome.unnamed;
       this.#unnamed = { count: (this.#unnamed?.count ?? 0) + count, reason };
@@ -104,20 +104,20 @@ export class HttpBatch {
   }
 
   #postpone(part: readonly Outgoing[], reason: string): void {
-    for (const one of part) this.#again.set(one, reason);
+    for (const message of part) this.#again.set(message, reason);
   }
 
-  /** It may have been the receiver: the message is posted once more, now that it takes others. */
-  async #retry(one: Outgoing, reason: string): Promise<void> {
-    const status = this.#retryAfter > 0 ? 0 : await this.#statusOf(one);
-    if (BAD_DATA.has(status)) this.#refused.set(one, reason);
-    else if (!isSuccess(status)) this.#again.set(one, reason);
+  /** The receiver may have been the cause: the message is posted once more, now that it accepts others. */
+  async #retry(message: Outgoing, reason: string): Promise<void> {
+    const status = this.#retryAfter > 0 ? 0 : await this.#statusOf(message);
+    if (BAD_DATA.has(status)) this.#refused.set(message, reason);
+    else if (!isSuccess(status)) this.#again.set(message, reason);
   }
 
   /** @returns the status of a post of this message alone, 0 where there is none. */
-  async #statusOf(one: Outgoing): Promise<number> {
+  async #statusOf(message: Outgoing): Promise<number> {
     try {
-      const answer = await this.#poster.post(this.#poster.body([one]));
+      const answer = await this.#poster.post(this.#poster.body([message]));
       if (isSuccess(answer.status)) this.#poster.onTaken(answer.text);
       return answer.status;
     } catch {

@@ -12,7 +12,7 @@ export interface HttpKind {
   readonly limit: number;
   body(messages: readonly Outgoing[], config: SinkConfig, host: string): string;
   /** Reads the answer to a post that went well. @throws Error when it is not the answer of such a receiver. */
-  judge?(answer: string, messages: readonly Outgoing[]): Outcome;
+  readOutcome?(answer: string, messages: readonly Outgoing[]): Outcome;
 }
 
 const isJson = (config: SinkConfig): boolean => config.format !== 'cef' && config.format !== 'leef';
@@ -20,7 +20,7 @@ const isJson = (config: SinkConfig): boolean => config.format !== 'cef' && confi
 const value = (message: Outgoing, config: SinkConfig): string =>
   isJson(config) ? message.text : JSON.stringify(message.text);
 const array = (messages: readonly Outgoing[], config: SinkConfig): string =>
-  `[${messages.map((one) => value(one, config)).join(',')}]`;
+  `[${messages.map((message) => value(message, config)).join(',')}]`;
 
 export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
   'splunk-hec': {
@@ -30,15 +30,15 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
     limit: 0,
     body: (messages, config, host) =>
       messages
-        .map((one) => {
+        .map((message) => {
           const head = JSON.stringify({
-            time: one.time / 1000,
+            time: message.time / 1000,
             host,
             source: 'breakwater',
             sourcetype: `breakwater:${config.format}`,
             ...(config.index === '' ? {} : { index: config.index }),
           });
-          return `${head.slice(0, -1)},"event":${value(one, config)}}`;
+          return `${head.slice(0, -1)},"event":${value(message, config)}}`;
         })
         .join('\n'),
   },
@@ -47,15 +47,15 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
     contentType: 'application/x-ndjson',
     scheme: 'ApiKey',
     limit: 0,
-    // `create` with the id: what comes twice is refused with 409, and stands there once.
+    // `create` with the id: a duplicate is refused with 409, so each record is stored once.
     body: (messages, config) =>
       messages
         .map(
-          (one) =>
-            `${JSON.stringify({ create: { _index: config.index || 'breakwater-audit', _id: one.id } })}\n${one.text}\n`,
+          (message) =>
+            `${JSON.stringify({ create: { _index: config.index || 'breakwater-audit', _id: message.id } })}\n${message.text}\n`,
         )
         .join(''),
-    judge: judgeBulk,
+    readOutcome: readBulkOutcome,
   },
   loki: {
     path: '/loki/api/v1/push',
@@ -68,7 +68,7 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
           {
             stream: { service_name: 'breakwater', host, ...config.labels },
             // Nanoseconds as a text: a number would lose its last digits.
-            values: messages.map((one) => [`${one.time}000000`, one.text]),
+            values: messages.map((message) => [`${message.time}000000`, message.text]),
           },
         ],
       }),
@@ -86,18 +86,18 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
             scopeLogs: [
               {
                 scope: { name: 'breakwater.audit' },
-                logRecords: messages.map((one) => ({
-                  timeUnixNano: `${one.time}000000`,
-                  severityNumber: otlpSeverity(one.severity),
-                  body: { stringValue: one.text },
-                  attributes: [attribute('log.record.uid', one.id)],
+                logRecords: messages.map((message) => ({
+                  timeUnixNano: `${message.time}000000`,
+                  severityNumber: otlpSeverity(message.severity),
+                  body: { stringValue: message.text },
+                  attributes: [attribute('log.record.uid', message.id)],
                 })),
               },
             ],
           },
         ],
       }),
-    judge(answer) {
+    readOutcome(answer) {
       const { partialSuccess } = parse(answer === '' ? '{}' : answer);
       const { rejectedLogRecords, errorMessage } = Object(partialSuccess) as Record<string, unknown>;
       const count = Number(rejectedLogRecords ?? 0);
@@ -123,7 +123,7 @@ export const HTTP_KINDS: Readonly<Record<HttpSinkType, HttpKind>> = {
     body: (messages, config) =>
       config.body === 'array'
         ? array(messages, config)
-        : messages.map((one) => `${value(one, config)}\n`).join(''),
+        : messages.map((message) => `${value(message, config)}\n`).join(''),
   },
 };
 
@@ -146,7 +146,7 @@ export function parse(answer: string): Record<string, unknown> {
   return found as Record<string, unknown>;
 }
 
-function judgeBulk(answer: string, messages: readonly Outgoing[]): Outcome {
+function readBulkOutcome(answer: string, messages: readonly Outgoing[]): Outcome {
   const { items } = parse(answer);
   if (!Array.isArray(items) || items.length !== messages.length) {
     throw new Error('answered with another number of items than were sent');

@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { TAKEN, type SinkConfig, type Transport } from './sink.js';
 
-const PIECE = 64 * 1024;
+const BLOCK_SIZE = 64 * 1024;
 
 /** Lines into a file; it is opened anew for each batch, so that it may be rotated. They are on the disk itself when done. */
 export function openFile({ url }: SinkConfig): Transport {
@@ -31,9 +31,9 @@ export function openFile({ url }: SinkConfig): Transport {
 /** Cuts off a last line without an end, which a crash tore: its record comes again. @returns the length. */
 async function wholeLines(file: FileHandle): Promise<number> {
   const { size } = await file.stat();
-  const buffer = Buffer.alloc(PIECE);
+  const buffer = Buffer.alloc(BLOCK_SIZE);
   for (let end = size; end > 0;) {
-    const from = Math.max(0, end - PIECE);
+    const from = Math.max(0, end - BLOCK_SIZE);
     const { bytesRead } = await file.read(buffer, 0, end - from, from);
     const found = buffer.subarray(0, bytesRead).lastIndexOf(0x0a);
     if (found >= 0) {

@@ -15,15 +15,15 @@ export interface Reading {
   readonly missing: number;
   /** The last one of these. */
   readonly missingTo: number;
-  /** Lines that are no records: somebody changed the journal; `audit verify` tells more. */
+  /** Lines that are no records: the journal was changed; `audit verify` shows where. */
   readonly damaged: number;
   /** Behind the last line that was looked at. */
   readonly end: Cursor;
 }
 
-const PIECE = 256 * 1024;
+const READ_SIZE = 256 * 1024;
 /** Longer ones are no records: events are cut. */
-const LONGEST_LINE = 4 * 2 ** 20;
+const MAX_LINE_LENGTH = 4 * 2 ** 20;
 
 /**
  * Reads what follows a cursor, up to so many records and bytes (one record at least). Empty at the end of the journal.
@@ -48,7 +48,7 @@ export function readBatch(
   for (const segment of segments) {
     if (segment.first < from.segment) continue;
     if (segment.first !== at.segment) {
-      // Older ones are gone: full, and told to drop. A cursor ahead of the journal is from before a power loss.
+      // Older records were removed (`onFull: drop`). A cursor ahead of the journal is from before a power loss.
       if (at.segment !== 0 && segment.first > at.seq + 1) {
         missing += segment.first - at.seq - 1;
         missingTo = segment.first - 1;
@@ -79,7 +79,7 @@ export function readBatch(
 /** Does the last record of the cursor still stand where it stood? */
 function isThere(segment: Segment, { start, offset, seq, hash }: Cursor): boolean {
   if (offset === 0) return true;
-  if (offset - start > LONGEST_LINE || start >= offset) return false;
+  if (offset - start > MAX_LINE_LENGTH || start >= offset) return false;
   const buffer = Buffer.alloc(offset - start);
   const fd = openSync(segment.path, 'r');
   try {
@@ -92,14 +92,14 @@ function isThere(segment: Segment, { start, offset, seq, hash }: Cursor): boolea
 }
 
 function* linesOf({ path }: Segment, from: number): Generator<{ line: string; start: number; end: number }> {
-  const buffer = Buffer.alloc(PIECE);
+  const buffer = Buffer.alloc(READ_SIZE);
   const fd = openSync(path, 'r');
   let rest: Buffer = Buffer.alloc(0);
   /** Where `rest` begins. */
   let start = from;
   try {
     for (;;) {
-      const length = readSync(fd, buffer, 0, PIECE, start + rest.length);
+      const length = readSync(fd, buffer, 0, READ_SIZE, start + rest.length);
       if (length === 0) return;
       const bytes = Buffer.concat([rest, buffer.subarray(0, length)]);
       let at = 0;
@@ -109,8 +109,8 @@ function* linesOf({ path }: Segment, from: number): Generator<{ line: string; st
       }
       rest = bytes.subarray(at);
       start += at;
-      if (rest.length > LONGEST_LINE)
-        throw new Error(`${path} has a line of more than ${LONGEST_LINE} bytes`);
+      if (rest.length > MAX_LINE_LENGTH)
+        throw new Error(`${path} has a line of more than ${MAX_LINE_LENGTH} bytes`);
     }
   } finally {
     closeSync(fd);

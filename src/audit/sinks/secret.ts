@@ -25,7 +25,7 @@ export async function readSecret(from: Secret, what: string): Promise<string> {
 /** Shorter values are words that stand in any text. */
 const SHORTEST = 6;
 
-/** A text of a receiver, with what it was told in confidence taken out. */
+/** A text from a receiver, without the secrets that were sent to it. */
 export function withoutSecrets(text: string, secrets: Iterable<string>): string {
   let clean = text;
   for (const secret of secrets) {

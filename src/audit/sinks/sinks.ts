@@ -5,20 +5,20 @@ import { openTransport } from './transports.js';
 
 /** All receivers of a journal. */
 export interface Sinks {
-  /** The first record that somebody still has to get; Infinity where there is nobody. */
+  /** The first record that is not delivered to every receiver yet; Infinity without receivers. */
   needed(): number;
   status(): SinkStatus[];
   /** There is something new in the journal. */
   wake(): void;
   /** Delivers what is there as far as it goes in this time (milliseconds). */
-  stop(patience: number): Promise<void>;
+  stop(timeout: number): Promise<void>;
 }
 
 /**
  * Starts the senders. Each goes on from its own cursor, `cursor-NAME.json` beside the journal, without waiting for another.
  *
  * @param journal its directory, and the number of its last record.
- * @param warn told when a receiver fails, and when it works again.
+ * @param warn called when a receiver fails, and when it works again.
  */
 export function openSinks(
   configs: readonly SinkConfig[],
@@ -36,13 +36,13 @@ export function openSinks(
     }),
   );
   return {
-    needed: () => Math.min(Infinity, ...deliveries.map((one) => one.delivered() + 1)),
-    status: () => deliveries.map((one) => one.status(journal.last())),
+    needed: () => Math.min(Infinity, ...deliveries.map((delivery) => delivery.delivered() + 1)),
+    status: () => deliveries.map((delivery) => delivery.status(journal.last())),
     wake() {
-      for (const one of deliveries) one.wake();
+      for (const delivery of deliveries) delivery.wake();
     },
-    async stop(patience) {
-      await Promise.all(deliveries.map((one) => one.stop(patience)));
+    async stop(timeout) {
+      await Promise.all(deliveries.map((delivery) => delivery.stop(timeout)));
     },
   };
 }

@@ -3,7 +3,7 @@ import { connect as connectTls } from 'node:tls';
 import { readTls } from './secret.js';
 import { TAKEN, type Outcome, type Outgoing, type SinkConfig, type Transport } from './sink.js';
 
-/** Everything up to that connection: has it arrived? */
+/** Waits until everything up to a connection has arrived. */
 interface Mark {
   readonly upTo: number;
   readonly resolve: () => void;
@@ -25,10 +25,10 @@ class StreamConnection {
   socket: Socket | undefined;
   /** Messages were written to it. */
   isUsed = false;
-  /** Until the last write is through. */
+  /** Settles when the last write is done. */
   busy: Promise<unknown> = Promise.resolve();
   /** When it was ended from here (ms); 0: it was not. */
-  askedAt = 0;
+  endedAt = 0;
 
   constructor(number: number) {
     this.number = number;
@@ -47,7 +47,7 @@ class StreamConnection {
  *
  * INVARIANT: unless that has happened, what was sent is sent again.
  *
- * @param frame a message with what tells it from the next one.
+ * @param frame adds to a message what separates it from the next one.
  */
 export function openStream(config: SinkConfig, frame: (message: Outgoing) => string): Transport {
   return new StreamTransport(config, frame);
@@ -124,7 +124,7 @@ class StreamTransport implements Transport {
     this.#fail(new Error('stopped'));
   }
 
-  /** All of them fail together: what one tells of the receiver counts for the others. */
+  /** All connections fail together: they have the same receiver. */
   #fail(error: Error): void {
     this.#failure ??= error;
     clearTimeout(this.#timer);
@@ -207,7 +207,7 @@ class StreamTransport implements Transport {
   #onEnd(connection: StreamConnection): void {
     if (!this.#open.delete(connection)) return;
     connection.socket?.destroy();
-    if (connection.askedAt > 0) return this.#finish(connection);
+    if (connection.endedAt > 0) return this.#finish(connection);
     // A receiver that ends the connection by itself may not have read what is still on its way.
     const isIdle =
       !connection.isUsed &&
@@ -218,14 +218,14 @@ class StreamTransport implements Transport {
     else if (this.#current === connection) this.#current = undefined;
   }
 
-  /** A connection was ended in order, from both sides: what does it prove of those before? */
-  #finish({ number, isUsed, askedAt }: StreamConnection): void {
+  /** A connection was ended in order, from both sides: that may prove that earlier ones were read to their end. */
+  #finish({ number, isUsed, endedAt }: StreamConnection): void {
     this.#ending = undefined;
     const { settle } = this.#config.confirm;
     // Ended one after the other: those that ended first have the lower numbers.
-    const isProven = ({ at }: Ended): boolean => at + settle <= askedAt;
+    const isProven = ({ at }: Ended): boolean => at + settle <= endedAt;
     this.#proven = this.#ended.findLast(isProven)?.number ?? this.#proven;
-    this.#ended = this.#ended.filter((one) => !isProven(one));
+    this.#ended = this.#ended.filter((ended) => !isProven(ended));
     if (isUsed) this.#ended.push({ number, at: performance.now() });
     while (this.#marks.length > 0 && this.#marks[0]!.upTo <= this.#proven) this.#marks.shift()!.resolve();
     if (this.#isEndDue) this.#endCurrent();
@@ -245,7 +245,7 @@ class StreamTransport implements Transport {
     const isLast = !connection.isUsed && this.#ended.every(({ at }) => at + settle <= now);
     this.#ending = connection;
     this.#current = isLast ? undefined : this.#connect();
-    // Whatever goes wrong fails the connections, and what waits for them.
+    // An error fails the connections, and everything that waits for them.
     this.#end(connection, this.#current).catch(() => undefined);
   }
 
@@ -254,7 +254,7 @@ class StreamTransport implements Transport {
     const socket = await connection.ready;
     await connection.busy;
     if (!this.#open.has(connection)) return;
-    connection.askedAt = performance.now();
+    connection.endedAt = performance.now();
     await this.#during('waiting for the receiver to end the connection', undefined, (done) => {
       socket.once('end', () => done()).end();
     });

@@ -18,8 +18,8 @@ const TRANSPORTS: Readonly<Record<SinkType, Open>> = {
   syslog(config, host) {
     const origin = { host, facility: config.facility };
     return isUdp(config)
-      ? openDatagrams(config, (one) => syslogDatagrams(syslogMessage(one, origin)))
-      : openStream(config, (one) => counted(syslogMessage(one, origin)));
+      ? openDatagrams(config, (message) => syslogDatagrams(syslogMessage(message, origin)))
+      : openStream(config, (message) => counted(syslogMessage(message, origin)));
   },
   gelf: (config) =>
     isUdp(config)

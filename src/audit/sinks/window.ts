@@ -63,9 +63,9 @@ export class DeliveryWindow {
 
   get isFull(): boolean {
     let [records, bytes] = [0, 0];
-    for (const one of this.#portions) {
-      records += one.records;
-      bytes += one.bytes;
+    for (const portion of this.#portions) {
+      records += portion.records;
+      bytes += portion.bytes;
     }
     return (
       records >= this.#maxRecords ||
@@ -105,9 +105,9 @@ export class DeliveryWindow {
     portion.isConfirmed = true;
     // After a failure the list is another one.
     if (this.#portions[0] !== portion) return false;
-    for (let one = this.#portions[0]; one?.isConfirmed; one = this.#portions[0]) {
+    for (let portion = this.#portions[0]; portion?.isConfirmed; portion = this.#portions[0]) {
       this.#portions.shift();
-      this.confirmed = one.end;
+      this.confirmed = portion.end;
       this.#portionRecords = Math.min(this.#settings.records, this.#portionRecords * 2);
       this.#maxRecords = Math.min(MAX_UNCONFIRMED.records, this.#maxRecords * 2);
     }

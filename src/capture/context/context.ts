@@ -130,7 +130,7 @@ export class ContextRelay {
   }
 
   #finish(hasRest: boolean): void {
-    if (hasRest) this.#rewriter.unclear('bytes after the compressed data');
+    if (hasRest) this.#rewriter.addAmbiguity('bytes after the compressed data');
     this.#rewriter.end();
     for (const piece of this.#rewriter.take()) this.output.push(piece);
     const reading = this.#rewriter.reading(this.#inflater.compression);

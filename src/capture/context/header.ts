@@ -1,7 +1,7 @@
 import { Refusal } from '../../docker/refusal.js';
 
 // Reads one tar header block as Go's archive/tar does (reader.go `readHeader`, strconv.go), because that is what
-// dockerd reads with. Where Go gives an error, so does this; where Go guesses, `odd` says so.
+// dockerd reads with. Where Go gives an error, so does this; where Go guesses, `ambiguity` says so.
 
 export const BLOCK = 512;
 
@@ -20,7 +20,7 @@ export interface Header {
   /** Old GNU sparse: whether a block with more of the map follows. */
   readonly extended: boolean;
   /** Why this header has two readings. */
-  readonly odd: string | undefined;
+  readonly ambiguity: string | undefined;
 }
 
 export function broken(what: string): Refusal {
@@ -40,7 +40,7 @@ export function parseHeader(block: Buffer): Header {
   const magic = block.toString('latin1', 257, 263);
   const type = String.fromCharCode(block[156]!);
   let name = text(block, 0, 100);
-  let odd: string | undefined;
+  let ambiguity: string | undefined;
   const gnu = magic === 'ustar ' && block[263] === 0x20 && block[264] === 0;
   if (magic === 'ustar\0' || gnu) {
     // Not used, but a number that cannot be read makes the header unreadable for dockerd.
@@ -48,7 +48,7 @@ export function parseHeader(block: Buffer): Header {
     number(block, 337, 8);
     if (gnu) {
       // Go takes the fields of two times for a path prefix when they hold no number; other readers do not.
-      if (!isTime(block, 345) || !isTime(block, 357)) odd = 'a GNU header with a path prefix';
+      if (!isTime(block, 345) || !isTime(block, 357)) ambiguity = 'a GNU header with a path prefix';
     } else {
       const star = block.toString('latin1', 508, 512) === 'tar\0';
       const prefix = text(block, 345, star ? 131 : 155);
@@ -67,7 +67,7 @@ export function parseHeader(block: Buffer): Header {
     gid: number(block, 116, 8),
     mtime: number(block, 136, 12),
     extended: type === 'S' && block[482] !== 0,
-    odd,
+    ambiguity,
   };
 }
 

@@ -2,9 +2,9 @@ import type { Compression } from '../../docker/build-context.js';
 import { detectCompression, openDecoder, type Decoder } from './decompress.js';
 import { tooLarge, type ContextLimits } from './rewrite.js';
 
-/** A small context of blanks packs very well; only from so many bytes on it counts. */
+/** The ratio is checked from this many bytes on: a small context of blanks compresses very well. */
 const RATIO_FROM = 64 * 1024 ** 2;
-/** dockerd looks at so many bytes to find how a context is compressed. */
+/** dockerd determines the compression by this many bytes. */
 const MAGIC_LENGTH = 10;
 
 export interface InflaterEvents {
@@ -26,7 +26,7 @@ export class Inflater {
   compression: Compression = '';
   readonly #limits: ContextLimits;
   readonly #events: InflaterEvents;
-  /** The first bytes, until there are enough to tell the compression. */
+  /** The first bytes, until there are enough to determine the compression. */
   #head: Buffer | undefined = Buffer.alloc(0);
   #decoder: Decoder | undefined;
   #bytesOut = 0;

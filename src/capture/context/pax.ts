@@ -13,7 +13,7 @@ export interface PaxRecords {
   readonly xattrs: ReadonlyMap<string, string>;
   /** All keys, for what only matters by its presence. */
   readonly keys: ReadonlySet<string>;
-  readonly odd: string | undefined;
+  readonly ambiguity: string | undefined;
 }
 
 const XATTR = 'SCHILY.xattr.';
@@ -21,7 +21,7 @@ const XATTR = 'SCHILY.xattr.';
 /** @throws Refusal 400 where Go would fail, or where the record is not in its plain form. */
 export function parsePax(data: Buffer): PaxRecords {
   const values = new Map<string, string>();
-  let odd: string | undefined;
+  let ambiguity: string | undefined;
   let at = 0;
   while (at < data.length) {
     const blank = data.indexOf(0x20, at);
@@ -34,21 +34,21 @@ export function parsePax(data: Buffer): PaxRecords {
     if (equals === -1 || equals >= end - 1 || equals === blank + 1) throw broken('a PAX record has no key');
     const key = data.toString('latin1', blank + 1, equals);
     if (key.includes('\0')) throw broken('a PAX key has a NUL byte');
-    if (values.has(key)) odd = `the PAX key ${key.slice(0, 40)} comes twice`;
+    if (values.has(key)) ambiguity = `the PAX key ${key.slice(0, 40)} comes twice`;
     values.set(key, data.toString('latin1', equals + 1, end - 1));
     at = end;
   }
   const xattrs = new Map<string, string>();
   for (const [key, value] of values) {
-    if (key.startsWith('GNU.sparse.')) odd = 'a sparse file';
+    if (key.startsWith('GNU.sparse.')) ambiguity = 'a sparse file';
     // POSIX: an empty value takes the record back; Go keeps what the header says; others use the empty name.
-    if (value === '' && USED.has(key)) odd = `an empty PAX record ${key}`;
+    if (value === '' && USED.has(key)) ambiguity = `an empty PAX record ${key}`;
     if (!key.startsWith(XATTR)) continue;
     const name = key.slice(XATTR.length);
     if (name.startsWith('user.') && name.length > 5 && name.length <= 255) xattrs.set(name, value);
     // File capabilities, overlayfs marks, ACLs, labels: power that no mode bit shows.
     else if (/^(security|trusted|system|user)\./.test(name) || name === '') {
-      odd = `the extended attribute ${name.slice(0, 60)}`;
+      ambiguity = `the extended attribute ${name.slice(0, 60)}`;
     }
     // Linux knows no other name spaces: dockerd ignores those (com.apple.…).
   }
@@ -76,7 +76,7 @@ export function parsePax(data: Buffer): PaxRecords {
     ...(mtime === undefined ? {} : { mtime }),
     xattrs,
     keys: new Set(values.keys()),
-    odd,
+    ambiguity,
   };
 }
 

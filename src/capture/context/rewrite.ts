@@ -37,7 +37,7 @@ export const CONTEXT_LIMITS: ContextLimits = {
 /** Most bytes of names and link targets together: they stay in memory until the verdict. */
 const NAMES_LIMIT = 64 * 1024 ** 2;
 
-/** Looks on while the clear entries of a build context go by. Names are byte strings (latin1). */
+/** Observes the unambiguous entries of a build context. Names are byte strings (latin1). */
 export interface ContextWatch {
   /** `link`: target of a symbolic or hard link, else empty. */
   entry(path: string, link: string): void;
@@ -122,7 +122,7 @@ export class TarRewriter implements EntrySink {
   readonly #dockerfile: string;
   readonly #reader = new TarReader(this);
   readonly #tree = emptyTree();
-  readonly #unclear: string[] = [];
+  readonly #ambiguities: string[] = [];
   readonly #batch = openBatch();
   readonly #candidates: DockerfileCandidates;
   #entries = 0;
@@ -155,16 +155,16 @@ export class TarRewriter implements EntrySink {
     return this.#batch.take();
   }
 
-  /** Something has two readings. */
-  unclear(reason: string): void {
-    const reasons = this.#unclear;
+  /** Records that something has two readings. */
+  addAmbiguity(reason: string): void {
+    const reasons = this.#ambiguities;
     if (reasons.length < MAX_AMBIGUITIES && !reasons.includes(reason)) reasons.push(reason);
   }
 
   reading(compression: Compression): ContextReading {
     const dockerfile = this.#findDockerfile();
     const [entries, bytes] = [this.#entries, this.#bytes];
-    return { form: 'tar', dockerfile, entries, bytes, compression, ambiguities: this.#unclear };
+    return { form: 'tar', dockerfile, entries, bytes, compression, ambiguities: this.#ambiguities };
   }
 
   entry(raw: RawEntry): boolean {
@@ -172,7 +172,7 @@ export class TarRewriter implements EntrySink {
     const kind = KINDS[raw.type];
     const reason = ambiguityOf(raw, kind, this.#limits.path);
     if (reason !== undefined || kind === undefined) {
-      this.unclear(`${reason ?? 'an entry'}: ${show(raw.name)}`);
+      this.addAmbiguity(`${reason ?? 'an entry'}: ${show(raw.name)}`);
       return false;
     }
     const link = kind === 'symlink' || kind === 'hardlink' ? raw.link : '';
@@ -181,7 +181,7 @@ export class TarRewriter implements EntrySink {
     if (this.#tree.nodes > entries) throw tooLarge(`it has more than ${entries} names`);
     if ('root' in placed) return false;
     if ('ambiguity' in placed) {
-      this.unclear(placed.ambiguity);
+      this.addAmbiguity(placed.ambiguity);
       return false;
     }
     const { path, node } = placed;
@@ -227,16 +227,17 @@ export class TarRewriter implements EntrySink {
 
   #findDockerfile(): ContextReading['dockerfile'] {
     const found = locateDockerfile(this.#tree, this.#dockerfile);
-    if (found.kind === 'refused') this.unclear(found.reason);
+    if (found.kind === 'refused') this.addAmbiguity(found.reason);
     if (found.kind !== 'file') return undefined;
     const { node, path } = found;
-    if (found.left) this.unclear('the Dockerfile is behind a symbolic link that leads out of the context');
+    if (found.left)
+      this.addAmbiguity('the Dockerfile is behind a symbolic link that leads out of the context');
     if (node.content !== undefined) {
       return { path: Buffer.from(path, 'latin1').toString(), content: node.content };
     }
     const { dockerfile } = this.#limits;
-    if (node.size > dockerfile) this.unclear(`the Dockerfile is larger than ${dockerfile} bytes`);
-    else this.unclear(`the Dockerfile is a link to a file that came before it: ${show(path)}`);
+    if (node.size > dockerfile) this.addAmbiguity(`the Dockerfile is larger than ${dockerfile} bytes`);
+    else this.addAmbiguity(`the Dockerfile is a link to a file that came before it: ${show(path)}`);
     return undefined;
   }
 }
@@ -247,7 +248,7 @@ function ambiguityOf(
   kind: ContextEntry['kind'] | undefined,
   longest: number,
 ): string | undefined {
-  if (raw.odd !== undefined) return raw.odd;
+  if (raw.ambiguity !== undefined) return raw.ambiguity;
   if (kind === undefined) return REFUSED_TYPES[raw.type] ?? `an entry of the unknown type ${show(raw.type)}`;
   if (raw.name.length > longest || raw.link.length > longest) return `a name longer than ${longest} bytes`;
   if (raw.link.includes('\0')) return 'a NUL byte in a link';

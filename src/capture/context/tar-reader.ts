@@ -14,7 +14,7 @@ export interface RawEntry {
   readonly mtime: number;
   readonly xattrs: ReadonlyMap<string, string>;
   /** Why it has two readings. */
-  readonly odd: string | undefined;
+  readonly ambiguity: string | undefined;
 }
 
 export interface EntrySink {
@@ -24,7 +24,7 @@ export interface EntrySink {
   data(piece: Buffer): void;
   done(): void;
   /** Something about the archive, not about one entry, that has two readings. */
-  unclear(reason: string): void;
+  addAmbiguity(reason: string): void;
 }
 
 /** Largest PAX header or GNU long name, bytes: as in Go (archive/tar `maxSpecialFileSize`). */
@@ -36,7 +36,7 @@ interface Pending {
   pax: PaxRecords | undefined;
   name: string | undefined;
   link: string | undefined;
-  odd: string | undefined;
+  ambiguity: string | undefined;
 }
 
 type State = 'header' | 'meta' | 'map' | 'data' | 'pad' | 'zero' | 'end';
@@ -46,7 +46,7 @@ type State = 'header' | 'meta' | 'map' | 'data' | 'pad' | 'zero' | 'end';
  * block, or one PAX header, at a time.
  *
  * Why not the `tar` package: it applies a global header's path and size, which Go ignores, merges names and types its
- * own way, and gives no sight of what was strange about a header, which is what has to be judged here.
+ * own way, and does not report what is ambiguous about a header, which is what has to be judged here.
  */
 export class TarReader {
   readonly #sink: EntrySink;
@@ -61,7 +61,7 @@ export class TarReader {
   #isWanted = false;
   /** A PAX header or GNU long name that is being read. */
   #meta: { readonly type: string; readonly data: Buffer } | undefined;
-  /** What those said, for the entry that follows. */
+  /** PAX records and long names for the entry that follows. */
   #pending: Pending | undefined;
   #hasTrailingData = false;
 
@@ -106,7 +106,7 @@ export class TarReader {
   #readTrailing(chunk: Buffer, at: number): void {
     if (this.#hasTrailingData || isZero(chunk, at)) return;
     this.#hasTrailingData = true;
-    this.#sink.unclear('data after the end of the archive');
+    this.#sink.addAmbiguity('data after the end of the archive');
   }
 
   /** A header, or a block of a sparse map. */
@@ -149,9 +149,9 @@ export class TarReader {
     } else this.#startBody(entry.size, 'data');
   }
 
-  #startMeta({ type, size, odd }: Header): void {
+  #startMeta({ type, size, ambiguity }: Header): void {
     if (size > META_LIMIT) throw broken('a PAX header or long name is too large');
-    if (odd !== undefined) this.#sink.unclear(odd);
+    if (ambiguity !== undefined) this.#sink.addAmbiguity(ambiguity);
     this.#meta = { type, data: Buffer.alloc(size) };
     this.#startBody(size, 'meta');
   }
@@ -176,29 +176,35 @@ export class TarReader {
 
   /** dockerd ignores them, other readers apply them to all that follows; `git archive` writes a comment. */
   #readGlobalHeader(data: Buffer): void {
-    const { keys, odd } = parsePax(data);
-    const other = [...keys].find((key) => key !== 'comment');
-    if (other !== undefined) this.#sink.unclear(`a global PAX header with ${other.slice(0, 40)}`);
-    if (odd !== undefined) this.#sink.unclear(`a global PAX header with ${odd}`);
+    const { keys, ambiguity } = parsePax(data);
+    const unknownKey = [...keys].find((key) => key !== 'comment');
+    if (unknownKey !== undefined)
+      this.#sink.addAmbiguity(`a global PAX header with ${unknownKey.slice(0, 40)}`);
+    if (ambiguity !== undefined) this.#sink.addAmbiguity(`a global PAX header with ${ambiguity}`);
     this.#dropPending('a global PAX header between an entry and its PAX header');
   }
 
   #applyMeta(type: string, data: Buffer): void {
-    const pending = (this.#pending ??= { pax: undefined, name: undefined, link: undefined, odd: undefined });
+    const pending = (this.#pending ??= {
+      pax: undefined,
+      name: undefined,
+      link: undefined,
+      ambiguity: undefined,
+    });
     if (type === 'x') {
-      if (pending.pax !== undefined) pending.odd = 'two PAX headers';
+      if (pending.pax !== undefined) pending.ambiguity = 'two PAX headers';
       pending.pax = parsePax(data);
       return;
     }
     const end = data.indexOf(0);
     const key = type === 'L' ? 'name' : 'link';
-    if (pending[key] !== undefined) pending.odd = 'two GNU long names';
+    if (pending[key] !== undefined) pending.ambiguity = 'two GNU long names';
     pending[key] = data.toString('latin1', 0, end === -1 ? data.length : end);
   }
 
-  /** No entry follows for what was said of it. */
+  /** The records apply to no entry: none follows. */
   #dropPending(reason: string): void {
-    if (this.#pending !== undefined) this.#sink.unclear(reason);
+    if (this.#pending !== undefined) this.#sink.addAmbiguity(reason);
     this.#pending = undefined;
   }
 }
@@ -209,17 +215,17 @@ function merge(raw: Header, pending: Pending | undefined): RawEntry {
   const name = pending?.name || (pax?.path ?? raw.name);
   const link = pending?.link || (pax?.linkpath ?? raw.link);
   const size = pax?.size ?? raw.size;
-  let odd = raw.odd ?? pending?.odd ?? pax?.odd;
+  let ambiguity = raw.ambiguity ?? pending?.ambiguity ?? pax?.ambiguity;
   if (pending?.name !== undefined && (pax?.path !== undefined || pending.name === ''))
-    odd ??= 'two long names';
+    ambiguity ??= 'two long names';
   if (pending?.link !== undefined && (pax?.linkpath !== undefined || pending.link === '')) {
-    odd ??= 'two long link targets';
+    ambiguity ??= 'two long link targets';
   }
   let type = raw.type;
   // The oldest archives mark a directory by a slash only.
   if (type === '\0') type = name.endsWith('/') ? '5' : '0';
   const bare = NO_DATA.includes(type);
-  if (bare && size !== 0) odd ??= 'an entry of a type without data that has a size';
+  if (bare && size !== 0) ambiguity ??= 'an entry of a type without data that has a size';
   return {
     type,
     name,
@@ -230,7 +236,7 @@ function merge(raw: Header, pending: Pending | undefined): RawEntry {
     gid: pax?.gid ?? raw.gid,
     mtime: pax?.mtime ?? raw.mtime,
     xattrs: pax?.xattrs ?? NO_XATTRS,
-    odd,
+    ambiguity,
   };
 }
 

@@ -19,7 +19,7 @@ const MAX_MATCHES = 256;
 /** Text is searched in pieces of this many bytes, cut where no address can go on. */
 const WINDOW = 64 * 1024;
 /** Longest URL that is looked for, and some more. */
-const LONGEST = 4 * 1024;
+const MAX_URL_LENGTH = 4 * 1024;
 /** A file with a NUL byte in its beginning is no text. */
 const PROBE = 1024;
 /** What decoding shell scripts may write in one context. Those that fill more than a window are not decoded. */
@@ -51,7 +51,8 @@ export function watchIndicators(
 ): IndicatorWatch | undefined {
   const { counts } = index;
   const addresses = counts.ipv4 + counts.ipv6 + counts.domain + counts.url;
-  const algorithms = counts.hash === 0 ? [] : index.hashLengths.flatMap((one) => ALGORITHMS.get(one) ?? []);
+  const algorithms =
+    counts.hash === 0 ? [] : index.hashLengths.flatMap((length) => ALGORITHMS.get(length) ?? []);
   if (addresses + counts.hash === 0) return undefined;
   const matches: IndicatorMatch[] = [];
   const seen = new Set<string>();
@@ -144,12 +145,12 @@ export function watchIndicators(
         for (const algorithm of algorithms) lookUp(hash(algorithm, piece));
       } else {
         if (hashes.length === 0) hashes = algorithms.map((algorithm) => createHash(algorithm));
-        for (const one of hashes) one.update(piece);
+        for (const hash of hashes) hash.update(piece);
       }
       if (state !== 'rest') takeText(piece);
     },
     done() {
-      for (const one of hashes) lookUp(one.digest('hex'));
+      for (const hash of hashes) lookUp(hash.digest('hex'));
       hashes = [];
       if (state !== 'rest') flush(true);
       state = 'rest';
@@ -163,7 +164,7 @@ function utf8(name: string): string {
 
 /** The place up to which a text can be searched: behind its last blank, or what cannot stand in an address. */
 function cutBefore(window: Buffer, filled: number): number {
-  const from = filled - LONGEST;
+  const from = filled - MAX_URL_LENGTH;
   for (let at = filled; at > from; at--) if (window[at - 1]! <= 0x20) return at;
   for (let at = filled; at > from; at--) if (BREAKS.has(window[at - 1]!)) return at;
   return from;

@@ -94,9 +94,9 @@ function checkBlockHeader(header: Buffer): void {
   const flags = header[1]!;
   let at = 2;
   const next = (): number => {
-    const one = readNumber(header, at, end);
-    at = one.at;
-    return one.value;
+    const number = readNumber(header, at, end);
+    at = number.at;
+    return number.value;
   };
   // The compressed and the uncompressed size.
   if ((flags & 0x40) !== 0) next();

@@ -119,7 +119,7 @@ export function* decodeXz(input: Input, decoder: XzDecoder): Reading<void, Buffe
           yield 'more';
         }
       }
-      // Nothing at all tells the decoder that it has everything.
+      // Zero bytes of input signal the end to the decoder.
       exports.supply_input(context, given);
       for (;;) {
         const result = exports.get_next_output(context);

@@ -4,15 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isObject } from '../../base/json.js';
 import { writeWhole } from '../../store/write-whole.js';
 
-/** Reads what the outbound process writes down. */
-export interface SpoolReader {
+/** Reads the queue of the outbound process. */
+export interface AttemptReader {
   stop(): Promise<void>;
 }
 
 const SEGMENT = /^\d{8}\.jsonl$/;
-const POLL = 250;
+const POLL_INTERVAL_MS = 250;
 /** Read at once (bytes). A longer line is nothing that the outbound process writes. */
-const PIECE = 256 * 1024;
+const READ_SIZE = 256 * 1024;
 
 interface Cursor {
   /** File name of the segment that is read. */
@@ -26,13 +26,13 @@ interface Cursor {
  * those that are done. `take` has a line on record when it resolves; a crash before the cursor is kept shows it the
  * last lines again, so that each comes at least once.
  *
- * @param take an object of the spool; its refusal stops the reading until the next poll.
+ * @param take one entry of the queue; its rejection stops the reading until the next poll.
  */
-export function readSpool(
+export function readAttempts(
   directory: string,
   take: (entry: Readonly<Record<string, unknown>>) => Promise<void>,
   warn: (message: string) => void,
-): SpoolReader {
+): AttemptReader {
   const cursorFile = join(directory, 'cursor.json');
   const stopping = new AbortController();
   let cursor: Cursor | undefined;
@@ -48,7 +48,7 @@ export function readSpool(
     const segments = (await readdir(directory)).filter((name) => SEGMENT.test(name)).sort();
     cursor ??= await readCursor(cursorFile);
     const at = cursor;
-    // Numbers below the cursor's: somebody emptied the directory, and it was begun anew.
+    // Numbers below the cursor's: the directory was emptied, and the queue starts again.
     const segment = segments.find((name) => at === undefined || name >= at.segment) ?? segments[0];
     if (segment === undefined) return false;
     const offset = at?.segment === segment ? at.offset : 0;
@@ -83,7 +83,7 @@ export function readSpool(
         // The outbound process has not been started yet.
         if (code !== 'ENOENT' && message !== warned) warn((warned = message));
       }
-      if (!more) await sleep(POLL, undefined, { signal: stopping.signal }).catch(() => undefined);
+      if (!more) await sleep(POLL_INTERVAL_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   };
   const done = run();
@@ -102,7 +102,7 @@ async function readCursor(file: string): Promise<Cursor | undefined> {
       ? { segment, offset }
       : undefined;
   } catch {
-    // Lost or damaged: everything that is still there is told once more.
+    // Lost or damaged: everything that is still there is reported once more.
     return undefined;
   }
 }
@@ -115,11 +115,11 @@ async function readLines(
 ): Promise<{ readonly text: string; readonly bytes: number }> {
   const file = await open(path);
   try {
-    const buffer = Buffer.alloc(PIECE);
-    const { bytesRead } = await file.read(buffer, 0, PIECE, offset);
+    const buffer = Buffer.alloc(READ_SIZE);
+    const { bytesRead } = await file.read(buffer, 0, READ_SIZE, offset);
     const end = buffer.subarray(0, bytesRead).lastIndexOf(0x0a);
     if (end >= 0) return { text: buffer.toString('utf8', 0, end), bytes: end + 1 };
-    if (bytesRead < PIECE) return { text: '', bytes: 0 };
+    if (bytesRead < READ_SIZE) return { text: '', bytes: 0 };
     onSkipped(bytesRead);
     return { text: '', bytes: bytesRead };
   } finally {

@@ -2,10 +2,10 @@ import { chown, chmod, mkdir, open, readdir, readFile, stat, type FileHandle } f
 import { join } from 'node:path';
 import { formatNotice } from './attempts.js';
 
-/** Where lines wait for the guard, in segments that it deletes when it has read them. */
-export interface Spool {
+/** A queue on disk of lines for the guard, in segments that it deletes when it has read them. */
+export interface AttemptQueue {
   /**
-   * Appends lines, each with its line end. Where the spool is full they are dropped and counted, which a notice tells when there is room again.
+   * Appends lines, each with its line end. When the queue is full they are dropped and counted; a notice reports the number once there is room again.
    *
    * @throws Error when the directory cannot be written.
    */
@@ -16,7 +16,7 @@ export interface Spool {
 }
 
 const SEGMENT = /^(\d{8})\.jsonl$/;
-/** The spool is at most this many segments, so that the guard frees room in small steps. */
+/** The queue has at most this many segments, so that the guard frees room in small steps. */
 const SEGMENTS = 16;
 
 /**
@@ -24,26 +24,26 @@ const SEGMENTS = 16;
  * @param options.group may read and delete: name or number. Without one, the process's own group.
  * @throws Error when the directory cannot be made, or there is no such group.
  */
-export async function openSpool(options: {
+export async function openAttemptQueue(options: {
   readonly directory: string;
   readonly group?: string;
   readonly maxSize: number;
-}): Promise<Spool> {
+}): Promise<AttemptQueue> {
   const { directory, maxSize } = options;
   const gid = options.group === undefined ? undefined : await groupId(options.group);
   await mkdir(directory, { recursive: true, mode: 0o770 });
   // The reader deletes segments and keeps its place in a file here. Whatever the umask is; the guard may have made it.
-  await shared(directory, 0o770).catch((error: NodeJS.ErrnoException) => {
+  await setAccess(directory, 0o770).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPERM') throw error;
   });
   let number = (await segments(directory)).at(-1)?.number ?? 0;
   let file: FileHandle | undefined;
   let size = 0;
   let dropped = 0;
-  let untold = 0;
+  let unreported = 0;
   let turn: Promise<unknown> = Promise.resolve();
 
-  async function shared(path: string, mode: number): Promise<void> {
+  async function setAccess(path: string, mode: number): Promise<void> {
     await chmod(path, mode);
     if (gid !== undefined) await chown(path, -1, gid);
   }
@@ -52,9 +52,9 @@ export async function openSpool(options: {
     await file?.close();
     const path = join(directory, `${String(++number).padStart(8, '0')}.jsonl`);
     size = 0;
-    // `ax`: a file that is there already is not ours to write into.
+    // `ax`: an existing file is never appended to.
     file = await open(path, 'ax', 0o640);
-    await shared(path, 0o640);
+    await setAccess(path, 0o640);
     return file;
   };
 
@@ -68,19 +68,19 @@ export async function openSpool(options: {
 
   const write = async (lines: readonly string[]): Promise<void> => {
     const missing =
-      untold === 0 ? [] : [formatNotice(`${untold} lines were dropped while the spool was full`)];
+      unreported === 0 ? [] : [formatNotice(`${unreported} lines were dropped while the queue was full`)];
     const text = Buffer.from([...missing, ...lines].join(''));
     if ((await used()) + text.length > maxSize) {
       dropped += lines.length;
-      untold += lines.length;
+      unreported += lines.length;
       return;
     }
     let target = file;
     if (target === undefined || size > maxSize / SEGMENTS) target = await next();
-    // One write: the reader never sees half a line that stays half.
+    // One write: the reader never finds a line that stays incomplete.
     await target.writeFile(text);
     size += text.length;
-    untold = 0;
+    unreported = 0;
   };
 
   return {
@@ -113,7 +113,9 @@ async function segments(directory: string): Promise<{ readonly name: string; rea
 
 async function groupId(group: string): Promise<number> {
   if (/^\d{1,9}$/.test(group)) return Number(group);
-  const line = (await readFile('/etc/group', 'utf8')).split('\n').find((one) => one.startsWith(`${group}:`));
+  const line = (await readFile('/etc/group', 'utf8'))
+    .split('\n')
+    .find((entry) => entry.startsWith(`${group}:`));
   if (line === undefined) throw new Error(`there is no group "${group}" on this host`);
   return Number(line.split(':')[2]);
 }

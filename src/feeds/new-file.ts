@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { CopyFile } from './copy.js';
 
 /** A new file of a copy that is being fetched. It counts only once a `meta.json` names it. */
-export interface Spool {
+export interface NewFile {
   write(chunk: Uint8Array): Promise<void>;
   /** Flushes it to the disk. */
   close(): Promise<CopyFile>;
@@ -13,7 +13,7 @@ export interface Spool {
 }
 
 /** @param prefix a few lower-case letters; the rest of the name is drawn. */
-export async function openSpool(directory: string, prefix: string): Promise<Spool> {
+export async function openNewFile(directory: string, prefix: string): Promise<NewFile> {
   const name = `${prefix}-${randomBytes(8).toString('hex')}`;
   const file = await open(join(directory, name), 'wx', 0o600);
   const hash = createHash('sha256');
