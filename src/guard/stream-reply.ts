@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { ignoreErrors } from '../base/socket-errors.js';
@@ -109,7 +109,8 @@ export class StreamReply implements Reply {
   }
 
   cut(): void {
-    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    // `close` would send the end of the stream before the reset; after an error node sends RST_STREAM INTERNAL_ERROR alone.
+    this.#stream.destroy(new Error('the answer was cut'));
   }
 
   streamBehind(_framing: BodyFraming): Readable | undefined {

@@ -62,11 +62,13 @@ export function uploadContext(exchange: Exchange, head: HeadReading, watch?: Con
     },
     {
       wrap: (client, control) =>
-        early.watch((error) => {
-          client.detach();
-          control.abort();
-          return upstreamRefusal(error, guard.config.upstream.url);
-        }),
+        early.watch(
+          (error) => upstreamRefusal(error, guard.config.upstream.url),
+          () => {
+            client.detach();
+            control.abort();
+          },
+        ),
       onCut: (end) => early.fail(new CallCut(end, end === 'shutdown' ? STOPPING : CUT)),
     },
   );
@@ -121,13 +123,19 @@ class EarlyEnd {
   /**
    * An answer of the engine before the release passes on only when it is an error.
    *
-   * @param giveUp lets go of engine and client; returns what the client is told.
+   * The reason comes first: letting go ends the reading of the context as well, for a reason that says less.
+   *
+   * @param refusalFor what the client is told. @param letGo of engine and client.
    */
-  watch(giveUp: (error: Error) => Refusal): Wrap {
+  watch(refusalFor: (error: Error) => Refusal, letGo: () => void): Wrap {
+    const giveUp = (error: Error): void => {
+      this.fail(refusalFor(error));
+      letGo();
+    };
     return (next) => ({
       ...passOn(next),
       onHeaders: (status, headers, length, resume) => {
-        if (!this.#isReleased && status < 400) this.fail(giveUp(EARLY_ANSWER));
+        if (!this.#isReleased && status < 400) giveUp(EARLY_ANSWER);
         else {
           if (!this.#isReleased) this.#resolve({ refused: status });
           next.onHeaders(status, headers, length, resume);
@@ -135,7 +143,7 @@ class EarlyEnd {
       },
       onError: (error) => {
         if (this.#isReleased || this.#failure !== undefined) next.onError(error);
-        else this.fail(giveUp(error));
+        else giveUp(error);
       },
     });
   }
