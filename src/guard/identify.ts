@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { certificateNames, type NamedCertificate } from '../base/certificate-names.js';
+import { certificateNames } from '../base/certificate-names.js';
 import type { Client } from '../docker/call.js';
 
 const MAPPED = '::ffff:';
