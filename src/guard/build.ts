@@ -65,8 +65,8 @@ export async function build(
   try {
     const context = await upload.read;
     if ('refused' in context) {
-      // The engine's answer passes on by itself; nothing that goes wrong with the record can take it back.
-      settle(engineRefused(first, context.refused)).catch(() => {});
+      // The answer passes on whatever becomes of the record: nothing was built, and the client may be gone already.
+      await settle(engineRefused(first, context.refused)).catch(() => undefined);
       return await upload.outcome;
     }
     const known = withContext(call, context);
@@ -94,7 +94,11 @@ const withContext = (call: Call, context: ContextReading | 'pending'): Call =>
 /** The engine answered with an error before it had the context: nothing was built. */
 function engineRefused(first: Judgement, status: number): Judgement {
   const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
-  return { ...first, verdict: { ...first.verdict, effect: 'deny', code: 'engine-refused', reason } };
+  return {
+    ...first,
+    passes: false,
+    verdict: { ...first.verdict, effect: 'deny', code: 'engine-refused', reason },
+  };
 }
 
 /** A policy that only observes stops nothing: the call goes on with the head it has, and the record says so. */

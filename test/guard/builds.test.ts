@@ -228,6 +228,22 @@ await t.test('an engine that answers before it has the context', async (t) => {
   upstream.onHead = undefined;
 });
 
+await t.test('a client that closes as soon as the engine has refused its build', async (t) => {
+  const head = post(dockerfile('FROM alpine\n')).subarray(0, 1500).toString('latin1');
+  upstream.onHead = early(json(400, '{"message":"invalid reference format"}'));
+  for (const extra of ['Connection: close', 'Connection: Upgrade\r\nUpgrade: tcp']) {
+    for (let round = 0; round < 5; round++) {
+      const { answers } = await talk(guarded.tcp, [head.replace('\r\n', `\r\n${extra}\r\n`), 5, 'x'], {
+        linger: 0,
+      });
+      t.equal(answers[0]?.status, 400, 'it gets the answer');
+    }
+  }
+  upstream.onHead = undefined;
+  // A rejection that nobody handles ends the process.
+  t.same(unpaired(guarded.auditText()), []);
+});
+
 await t.test('the engine answers or breaks off while the verdict is on its way to the record', async (t) => {
   const answer = 'HTTP/1.1 400 X\r\nContent-Length: 16\r\n\r\n{"message":"no"}';
   const engineDoes: readonly ((engine: Socket) => void)[] = [
