@@ -71,7 +71,11 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['the engine sees no end of the archive', 'guard/builds.test.ts', 'a context that is denied has no end'],
   ['of an answer that cannot be changed', 'guard/redact.test.ts', 'a large answer that goes wrong'],
   ['an answer that is cut', 'guard/bad-input.test.ts', 'an engine that misbehaves'],
-  ['nobody gets an answer that was begun', 'upstream/share.test.ts', 'a read that is asked for after a change'],
+  [
+    'nobody gets an answer that was begun',
+    'upstream/share.test.ts',
+    'a read that is asked for after a change',
+  ],
   ['no answer crosses owners', 'guard/shared-reads.test.ts', 'lists of two owners never mix'],
   ['what fails at one reader', 'upstream/share.test.ts', 'what fails at one caller fails at no other'],
   ['no request header but the bearer', 'guard/cases-connection.ts', 'X-Forwarded-For'],

@@ -15,11 +15,7 @@ void t.test('CONTRIBUTING names test files that exist', (t) => {
 void t.test('a file is named in full, as the compiler names it, or in part', (t) => {
   const all = allTestFiles();
   const bind = ['test/app/bind.test.ts'];
-  for (const word of [
-    'test/app/bind.test.ts',
-    './test/app/bind.test.ts',
-    'dist/test/app/bind.test.js',
-  ]) {
+  for (const word of ['test/app/bind.test.ts', './test/app/bind.test.ts', 'dist/test/app/bind.test.js']) {
     t.same(testFilesOf(word, all), bind, word);
   }
   t.same(testFilesOf('app/bind', all), bind);

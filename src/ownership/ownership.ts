@@ -98,7 +98,11 @@ export function openOwnership(
         }
         // It was made at the same moment past the guard.
         if (labels.ownerOf(Labels) !== (call.owner?.name ?? '')) {
-          throw new Refusal(409, 'ownership', `the volume ${JSON.stringify(volume.Name)} belongs to another owner`);
+          throw new Refusal(
+            409,
+            'ownership',
+            `the volume ${JSON.stringify(volume.Name)} belongs to another owner`,
+          );
         }
       }
     },
