@@ -6,7 +6,7 @@ import t from 'tap';
 import { FootprintCounter, functionsOf, type Footprint } from '../support/footprint.js';
 import { parseAnswers } from '../support/raw.js';
 import { echo, json, type Behaviour } from '../support/recording-upstream.js';
-import { projectRoot } from '../support/test-files.js';
+import { projectRoot } from '../support/command.js';
 import { file, tar } from '../support/tar.js';
 import { startGuarded } from './guarded.js';
 
