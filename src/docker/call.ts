@@ -114,7 +114,8 @@ export interface NamedObject extends Reference {
  */
 export function isShareable({ operation, query, body }: Call): boolean {
   const { method, writes, response, does } = operation;
-  if (writes || (method !== 'GET' && method !== 'HEAD') || body.kind !== 'none') return false;
+  if (writes || does.costsNothing === true || (method !== 'GET' && method !== 'HEAD') || body.kind !== 'none')
+    return false;
   if (response !== 'stream') return response === 'finite';
   const flag = does.endsWithout === undefined ? undefined : query[does.endsWithout];
   return flag?.type === 'boolean' && !flag.value;

@@ -20,7 +20,7 @@ import {
   type SourceQuotas,
 } from '../policy/quotas.js';
 import { judgeExceeded, type Judgement } from '../policy/judge.js';
-import { sourcesFor } from './sources.js';
+import { sourcesFor } from '../policy/decide.js';
 
 /** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
 export const MAX_CLIENTS = 65_536;

@@ -8,7 +8,7 @@ import type { Judgement } from '../policy/judge.js';
 import type { Guard } from './guard.js';
 import { nextCallId, type Incoming } from './incoming.js';
 import type { Outcome } from './outcome.js';
-import { sourcesFor } from './sources.js';
+import { sourcesFor } from '../policy/decide.js';
 
 /**
  * Puts a judgement on record, and learns from it. Resolves when it is written: only then may it take effect.

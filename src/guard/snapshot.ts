@@ -5,7 +5,7 @@ import type { Snapshot } from '../policy/judge.js';
 import type { Guard } from './guard.js';
 import { withToken } from './identify.js';
 import type { Quota } from './quotas.js';
-import { sourcesFor } from './sources.js';
+import { sourcesFor } from '../policy/decide.js';
 
 /** Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. */
 export interface CallSnapshot extends Snapshot {

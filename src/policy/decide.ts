@@ -30,6 +30,17 @@ export function sourcesOf(policy: CompiledPolicy, client: Client): readonly stri
   return names;
 }
 
+/** A connection keeps its sources until the policy changes. */
+const known = new WeakMap<CompiledPolicy, WeakMap<Client, readonly string[]>>();
+
+export function sourcesFor(policy: CompiledPolicy, client: Client): readonly string[] {
+  let clients = known.get(policy);
+  if (clients === undefined) known.set(policy, (clients = new WeakMap()));
+  let sources = clients.get(client);
+  if (sources === undefined) clients.set(client, (sources = sourcesOf(policy, client)));
+  return sources;
+}
+
 function concerns(rule: CompiledRule, sources: readonly string[]): boolean {
   if (rule.sources === null) return true;
   for (let n = 0; n < sources.length; n++) if (rule.sources.has(sources[n]!)) return true;

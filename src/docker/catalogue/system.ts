@@ -37,7 +37,7 @@ export const SYSTEM = [
     method: 'GET',
     path: '/_ping',
     sets: ['read', 'system'],
-    does: { ...NOTHING, discovers: 'engine' },
+    does: { ...NOTHING, discovers: 'engine', costsNothing: true },
   }),
   // Documented from 1.40 on; clients send it without a version to find out which one to use.
   operation({
@@ -46,7 +46,7 @@ export const SYSTEM = [
     path: '/_ping',
     sets: ['read', 'system'],
     since: 40,
-    does: { ...NOTHING, discovers: 'engine' },
+    does: { ...NOTHING, discovers: 'engine', costsNothing: true },
   }),
   operation({
     id: 'SystemVersion',

@@ -153,6 +153,8 @@ export interface Traits {
   readonly answerIds?: readonly AnswerId[];
   /** The flag of the query that, when it is off, makes the answer of a stream a single document. */
   readonly endsWithout?: string;
+  /** The engine answers it without any work: nothing is saved by asking once for several callers. */
+  readonly costsNothing?: true;
   /** What of its answer can be redacted; operations without it answer with nothing of that kind, or with content. */
   readonly answer?: Answer;
 }
