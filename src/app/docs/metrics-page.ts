@@ -35,7 +35,7 @@ const LIVE: LiveFigures = {
 /** The generated part of docs/reference/metrics.md, read from a scrape. */
 export async function metricsParts(): Promise<ReadonlyMap<string, string>> {
   const metrics = new Metrics();
-  metrics.decision(OPERATIONS[0].id, 'allow', 'allowed');
+  metrics.decision(OPERATIONS[0]!.id, 'allow', 'allowed');
   metrics.outcome('complete', 200);
   metrics.clientError('timeout');
   metrics.overLimit('ci', 'calls');
