@@ -21,14 +21,15 @@ import { openPolicyStore } from '../../src/config/policy-store.js';
 import { openFeeds } from '../../src/app/feeds.js';
 import { Admission } from '../../src/guard/admission.js';
 import type { Guard } from '../../src/guard/guard.js';
-import { nextCallId, type Incoming, type IncomingBody, type Outcome } from '../../src/guard/incoming.js';
-import { openMetrics } from '../../src/guard/metrics.js';
+import { nextCallId, type Incoming, type IncomingBody } from '../../src/guard/incoming.js';
+import type { Outcome } from '../../src/guard/outcome.js';
+import { Metrics } from '../../src/guard/metrics.js';
 import { handle } from '../../src/guard/pipeline.js';
 import { openQuotas } from '../../src/guard/quotas.js';
 import { StreamReply } from '../../src/guard/stream-reply.js';
 import { Turn } from '../../src/guard/turn.js';
 import { openSequences } from '../../src/history/sequences.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { openEngine } from '../../src/upstream/engine.js';
 import { openEntityReader } from '../../src/upstream/entity-reader.js';
 import { requestEngine } from '../../src/upstream/request-engine.js';
@@ -126,7 +127,7 @@ async function openGuard(upstream: RecordingUpstream, file: (name: string) => st
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   const { config } = loaded;
   const log = pino({ level: 'silent' });
-  const metrics = openMetrics();
+  const metrics = new Metrics();
   const engine = openEngine(config.upstream);
   const audit = openAuditWriter(file('audit.jsonl'));
   return {

@@ -5,7 +5,7 @@ import { NO_ENTITIES, type Entities } from '../../src/docker/entities.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { openSequences } from '../../src/history/sequences.js';
 import { EMPTY_INDEX } from '../../src/intel/indicator-index.js';
-import { VOCABULARY } from '../../src/policy/builtin.js';
+import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy } from '../../src/policy/compile.js';
 import { judge, type Snapshot } from '../../src/policy/judge.js';
 import { refusalOf } from '../../src/policy/refusal.js';
