@@ -91,7 +91,8 @@ async function deny(guard: Guard, incoming: Incoming, progress: Progress, error:
   const { client, reply } = incoming;
   let refusal = toRefusal(guard, error);
   if (!reply.isDecided) {
-    refusal = reply.unreadable ?? refusal;
+    // A head that could not be read is the reason, whatever the carrier makes of what follows it.
+    if (progress.head !== undefined) refusal = reply.unreadable ?? refusal;
     // Requests that cannot be read count against the caller's rate limits too.
     if (progress.head === undefined) guard.quotas.of(guard.policy.current().policy, client)?.admit();
     await recordUnread(guard, incoming, progress.head, refusal);
