@@ -18,7 +18,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['the cursor stands behind confirmed', 'audit/confirmations.test.ts', 'confirmations out of order'],
   ['`confirmed` stands behind confirmed', 'audit/confirmations.test.ts', 'confirmations out of order'],
   ['unless that has happened, what was sent', 'audit/sinks.test.ts', 'syslog over TCP'],
-  ['a decision takes effect only', 'audit/durability.test.ts', 'a change is told when its record'],
+  ['a decision takes effect only', 'audit/durability.test.ts', 'a change is reported when its record'],
   // base
   ['time is at most proportional', 'policy/properties.test.ts', 'glob: no input makes it slow'],
   ['no error of a connection ends', 'guard/resets.test.ts', 'CONNECT'],

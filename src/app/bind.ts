@@ -25,7 +25,7 @@ export async function bind(
       );
     }
     await clearStaleSocket(path);
-    // Nobody may connect between bind and chmod.
+    // No client may connect between bind and chmod.
     const mask = process.umask(0o177);
     try {
       await listening(server, { path }, config.url);
@@ -71,7 +71,7 @@ function listening(
   });
 }
 
-/** A socket file that nobody answers on is left over from an earlier run; anything else is not ours to remove. */
+/** A socket file without a listener is left over from an earlier run; anything else is not ours to remove. */
 async function clearStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;

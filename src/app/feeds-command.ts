@@ -65,7 +65,7 @@ function* hitsOf(index: IndicatorIndex, type: string, value: string): Generator<
 
 const some = (hit: Hit | undefined): Hit[] => (hit === undefined ? [] : [hit]);
 /** Hits shown for a prefix. */
-const MOST = 20;
+const MAX_HITS = 20;
 
 /** Everything listed inside a prefix. */
 function* inPrefix(index: IndicatorIndex, address: number, bits: number): Generator<Hit> {
@@ -76,7 +76,7 @@ function* inPrefix(index: IndicatorIndex, address: number, bits: number): Genera
   const end = address + 2 ** (32 - bits);
   let shown = 0;
   for (const { from, to, hit } of index.ranges4()) {
-    if (from >= end || shown >= MOST) return;
+    if (from >= end || shown >= MAX_HITS) return;
     if (to < address) continue;
     shown++;
     yield hit;

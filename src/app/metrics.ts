@@ -5,7 +5,7 @@ import type { IntelSnapshot } from '../feeds/index-file.js';
 import type { FeedStatus } from '../feeds/status.js';
 import type { Metrics } from '../guard/metrics.js';
 
-/** Loaded at the first scrape: a guard that nobody scrapes does without. */
+/** Loaded at the first scrape: a guard without scrapes does not need it. */
 type Client = Pick<typeof PromClient, 'Counter' | 'Gauge' | 'Registry'>;
 
 export interface LiveFigures {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-/** How long a client may go on sending what nobody reads any more (milliseconds). */
+/** How long a client may go on sending a body that is not read any more (milliseconds). */
 export const LINGER_TIMEOUT_MS = 30_000;
 
 /**
@@ -17,7 +17,7 @@ export function endGently(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer));
   socket.once('end', () => socket.destroySoon());
   socket.end();
-  // Whoever was still reading a body from it would stop the flow, and the end would never be seen.
+  // An earlier reader of the body would stop the flow, and the end would never arrive.
   socket.removeAllListeners('data');
   socket.resume();
 }

@@ -28,7 +28,7 @@ export interface Attempts {
 }
 
 /** Most different attempts in one interval; a scanner makes more, which are only counted. */
-const MOST = 5_000;
+const MAX_ATTEMPTS = 5_000;
 const MAX_NAME_LENGTH = 300;
 
 interface Sum {
@@ -60,7 +60,7 @@ export function openAttempts(): Attempts {
         sum.count += count;
         sum.first = Math.min(sum.first, first);
         sum.last = Math.max(sum.last, last);
-      } else if (sums.size < MOST) sums.set(key, { attempt, count, first, last });
+      } else if (sums.size < MAX_ATTEMPTS) sums.set(key, { attempt, count, first, last });
       else dropped++;
     },
     take() {

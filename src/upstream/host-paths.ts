@@ -8,7 +8,7 @@ const LOOKUP_TIMEOUT_MS = 2_000;
 
 /**
  * Where host paths lead when their symbolic links are followed, for a guard on the engine's own host: a bind of
- * `/srv/ci/cache` is a bind of `/etc` when somebody made a link of it. Of a path that does not exist yet, the part that
+ * `/srv/ci/cache` is a bind of `/etc` when it is a link. Of a path that does not exist yet, the part that
  * does is resolved; the engine would make the rest.
  *
  * The file system can change between this and the mount: a permitted directory must not be writable for those whom
@@ -49,7 +49,7 @@ async function resolve(path: string): Promise<string> {
       return join(await realpath(existing), rest);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // Links in a circle, or no right to look: the engine cannot be held to a path that nobody can tell.
+      // Links in a circle, or no right to look: the engine cannot be held to a path that cannot be resolved.
       if (code !== 'ENOENT' && code !== 'ENOTDIR') {
         throw new Refusal(
           403,

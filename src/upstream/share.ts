@@ -7,19 +7,19 @@ import { SharedCall, type SharedCallEvents } from './shared-call.js';
  * A read that waits for the one before it starts a call of its own when that has not ended this long after its start
  * (ms). The slowest ordinary answer, `stats?stream=false`, takes one to two seconds.
  */
-const LONGEST_RUN = 3_000;
+const MAX_RUN_MS = 3_000;
 
 /**
  * Clients that poll ask again as soon as they are answered. The call after one for several waits for them for this long at
  * most (ms), and no longer than that one took; without it every second call would be for the first of them alone.
  */
-const LONGEST_GATHERING = 25;
+const MAX_GATHERING_MS = 25;
 
 /** Longest answer that is collected for several readers (bytes). */
-const LARGEST_ANSWER = 8 * 2 ** 20;
+const MAX_ANSWER_BYTES = 8 * 2 ** 20;
 
 /** All collected answers together (bytes), until their last readers have them. */
-const LARGEST_TOTAL = 64 * 2 ** 20;
+const MAX_TOTAL_BYTES = 64 * 2 ** 20;
 
 export interface ShareLimits {
   /** ms */
@@ -33,10 +33,10 @@ export interface ShareLimits {
 }
 
 const LIMITS: ShareLimits = {
-  run: LONGEST_RUN,
-  gathering: LONGEST_GATHERING,
-  answer: LARGEST_ANSWER,
-  total: LARGEST_TOTAL,
+  run: MAX_RUN_MS,
+  gathering: MAX_GATHERING_MS,
+  answer: MAX_ANSWER_BYTES,
+  total: MAX_TOTAL_BYTES,
 };
 
 /**

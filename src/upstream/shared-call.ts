@@ -3,7 +3,7 @@ import type { Abort, EngineHandler, EngineRequest } from './engine-call.js';
 import type { AnswerHead, Reader } from './reader.js';
 
 export interface SharedCallEvents {
-  /** The engine is done with it: answered, failed, or nobody reads any more. */
+  /** The engine is done with it: answered, failed, or without a reader. */
   onEnd(call: SharedCall): void;
   /** Its only reader is slow, and so the engine waits. */
   onHeldUp(call: SharedCall): void;
@@ -144,5 +144,5 @@ export class SharedCall implements EngineHandler {
   }
 }
 
-/** For a call that nobody waits for. */
+/** For a call without a waiting reader. */
 const ALONE: SharedCallEvents = { onEnd: () => {}, onHeldUp: () => {} };

@@ -12,7 +12,7 @@ const listen = (path: string): Promise<string> => {
   return bind(server, { name: 'unix', url }, new URL(url), () => undefined);
 };
 
-await t.test('a socket that cannot be made is told with its cause', async (t) => {
+await t.test('a socket that cannot be made is reported with its cause', async (t) => {
   const directory = t.testdir({ file: 'somebody else’s' });
   await t.rejects(listen(join(directory, 'none', 'g.sock')), /there is no directory .*none; make it first/);
   await t.rejects(listen(join(directory, 'file')), /file: the path exists and is not a socket/);

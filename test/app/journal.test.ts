@@ -104,7 +104,7 @@ if (!mounted) {
         );
         t.ok(
           events.filter(({ event, status: code }) => event === 'outcome' && code === 503).length >= 2,
-          'what was refused meanwhile is told later',
+          'what was refused meanwhile is reported later',
         );
         t.equal((await verifyTrail(journal, {})).problem, undefined);
       }

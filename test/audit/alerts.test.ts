@@ -74,7 +74,7 @@ const many = (count: number, make: (n: number) => AuditEvent, audit: AuditWriter
   for (let n = 0; n < count; n++) audit.record(make(n));
 };
 
-await t.test('nine denials are none, the tenth is an alert; the rest is told at the close', async (t) => {
+await t.test('nine denials are none, the tenth is an alert; the rest is reported at the close', async (t) => {
   const { audit, alerts, others } = recorder(t);
   many(9, () => denied('10.0.0.1'), audit);
   t.equal(alerts.length, 0);
@@ -115,7 +115,7 @@ await t.test('allowed calls are nothing, with permitted hazards too', async (t) 
   t.match(alerts, [{ kind: 'sequence', action: 'observed', hazards: ['sequence:build-and-run'] }]);
 });
 
-await t.test('what is worse than a denial is told at once, once', async (t) => {
+await t.test('what is worse than a denial is reported at once, once', async (t) => {
   const { audit, alerts } = recorder(t);
   const hit = (name: string): DecisionEvent =>
     denied('10.0.0.1', {
@@ -166,13 +166,13 @@ await t.test('records that could not be written', async (t) => {
   t.equal(alerts.length, 1);
 });
 
-await t.test('the window ends: told once with the total, quiet ones end', async (t) => {
+await t.test('the window ends: reported once with the total, quiet ones end', async (t) => {
   const { audit, alerts } = recorder(t, { window: 200 });
   many(500, () => denied('10.0.0.1'), audit);
   t.equal(alerts.length, 1);
   t.ok(await until(() => alerts.length > 1, 5_000, 10));
   t.match(alerts[1], { count: 500, window: 200 });
-  // It goes on: told at the end of each window.
+  // It goes on: reported at the end of each window.
   many(3, () => denied('10.0.0.1'), audit);
   t.equal(alerts.length, 2);
   t.ok(await until(() => alerts.length > 2, 5_000, 10));
@@ -198,7 +198,7 @@ await t.test('IPv6: a /64 is one', async (t) => {
   t.match(alerts, [{ count: 10, client: { network: '2001:db8:1:2::/64' }, addresses: 0 }]);
 });
 
-await t.test('a scanner that changes its address floods nobody', async (t) => {
+await t.test('a scanner that changes its address cannot flood the receiver', async (t) => {
   for (const make of [
     (n: number) => denied(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`),
     (n: number) => denied(`2001:db8:${n.toString(16)}:1::1`),
@@ -229,7 +229,7 @@ await t.test('twelve addresses, each of them hammering: nine alerts, then one fo
   t.match(alerts.at(-1), { addresses: 12, count: 360 }, 'all of them are in the sum');
 });
 
-await t.test('a key that is dropped for others is told first', async (t) => {
+await t.test('a key that is dropped for others is reported first', async (t) => {
   const { audit, alerts } = recorder(t, { keys: 5 });
   many(15, () => denied('10.0.0.1'), audit);
   t.equal(alerts.length, 1);

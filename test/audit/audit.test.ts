@@ -153,7 +153,7 @@ t.test(
   },
 );
 
-t.test('writer: a write that fails is told to the caller', async (t) => {
+t.test('writer: a write that fails is reported to the caller', async (t) => {
   const writer = openAuditWriter('/dev/full');
   const error = await new Promise<Error | undefined>((resolve) => writer.record(decision, resolve));
   t.match(error, { code: 'ENOSPC' });

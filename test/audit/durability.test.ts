@@ -9,7 +9,7 @@ import { verifyJournal } from '../../src/audit/verify.js';
 import { sleep, until } from '../support/command.js';
 import { JOURNAL } from '../support/journal-options.js';
 
-// A disk that takes its time, fails or hangs: who is told that a record is on it, and when. Only the answer of fdatasync is
+// A disk that takes its time, fails or hangs: which caller gets that a record is on it, and when. Only the answer of fdatasync is
 // made up; what is written is in real files.
 
 const root = mkdtempSync(join(tmpdir(), 'bw-durable-'));
@@ -28,8 +28,8 @@ interface Room {
   readonly journal: Journal;
   readonly directory: string;
   readonly warnings: string[];
-  /** Calls that were told, with what. */
-  readonly told: Map<string, string>;
+  /** Calls that got a result, and which. */
+  readonly reported: Map<string, string>;
   readonly write: (call: string, durable?: boolean) => void;
   /** What is in its files. */
   readonly text: () => string;
@@ -48,15 +48,19 @@ function open(t: Test, timeout = 5_000): Room {
     warn: (message) => void warnings.push(message),
   });
   t.teardown(() => journal.close());
-  const told = new Map<string, string>();
+  const reported = new Map<string, string>();
   const base: Omit<OutcomeEvent, 'call'> = {
     ...{ event: 'outcome', operation: 'SystemPing', status: 200, end: 'complete' },
     ...{ duration: 1, bytesIn: 0, bytesOut: 0 },
   };
   return {
-    ...{ journal, directory, warnings, told },
+    ...{ journal, directory, warnings, reported },
     write: (call, durable = true) =>
-      journal.record({ ...base, call }, (error) => void told.set(call, error?.message ?? 'written'), durable),
+      journal.record(
+        { ...base, call },
+        (error) => void reported.set(call, error?.message ?? 'written'),
+        durable,
+      ),
     text: () =>
       readdirSync(directory)
         .filter((name) => name.endsWith('.jsonl'))
@@ -70,46 +74,46 @@ const turn = (): Promise<void> => sleep(20);
 const oops = (code: string): NodeJS.ErrnoException =>
   Object.assign(new Error(`${code}: it failed`), { code });
 
-t.test('a change is told when its record is on the disk, and not before', async (t) => {
-  const { write, told, text, journal } = open(t);
+t.test('a change is reported when its record is on the disk, and not before', async (t) => {
+  const { write, reported, text, journal } = open(t);
   write('change');
   write('read', false);
   await turn();
-  t.strictSame([...told], [['read', 'written']]);
+  t.strictSame([...reported], [['read', 'written']]);
   t.match(text(), /"call":"change"/, 'it is written before the call to the disk');
   t.equal(calls.length, 1);
   for (let n = 0; n < 20; n++) write(`c${n}`);
   await turn();
-  t.equal(told.size, 1, 'those that come meanwhile wait for the next call');
+  t.equal(reported.size, 1, 'those that come meanwhile wait for the next call');
   t.equal(calls.length, 1, 'one at a time');
   calls[0]!(null);
-  t.equal(told.get('change'), 'written');
-  t.equal(told.size, 2);
+  t.equal(reported.get('change'), 'written');
+  t.equal(reported.size, 2);
   t.equal(calls.length, 2, 'and share it');
   calls[1]!(null);
-  t.strictSame([...told.values()], Array<string>(22).fill('written'));
+  t.strictSame([...reported.values()], Array<string>(22).fill('written'));
   t.equal(journal.stats.healthy, true);
 });
 
 for (const code of ['EIO', 'ENOSPC']) {
   t.test(`a disk that fails: ${code}`, async (t) => {
-    const { write, told, text, journal, directory, warnings } = open(t);
+    const { write, reported, text, journal, directory, warnings } = open(t);
     write('a');
     await turn();
     write('b');
     await turn();
     calls[0]!(oops(code));
     // A second call would succeed, whatever had become of what the first one had at hand.
-    t.strictSame([...told.values()], [`${code}: it failed`, `${code}: it failed`]);
+    t.strictSame([...reported.values()], [`${code}: it failed`, `${code}: it failed`]);
     t.equal(calls.length, 1);
     t.equal(journal.stats.healthy, false);
     t.match(warnings, [/cannot be written/]);
     write('c');
     await turn();
-    t.equal(told.has('c'), false);
+    t.equal(reported.has('c'), false);
     t.equal(readdirSync(directory).filter((name) => name.endsWith('.jsonl')).length, 2, 'in a new file');
     calls.at(-1)!(null);
-    t.equal(told.get('c'), 'written');
+    t.equal(reported.get('c'), 'written');
     t.equal(journal.stats.healthy, true);
     t.match(warnings.at(-1), /can be written again/);
     t.equal((await verifyJournal(directory)).problem, undefined);
@@ -118,20 +122,20 @@ for (const code of ['EIO', 'ENOSPC']) {
 }
 
 t.test('a disk that hangs', async (t) => {
-  const { write, told, journal, directory, warnings } = open(t, 150);
+  const { write, reported, journal, directory, warnings } = open(t, 150);
   write('a');
   await turn();
   write('b');
-  t.ok(await until(() => told.size === 2, 2_000, 5), 'whoever waits is told');
-  t.match([...told.values()], [/not on the disk within 150 ms/, /not on the disk within 150 ms/]);
+  t.ok(await until(() => reported.size === 2, 2_000, 5), 'every waiting call gets the error');
+  t.match([...reported.values()], [/not on the disk within 150 ms/, /not on the disk within 150 ms/]);
   t.equal(journal.stats.healthy, false);
   const before = performance.now();
   write('c');
   write('d', false);
-  t.ok(await until(() => told.size === 4, 2_000, 2));
+  t.ok(await until(() => reported.size === 4, 2_000, 2));
   t.ok(performance.now() - before < 140, 'who comes later does not wait for nothing');
-  t.match(told.get('c'), /not on the disk/);
-  t.equal(told.get('d'), 'written', 'the system has it');
+  t.match(reported.get('c'), /not on the disk/);
+  t.equal(reported.get('d'), 'written', 'the system has it');
   await sleep(500);
   t.equal(journal.stats.healthy, false, 'still');
   t.equal(warnings.length, 1, 'said once');
@@ -140,29 +144,29 @@ t.test('a disk that hangs', async (t) => {
   t.ok(await until(() => journal.stats.healthy, 2_000, 10), 'it comes back by itself');
   write('e');
   t.ok(await until(() => calls.length > 1, 2_000, 5));
-  while (!told.has('e')) {
+  while (!reported.has('e')) {
     calls.at(-1)!(null);
     await turn();
   }
-  t.equal(told.get('e'), 'written');
+  t.equal(reported.get('e'), 'written');
   t.equal((await verifyJournal(directory)).problem, undefined);
 });
 
 t.test('a disk that hangs, and fails in the end', async (t) => {
-  const { write, told, journal, directory } = open(t, 100);
+  const { write, reported, journal, directory } = open(t, 100);
   write('a');
-  t.ok(await until(() => told.size === 1, 2_000, 5));
+  t.ok(await until(() => reported.size === 1, 2_000, 5));
   calls[0]!(oops('EIO'));
   t.equal(journal.stats.healthy, false);
   write('b');
   await turn();
   t.equal(readdirSync(directory).filter((name) => name.endsWith('.jsonl')).length, 2, 'in a new file');
   calls.at(-1)!(null);
-  t.equal(told.get('b'), 'written');
+  t.equal(reported.get('b'), 'written');
 });
 
 t.test('a file system that goes away while records wait for the next call', async (t) => {
-  const { write, told, journal, directory } = open(t);
+  const { write, reported, journal, directory } = open(t);
   write('a');
   await turn();
   write('b');
@@ -177,25 +181,25 @@ t.test('a file system that goes away while records wait for the next call', asyn
   await turn();
   fs.writeSync = writeSync;
   syncBuiltinESMExports();
-  t.equal(told.get('c'), 'EIO: it failed');
-  t.equal(told.get('b'), 'EIO: it failed', 'the next call is for another file');
-  t.equal(told.has('a'), false);
+  t.equal(reported.get('c'), 'EIO: it failed');
+  t.equal(reported.get('b'), 'EIO: it failed', 'the next call is for another file');
+  t.equal(reported.has('a'), false);
   calls[0]!(null);
-  t.equal(told.get('a'), 'written', 'its own call succeeded');
+  t.equal(reported.get('a'), 'written', 'its own call succeeded');
   write('d');
   await turn();
   calls.at(-1)!(null);
-  t.equal(told.get('d'), 'written', 'in a new file');
+  t.equal(reported.get('d'), 'written', 'in a new file');
   t.equal(readdirSync(directory).filter((name) => name.endsWith('.jsonl')).length, 2);
   t.ok(await until(() => journal.stats.healthy, 2_000, 10));
 });
 
 t.test('a closed segment that does not get to the disk', async (t) => {
-  const { write, told, journal } = open(t);
+  const { write, reported, journal } = open(t);
   write('a');
   await turn();
   calls[0]!(oops('ENOSPC'));
-  t.equal(told.get('a'), 'ENOSPC: it failed', 'the next record begins a new file');
+  t.equal(reported.get('a'), 'ENOSPC: it failed', 'the next record begins a new file');
   const { fsyncSync } = fs;
   write('b');
   let syncs = 0;
@@ -208,10 +212,10 @@ t.test('a closed segment that does not get to the disk', async (t) => {
   await turn();
   fs.fsyncSync = fsyncSync;
   syncBuiltinESMExports();
-  t.equal(told.get('b'), 'ENOSPC: it failed');
+  t.equal(reported.get('b'), 'ENOSPC: it failed');
   write('c');
   await turn();
   calls.at(-1)!(null);
-  t.equal(told.get('c'), 'written');
+  t.equal(reported.get('c'), 'written');
   t.equal(journal.stats.healthy, true);
 });

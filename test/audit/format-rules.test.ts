@@ -18,7 +18,7 @@ const texts = (format: FormatName, record: Json): string[] =>
 const base = RECORDS.find(({ event }) => event === 'decision')!;
 const egress = RECORDS.find(({ event }) => event === 'egress')!;
 const long = 'x'.repeat(9_000);
-/** Besides the usual records: what is large, odd, or from a file that somebody else wrote. */
+/** Besides the usual records: what is large, malformed, or from a file of another program. */
 const ODD: readonly Json[] = [
   { ...base, id: `${'0'.repeat(36)}.1234567890`, reason: long, verdict: 'deny', code: 'hazard', rule: '' },
   { ...base, sources: [long], hazards: Array.from({ length: 200 }, (_, n) => `bind:/srv/${n}${long}`) },
@@ -244,7 +244,7 @@ await t.test('RFC 5424: what the syslog sink sends, by the grammar', async (t) =
   }
 });
 
-// ---- texts that somebody chose
+// ---- texts chosen by an attacker
 
 const PARTS = [
   '\r\n',

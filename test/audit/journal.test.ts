@@ -141,7 +141,7 @@ const hashOf = (previous: string, line: string): string =>
     .update(`${previous}\n${line.replace(/"hash":"[0-9a-f]{64}",/, '')}`)
     .digest('hex');
 
-await t.test('the chain, computed by somebody else', async (t) => {
+await t.test('the chain, computed independently', async (t) => {
   const { directory } = await filled({ segmentSize: 4096 });
   const lines = segments(directory).flatMap((path) => readFileSync(path, 'utf8').split('\n').slice(0, -1));
   let previous = '0'.repeat(64);
@@ -216,10 +216,10 @@ await t.test('a torn last record is cut off, and said; other damage is left as e
   t.throws(() => open(foreign), /holds no record of an audit journal/);
 });
 
-await t.test('killed while it writes: what was told as written is there', async (t) => {
+await t.test('killed while it writes: what was reported as written is there', async (t) => {
   const where = room();
   const script = fileURLToPath(new URL('../support/journal-writer.js', import.meta.url));
-  let told = 0;
+  let reported = 0;
   for (let round = 0; round < 5; round++) {
     const child = spawn(process.execPath, [script, where.directory, where.key], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -231,14 +231,14 @@ await t.test('killed while it writes: what was told as written is there', async 
     await new Promise((resolve) => child.on('close', resolve));
     const calls = new Set(recordsWhole(where.directory).map(({ call }) => call));
     const lines = printed.split('\n').slice(0, -1);
-    told += lines.length;
+    reported += lines.length;
     t.same(
       lines.filter((call) => !calls.has(call)),
       [],
       'each one that took effect is on record',
     );
   }
-  t.ok(told > 1000);
+  t.ok(reported > 1000);
   open(where).close();
   t.equal((await verifyJournal(where.directory)).problem, undefined);
 });

@@ -25,7 +25,7 @@ import {
 
 t.setTimeout(120_000);
 
-/** Signed by nobody but itself. @returns paths of PEM files. */
+/** Self-signed. @returns paths of PEM files. */
 function certificate(name: string, subject: string): { cert: string; key: string } {
   const cert = join(root, `${name}.pem`);
   const key = join(root, `${name}.key`);
@@ -71,7 +71,7 @@ async function serve(t: Test, answer: Answer, options: ServerOptions | null = pe
 const FAULTS: readonly ((response: ServerResponse, take: () => void, post: Post) => void)[] = [
   (response) => response.writeHead(429, { 'retry-after': '1' }).end(),
   (response) => response.writeHead(503, { 'content-type': 'text/html' }).end('<h1>busy</h1>'),
-  // What it was told in confidence comes back.
+  // The secret that it was sent comes back.
   (response, _, { headers }) => response.writeHead(500).end(`no: ${JSON.stringify(headers)}`),
   (response) => response.writeHead(302, { location: '/elsewhere' }).end(),
   (response) => response.writeHead(307, { location: '/elsewhere' }).end(),
@@ -105,7 +105,7 @@ async function everything(t: Test, name: string, product: Product): Promise<void
     if (is.join() !== `client_credentials,client-id,a-client-secret,${oauth!.scope}`)
       complaints.push(post.body);
     if (tokens === 1) return void response.writeHead(503, { 'retry-after': '0' }).end(post.body);
-    // No JSON; and none that may be told.
+    // No JSON; and no text that may be printed.
     if (tokens === 2) return void response.end('access_token=a-token-of-tests-2');
     const body = { token_type: 'Bearer', expires_in: '61', access_token: `a-token-of-tests-${tokens}` };
     response.end(JSON.stringify(body));
@@ -116,7 +116,7 @@ async function everything(t: Test, name: string, product: Product): Promise<void
       questions += 1;
       const answer = acksOf(indexed, post.path.split('=')[1]!, post.body);
       if (questions === 1) return void response.writeHead(503).end();
-      // Once told, and lost on the way.
+      // Reported once, and lost on the way.
       if (!isLost && answer.includes('true')) {
         isLost = true;
         return void response.socket?.destroy();
@@ -194,7 +194,7 @@ async function everything(t: Test, name: string, product: Product): Promise<void
   t.notMatch(
     log.join('\n') + JSON.stringify(sinks.status()),
     /a-token-of-tests|a-client-secret/,
-    `${name}: no credential is told`,
+    `${name}: no credential is printed`,
   );
   t.match(log.join('\n'), /\*\*\*/, `${name}: though the receiver repeated it`);
   t.comment(`${name}: ${got.length - kept.size} came twice`);

@@ -105,14 +105,14 @@ for (const [name, change, expected] of [
     const before = readFileSync(file, 'utf8');
     forge(file, (line, n) => change(line, at, n));
     t.not(readFileSync(file, 'utf8'), before);
-    // Without the public key, as whoever has only the journal.
+    // Without the public key, as anyone who has only the journal.
     const { problem } = await verifyJournal(directory);
     t.match(problem?.what, expected);
     t.equal(problem?.seq, at, 'the first one behind the change');
   });
 }
 
-await t.test('checkpoints written anew as well are told by their signature', async (t) => {
+await t.test('checkpoints written anew as well are recognised by their signature', async (t) => {
   const { file, directory, key } = await filled('signature');
   const at = firstCheckpoint(file);
   forge(file, (line, n) => (n === at - 2 ? line.replace('"status":200', '"status":404') : line));

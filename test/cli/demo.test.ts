@@ -67,7 +67,7 @@ await t.test('the table has a row for each step and a summary', async (t) => {
   t.match(out, /POST \/v1\.41\/build\?t=a[0-9a-f]{10}/);
 });
 
-await t.test('a policy that lets it through is told so', async (t) => {
+await t.test('a policy that lets it through is named as the cause', async (t) => {
   const all = await policyFile({
     sources: {},
     rules: [{ id: 'all', sources: ['*'], operations: ['*'], permit: ['*'] }],

@@ -7,7 +7,7 @@ import { parseFeed } from '../../src/intel/formats/parse.js';
 // dist/test/config → the project's root.
 const deploy = fileURLToPath(new URL('../../../deploy/', import.meta.url));
 
-await t.test('the example config loads, and starts without files that nobody has made yet', async (t) => {
+await t.test('the example config loads, and starts without files that do not exist yet', async (t) => {
   const loaded = loadConfig(`${deploy}breakwater.json`, { listen: [], policy: [] });
   const network = loadConfig(`${deploy}breakwater.tls.json`, { listen: [], policy: [] });
   t.ok(loaded.ok && network.ok);

@@ -92,7 +92,7 @@ t.test('INVARIANT: the last good policy stays in force until a whole good one re
   t.match(store.lastError(), /a.json: /);
   t.match(events, [{ ok: false, problems: [{ file }] }]);
   await sleep(100);
-  t.equal(events.length, 1, 'an error is told once');
+  t.equal(events.length, 1, 'an error is reported once');
 
   writeFileSync(`${file}.tmp`, text('a', 'b'));
   renameSync(`${file}.tmp`, file);

@@ -231,7 +231,7 @@ interface Upstream {
   asked: number;
 }
 
-/** A resolver that answers as told; over TCP with the same, whole. */
+/** A resolver with scripted answers; over TCP with the same, whole. */
 async function upstream(
   t: Test,
   answer: (query: Query, id: number, tcp: boolean) => Buffer[],

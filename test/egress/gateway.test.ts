@@ -161,7 +161,7 @@ async function gatewayOf(
     },
     onAttempt: (_client, target, hit, address, refused) =>
       void attempts.push(
-        `${target.url || target.host} ${hit?.indicator ?? '-'} ${address} ${refused ? 'refused' : 'told'}`,
+        `${target.url || target.host} ${hit?.indicator ?? '-'} ${address} ${refused ? 'refused' : 'reported'}`,
       ),
   });
   const port = await freePort();
@@ -277,7 +277,7 @@ t.test('plain HTTP: written anew, to the checked address', async (t) => {
   await t.rejects(get(strange.port, good), 'strangers are not served');
   const alert = await gatewayOf(t, { 'c2.example': ['127.0.0.1'] }, [origin], { mode: 'alert' });
   t.match(await get(alert.port, `http://c2.example:${origin}/`), { status: 200 });
-  t.match(alert.attempts, [/c2.example .* told/]);
+  t.match(alert.attempts, [/c2.example .* reported/]);
 });
 
 /** A server that keeps what it gets and answers a whole head with `reply`. */
@@ -557,7 +557,7 @@ t.test('CONNECT: nothing passes before the server name is checked', async (t) =>
   t.equal(got.length, 0, 'not a byte of them got through');
   t.ok(
     attempts.some((one) => one.startsWith('c2.example - ')),
-    'the other name is told',
+    'the other name is reported',
   );
   t.match(await through(`c2.example:${origin}`, good), {
     head: /^HTTP\/1.1 403/,
@@ -567,7 +567,7 @@ t.test('CONNECT: nothing passes before the server name is checked', async (t) =>
   t.match(await through('nonsense', good), { head: /^HTTP\/1.1 400/ });
 });
 
-t.test('an address that cannot be listened on is told with its key and what to do', async (t) => {
+t.test('an address that cannot be listened on is reported with its key and what to do', async (t) => {
   const taken = await listening(
     t,
     createServer((socket) => socket.destroy()),
@@ -611,7 +611,7 @@ t.test('clients that leave at any point end nothing', async (t) => {
     'CONNECT other.example:1 HTTP/1.1\r\nHost: x\r\n\r\n',
     `CONNECT c2.example:443 HTTP/1.1\r\nHost: x\r\n\r\n${'x'.repeat(70_000)}`,
   ];
-  // An error that nobody listens for would end this process.
+  // An unhandled error would end this process.
   for (const text of begun) {
     for (const how of LEAVINGS) {
       const clients = Array.from({ length: 40 }, (_, i) => sendAndLeave({ port }, text, i % 4, how));

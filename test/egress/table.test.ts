@@ -380,7 +380,7 @@ t.test(
   },
 );
 
-t.test('the index: read when it is another one; a damaged one is told once', async (t) => {
+t.test('the index: read when it is another one; a damaged one is reported once', async (t) => {
   const state = mkdtempSync(join(tmpdir(), 'bw-index-'));
   t.teardown(() => rmSync(state, { recursive: true, force: true }));
   const path = join(state, 'index.bin');

@@ -51,7 +51,7 @@ export async function serveFeeds(
   };
 }
 
-/** A certificate for `localhost` that nobody has signed; undefined where there is no openssl. */
+/** A self-signed certificate for `localhost`; undefined where there is no openssl. */
 export function makeCertificate(t: Test): { cert: string; key: string } | undefined {
   const directory = mkdtempSync(join(tmpdir(), 'bw-feed-tls-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));

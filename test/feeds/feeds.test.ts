@@ -370,7 +370,7 @@ await t.test('another process pulls: the running one takes it over', async (t) =
   t.match(await feedStatus(config), [{ indicators: 11, error: '' }]);
 });
 
-await t.test('a feed that needs too much hurts nobody but itself', async (t) => {
+await t.test('a feed that needs too much harms only itself', async (t) => {
   const server = await serveFeeds(t);
   const directory = t.testdir({ list: '45.0.0.1\n' });
   const big = Buffer.from(`[${'{"a":[1]},'.repeat(9_000_000)}1]`);
@@ -439,7 +439,7 @@ await t.test('an index is built and swapped while calls go on', async (t) => {
   t.comment(
     `longest pause ${(pause.max / 1e6).toFixed(1)} ms, 99.9%: ${(pause.percentile(99.9) / 1e6).toFixed(1)} ms, of ${took.toFixed(0)} ms`,
   );
-  // A build in this thread would hold it for most of the time; how long a turn takes on a busy machine nobody knows.
+  // A build in this thread would hold it for most of the time; how long a turn takes on a busy machine is not known.
   t.ok(pause.percentile(99) / 1e6 < took / 10, `${pause.percentile(99) / 1e6} ms of ${took} ms`);
 });
 

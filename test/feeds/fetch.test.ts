@@ -294,7 +294,7 @@ await t.test('names are judged by the address that is connected to', async (t) =
   t.match(await look('no-such-name.invalid', 'no-such-name.invalid'), /ENOTFOUND|EAI_AGAIN/);
 });
 
-await t.test('keys go to the server of the feed and to nobody else', async (t) => {
+await t.test('keys go to the server of the feed alone', async (t) => {
   const server = await serveFeeds(t);
   const other = await serveFeeds(t);
   const refresh = feedIn(t);

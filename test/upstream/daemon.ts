@@ -39,7 +39,7 @@ export interface Daemon {
 
 let count = 0;
 
-/** A daemon that does as it is told, and an engine that speaks to it. Both go away with the test. */
+/** A daemon with scripted answers, and an engine that speaks to it. Both go away with the test. */
 export async function startDaemon(
   t: Test,
   behave: Behave,
