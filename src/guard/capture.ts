@@ -25,7 +25,7 @@ export async function capture(
   const bytes =
     body.takeWhole(limits, guard.budget) ??
     (await bufferBody(body.open(head.framing), announced, limits, guard.budget));
-  progress.held.push(() => guard.budget.give(bytes.length));
+  progress.held.add(() => guard.budget.give(bytes.length));
   progress.bytesIn = bytes.length;
   quota?.flow?.(bytes.length, () => {});
   return bytes;

@@ -58,13 +58,32 @@ export class CallCut extends Refusal {
 /** Gives something back that a call held. */
 export type Release = () => void;
 
+/**
+ * What a call holds and gives back when it is over. INVARIANT: what is got only after the end is given back at once: of
+ * lookups that run side by side, one may fail while another still waits for a name.
+ */
+export class Held {
+  #releases: Release[] | undefined = [];
+
+  add(release: Release): void {
+    if (this.#releases === undefined) release();
+    else this.#releases.push(release);
+  }
+
+  /** The call is over. */
+  release(): void {
+    const releases = this.#releases ?? [];
+    this.#releases = undefined;
+    for (const release of releases) release();
+  }
+}
+
 /** What is known of a call while it is on its way. */
 export interface Progress {
   head: HeadReading | undefined;
   /** Body bytes that were taken from the client. */
   bytesIn: number;
-  /** Gives back what the call holds, when it is over. */
-  readonly held: Release[];
+  readonly held: Held;
 }
 
 /** Random for each process, so that ids of two runs never meet. */

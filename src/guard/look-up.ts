@@ -9,7 +9,7 @@ import { rewrittenCalls } from '../policy/decide.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
 import { resolveHostPaths } from '../upstream/host-paths.js';
 import type { Guard } from './guard.js';
-import type { Release } from './incoming.js';
+import type { Held, Release } from './incoming.js';
 import type { CallSnapshot } from './snapshot.js';
 
 /** A container has at most a few hundred mounts; each is a request to the engine. */
@@ -30,7 +30,7 @@ export function lookUp(
   guard: Guard,
   call: Call,
   snapshot: CallSnapshot,
-  held: Release[],
+  held: Held,
 ): Entities | Promise<Entities> {
   const asksOwners = snapshot.policy.operations.get(call.operation.id)?.owner === true;
   const paths = guard.engineIsLocal && !snapshot.permitsAll ? hostPathsOf(call) : [];
@@ -45,7 +45,7 @@ interface Wanted {
   readonly paths: readonly string[];
   readonly names: readonly EntityName[];
   readonly pull: Promise<Release> | undefined;
-  readonly held: Release[];
+  readonly held: Held;
 }
 
 async function lookUpAll(
@@ -54,13 +54,12 @@ async function lookUpAll(
   { asksOwners, paths, names, pull, held }: Wanted,
 ): Promise<Entities> {
   const reader = onceForEach(guard.entities, new Set(names.map(entityKey)));
-  const [objects, optional, hostPaths, pulled] = await Promise.all([
+  const [objects, optional, hostPaths] = await Promise.all([
     asksOwners ? lookUpObjects(guard, reader, call, held) : undefined,
     Promise.all(names.map((name) => readOptional(reader, name))),
     paths.length === 0 ? {} : resolveHostPaths(paths).then(withPaths, withFailure),
-    pull,
+    pull?.then((release) => held.add(release)),
   ]);
-  if (pulled !== undefined) held.push(pulled);
   const found = new Map(optional.map((entity) => [entityKey(entity), entity]));
   return { found, ...(objects !== undefined && { objects }), ...hostPaths };
 }
@@ -115,15 +114,15 @@ async function lookUpObjects(
   guard: Guard,
   reader: EntityReader,
   call: Call,
-  held: Release[],
+  held: Held,
 ): Promise<readonly NamedObject[]> {
   const ownership = guard.ownership!;
-  held.push(await ownership.hold(call, referencesOf(call, {})));
+  held.add(await ownership.hold(call, referencesOf(call, {})));
   const objects = await relateObjects(guard, reader, call);
   const isStart = startsContainer(call);
   if (!isStart || objects.length === 1) return objects;
   // The names that the container would look up are known only now; asked again when nobody can change them.
-  held.push(await ownership.hold(call, objects));
+  held.add(await ownership.hold(call, objects));
   return relateObjects(guard, guard.entities, call);
 }
 

@@ -7,7 +7,7 @@ import { admit } from './admit.js';
 import { build, carriesContext } from './build.js';
 import { capture } from './capture.js';
 import type { Guard } from './guard.js';
-import { CallCut, type Incoming, type Outcome, type Progress } from './incoming.js';
+import { CallCut, Held, type Incoming, type Outcome, type Progress } from './incoming.js';
 import { lookUp } from './look-up.js';
 import { withinQuota } from './quotas.js';
 import { recordDecision, recordOutcome, recordUnread } from './recorder.js';
@@ -24,8 +24,8 @@ import { ownedBy, takeSnapshot } from './snapshot.js';
 
 /** Takes a call from its head to its end. Never rejects. */
 export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome> {
-  const progress: Progress = { head: undefined, bytesIn: 0, held: [] };
-  progress.held.push(guard.admission.enter());
+  const progress: Progress = { head: undefined, bytesIn: 0, held: new Held() };
+  progress.held.add(guard.admission.enter());
   let outcome: Outcome;
   try {
     outcome = guard.admission.isClosed
@@ -34,7 +34,7 @@ export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome>
   } catch (error) {
     outcome = await deny(guard, incoming, progress, error);
   }
-  for (const release of progress.held) release();
+  progress.held.release();
   recordOutcome(guard, incoming, progress.head?.operation.id ?? '', outcome);
   return outcome;
 }
@@ -46,7 +46,7 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   const head = (progress.head = readHead(incoming.head, guard.limits));
   const snapshot = takeSnapshot(guard, client, head);
   const { quota } = snapshot;
-  if (quota !== undefined) held.push(() => quota.close());
+  if (quota !== undefined) held.add(() => quota.close());
   const denied = admit(id, head, snapshot, guard.limits);
   if (denied !== undefined)
     return refuse(incoming, progress, (await settle(guard, incoming, denied)) ?? DENIED);
