@@ -497,6 +497,28 @@ t.test('locks of names: which calls wait for each other', async (t) => {
   t.equal(locks.size, 0);
 });
 
+t.test('a call that ends while it still waits for a name lets go of the name', async (t) => {
+  const guarded = await withGuard(t);
+  let removes: Socket | undefined;
+  guarded.upstream.behave = (request, socket) => {
+    const listsImages = isQuestion(request) && request.call.startsWith('GET /images/json');
+    if (request.call.startsWith('DELETE ')) removes = socket;
+    else if (listsImages) answer(socket, 500, { message: 'no list' });
+    else engine(request, socket);
+  };
+  const removal = http('DELETE', '/images/a/app:1');
+  const first = talk(guarded.tcp, [removal], { timeout: 8_000 });
+  t.ok(await until(() => removes !== undefined, 5_000), 'the name is held');
+  // It waits for the name, and what it asks meanwhile fails.
+  const pull = await talk(guarded.unix, [http('POST', '/images/create?fromImage=a/app&tag=1')]);
+  t.equal(pull.answers[0]?.status, 502);
+  answer(removes!, 200, []);
+  t.equal((await first).answers[0]?.status, 200);
+  await sleep(100);
+  guarded.upstream.behave = engine;
+  t.equal((await ask(guarded, removal)).status, 200, 'nobody holds the name');
+});
+
 t.test('the key, and who pulled what', async (t) => {
   const file = join(root, 'own.key');
   const one = openOwnerLabels(file);
