@@ -178,7 +178,7 @@ for (const one of CASES) {
       `${one.name.padEnd(20)}  ${String(found.size).padStart(5)}  ${String(functions).padStart(9)}  ${String(entered.length).padStart(5)}`,
     );
     if (process.env['BREAKWATER_FOOTPRINT'] === 'names')
-      for (const [name, all] of [...found].sort())
+      for (const [name, all] of [...found].sort(([a], [b]) => (a < b ? -1 : 1)))
         t.comment(`${name}: ${all.map((each) => each.name).join(' ')}`);
     t.ok(found.size <= one.files, `${found.size} files are at most ${one.files}`);
     t.ok(functions <= one.functions, `${functions} functions are at most ${one.functions}`);

@@ -7,7 +7,14 @@ import { startGuarded } from './guarded.js';
 
 const guarded = await startGuarded({
   policy: {
-    rules: [{ id: 'ping', sources: ['*'], operations: ['SystemPing', 'ImageCreate', 'ContainerCreate'], permit: ['*'] }],
+    rules: [
+      {
+        id: 'ping',
+        sources: ['*'],
+        operations: ['SystemPing', 'ImageCreate', 'ContainerCreate'],
+        permit: ['*'],
+      },
+    ],
   },
 });
 t.teardown(() => guarded.close());
