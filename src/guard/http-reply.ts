@@ -61,6 +61,20 @@ export class HttpReply implements Reply {
     if (events === undefined) return;
     this.response.on('close', this.#onClose);
     this.socket.on('drain', this.#onDrain);
+    // The client closed its half before there was a call that this ends: nobody hears of it again.
+    if (events.endsWithInput && this.socket.readableEnded) process.nextTick(this.#onInputEnd, events);
+  }
+
+  readonly #onInputEnd = (events: ReplyEvents): void => {
+    if (this.#events === events) this.endInput();
+  };
+
+  /** The client has closed its half: a stream that ends with it ends now. */
+  endInput(): void {
+    if (!this.endsWithInput) return;
+    this.interrupt('client-gone');
+    // Nobody else would close it: a half-closed connection is not idle for the HTTP server.
+    this.socket.destroySoon();
   }
 
   /** The call ends now, if it is being answered; the connection stays as it is. */

@@ -102,10 +102,7 @@ export async function openListener(
     // A client that closed its half has no use for a stream any more; any other answer may still be awaited.
     socket.once('end', () => {
       const { isBusy, reply } = connection;
-      if (!isBusy || reply?.endsWithInput !== true) return;
-      reply.interrupt('client-gone');
-      // Nobody else would close it: a half-closed connection is not idle for the HTTP server.
-      socket.destroySoon();
+      if (isBusy) reply?.endInput();
     });
   };
   /** One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams. */

@@ -91,7 +91,7 @@ export function openOwnership(
         const { Labels, message } = body as { Labels?: unknown; message?: string };
         if (status !== 201) {
           throw new Refusal(
-            status,
+            status >= 400 ? status : 502,
             'ownership',
             `the volume ${JSON.stringify(volume.Name)} could not be made: ${message}`,
           );

@@ -6,10 +6,10 @@ import t, { type Test } from 'tap';
 import { freePort } from '../support/free-port.js';
 import { startGuard } from '../support/guard.js';
 import { LEAVINGS, sendAndLeave, type Place } from '../support/leave.js';
-import { talk } from '../support/raw.js';
+import { FIN, talk, type Part } from '../support/raw.js';
 import { echo, hang, json, startRecordingUpstream } from '../support/recording-upstream.js';
 import { create, EVIL, get, HARMLESS, lines, PING, post, postJson } from './case.js';
-import { ping, startGuarded } from './guarded.js';
+import { ping, startGuarded, unpaired } from './guarded.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'bw-connections-'));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
@@ -134,6 +134,28 @@ await t.test('no connection is kept for a client that was answered and left', as
   for (const text of Object.values(BEGUN))
     await talk(guarded.tcp, [text], { answers: 1, linger: 0, timeout: 150 });
   await noneOpen(t, () => guarded.metric('breakwater_connections_open'));
+});
+
+await t.test('a stream whose client has closed before it began ends at once', async (t) => {
+  const guarded = await startGuarded({ policy: ALL });
+  t.teardown(() => guarded.close());
+  guarded.upstream.behave = (request, socket) => {
+    if (request.call.startsWith('GET /_ping')) json()(request, socket);
+  };
+  const logs = get('/v1.41/containers/web/logs?follow=1&stdout=1');
+  const shapes: Part[][] = [
+    [logs, FIN],
+    [PING + logs, FIN],
+    [PING, PING + logs, FIN],
+  ];
+  for (const target of [guarded.tcp, guarded.unix]) {
+    for (const parts of shapes) {
+      const { closed } = await talk(target, parts, { answers: 0, timeout: 4_000 });
+      t.equal(closed, 'end', 'it is closed although the engine is silent');
+    }
+  }
+  t.equal(await guarded.metric('breakwater_calls_open'), 0);
+  t.same(unpaired(guarded.auditText()), []);
 });
 
 await t.test('CONNECT behind a request that is still running cuts its answer', async (t) => {
