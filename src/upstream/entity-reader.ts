@@ -124,12 +124,16 @@ export function openEntityReader(requestEngine: RequestEngine): EntityReader {
     return { kind: 'repository', name, presence: 'present', id: name, images };
   };
 
-  /** Labels of the containers that use an anonymous volume; none when they cannot be listed. */
+  /** Labels of the containers that use an anonymous volume. @throws Refusal 502 when they cannot be listed. */
   const labelsOfUsers = async (volume: string): Promise<readonly unknown[]> => {
     const filters = encodeURIComponent(JSON.stringify({ volume: [volume] }));
     const target = `/containers/json?all=1&filters=${filters}`;
     const { status, body } = await requestEngine('GET', target).catch(unanswered('volume', volume));
-    return status === 200 && Array.isArray(body) ? (body as Inspected[]).map(({ Labels }) => Labels) : [];
+    // No answer is not "nobody uses it": the volume would pass for nobody's.
+    if (status !== 200 || !Array.isArray(body)) {
+      throw new Refusal(502, 'ownership', `the engine did not list the users of volume ${quote(volume)}`);
+    }
+    return (body as Inspected[]).map(({ Labels }) => Labels);
   };
 
   return { read };

@@ -170,7 +170,7 @@ async function everything(t: Test, name: string, product: Product): Promise<void
     ...product.config,
     ...(oauth === undefined ? {} : { oauth: { ...oauth, url: `${base}/token` } }),
     tls: { ca: right.cert },
-    timeout: 200,
+    timeout: 500,
     retry: { min: 5, max: 20 },
   };
   const isWhole = product.config.type === 'sentinel' || product.config.type === 'webhook';
