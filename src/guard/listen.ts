@@ -67,102 +67,134 @@ export async function openListener(
 ): Promise<Listener> {
   const url = new URL(config.url);
   const server = ignoreSocketErrors(createServer(config, limits));
-  const sockets = new Set<Socket>();
-  const secure = url.protocol === 'tls:';
-  server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => accept(socket));
-  if (secure)
-    server.on('tlsClientError', () =>
-      events.unreadable('tls-handshake', 'TLS handshake failed', nobody(config.name), ''),
-    );
+  const listener = new HttpListener(config.name, url.protocol === 'tls:', events);
+  listener.serve(server);
+  const closer = closeEnded(listener.sockets, limits.idle);
+  server.once('close', () => clearInterval(closer));
+  const bound = await bind(server, config, url, (message) => events.warn(message));
+  return {
+    name: config.name,
+    url: bound,
+    close() {
+      server.close();
+      server.closeIdleConnections();
+    },
+    destroy: () => listener.destroy(),
+  };
+}
 
-  const accept = (socket: Socket): void => {
-    // A certificate that was sent but does not verify is not the same as none: somebody claims to be who they are not.
-    if (secure && hasBadCertificate(socket as TLSSocket)) {
-      events.unreadable(
-        'client-certificate',
-        'the client certificate does not verify',
-        nobody(config.name),
-        '',
-      );
+/** Makes calls of what clients send on the connections of one listener. */
+class HttpListener {
+  readonly sockets = new Set<Socket>();
+  readonly #name: string;
+  readonly #isSecure: boolean;
+  readonly #events: ListenerEvents;
+  readonly #connections = new WeakMap<Socket, Connection>();
+
+  constructor(name: string, isSecure: boolean, events: ListenerEvents) {
+    this.#name = name;
+    this.#isSecure = isSecure;
+    this.#events = events;
+  }
+
+  serve(server: Server): void {
+    server.on(this.#isSecure ? 'secureConnection' : 'connection', (socket: Socket) => this.#accept(socket));
+    server.on('tlsClientError', () => this.#refuseUnknown('tls-handshake', 'TLS handshake failed'));
+    server.on('request', (request, response) => this.#onRequest(request, response, false));
+    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+      this.#onRequest(request, response, true),
+    );
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+      this.#onRequest(request, response, false),
+    );
+    server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) =>
+      this.#onUpgrade(request, stream, head),
+    );
+    server.on('connect', (request: IncomingMessage) => this.#onConnect(request));
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+      this.#onParseError(error, socket),
+    );
+    server.on('drop', () => {
+      this.#events.connections.dropped += 1;
+    });
+  }
+
+  /** Cuts everything that is still open. */
+  destroy(): void {
+    for (const socket of this.sockets) {
+      this.#connections.get(socket)?.reply?.interrupt('shutdown');
+      socket.destroy();
+    }
+  }
+
+  #accept(socket: Socket): void {
+    // A certificate that was sent but does not verify is not the same as none: it claims an identity.
+    if (this.#isSecure && hasBadCertificate(socket as TLSSocket)) {
+      this.#refuseUnknown('client-certificate', 'the client certificate does not verify');
       socket.destroy();
       return;
     }
-    events.connections.open += 1;
-    events.connections.accepted += 1;
-    sockets.add(socket);
-    const client = identifyConnection(config.name, socket);
+    const { connections } = this.#events;
+    connections.open += 1;
+    connections.accepted += 1;
+    this.sockets.add(socket);
+    const client = identifyConnection(this.#name, socket);
     const connection: Connection = {
       ...{ client, request: undefined, reply: undefined, isBusy: false, queue: [], broken: false },
     };
-    connections.set(socket, connection);
+    this.#connections.set(socket, connection);
     socket.once('close', () => {
-      events.connections.open -= 1;
-      sockets.delete(socket);
+      connections.open -= 1;
+      this.sockets.delete(socket);
     });
     // A client that closed its half has no use for a stream any more; any other answer may still be awaited.
     socket.once('end', () => {
-      const { isBusy, reply } = connection;
-      if (isBusy) reply?.endInput();
+      if (connection.isBusy) connection.reply?.endInput();
     });
-  };
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    this.#begin({
+      request,
+      body: new PlainBody(request, response, expectsContinue),
+      reply: new HttpReply(request, response, expectsContinue),
+    });
+  }
+
   /** One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams. */
-  const begin = (arrived: Arrived): void => {
+  #begin(arrived: Arrived): void {
     const { socket } = arrived.request;
-    const connection = connections.get(socket);
+    const connection = this.#connections.get(socket);
     // What was parsed before the connection was cut, or follows an answer that closes it, is not served.
     if (connection === undefined || socket.destroyed || connection.reply?.closes === true) return;
     if (!connection.isBusy) {
-      void serve(connection, arrived);
+      void this.#serveAll(connection, arrived);
     } else if (connection.queue.length < MAX_PIPELINED) {
       connection.queue.push(arrived);
     } else {
-      events.unreadable(
-        'pipeline',
-        'too many pipelined requests',
-        connection.client,
-        arrived.request.url ?? '',
-      );
-      socket.destroy();
+      this.#cutOff(arrived.request, connection, 'too many pipelined requests');
     }
-  };
-  const serve = async (connection: Connection, first: Arrived): Promise<void> => {
+  }
+
+  async #serveAll(connection: Connection, first: Arrived): Promise<void> {
     connection.isBusy = true;
     for (let next: Arrived | undefined = first; next !== undefined; next = connection.queue.shift()) {
       if (next.request.socket.destroyed || connection.reply?.closes === true) break;
       connection.request = next.request;
       connection.reply = next.reply;
-      await events.handle(incomingOf(next, connection.client));
+      await this.#events.handle(incomingOf(next, connection.client));
     }
     connection.isBusy = false;
-  };
-  const plain = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void =>
-    begin({
-      request,
-      body: new PlainBody(request, response, expectsContinue),
-      reply: new HttpReply(request, response, expectsContinue),
-    });
+  }
 
-  server.on('request', (request, response) => plain(request, response, false));
-  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-    plain(request, response, true),
-  );
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-    plain(request, response, false),
-  );
-  server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
     ignoreErrors(stream);
     const { socket } = request;
     const upgrade = takeUpgrade(request, stream, head);
-    const connection = connections.get(socket)!;
+    const connection = this.#connections.get(socket)!;
     if (connection.isBusy) {
       // No client does this: the answers of two calls would run into each other.
-      events.unreadable(
-        'pipeline',
-        'an upgrade request behind an unfinished one',
-        connection.client,
-        request.url ?? '',
-      );
-      socket.destroy();
+      this.#cutOff(request, connection, 'an upgrade request behind an unfinished one');
       return;
     }
     const start = (): void => {
@@ -176,7 +208,7 @@ export async function openListener(
         upgrade.discard();
       });
       const expectsContinue = request.headers.expect !== undefined;
-      begin({
+      this.#begin({
         request,
         body: new UpgradedBody(upgrade, response, expectsContinue),
         reply: new HijackReply(request, response, expectsContinue, upgrade),
@@ -186,12 +218,13 @@ export async function openListener(
     const previous = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
     if (previous == null) start();
     else previous.once('finish', start);
-  });
-  // CONNECT would make the guard an open proxy; node hands it over as a raw socket.
-  server.on('connect', (request: IncomingMessage) => {
-    const { socket } = request;
-    const connection = connections.get(socket)!;
-    events.unreadable('method', 'CONNECT is not an operation', connection.client, request.url ?? '');
+  }
+
+  /** CONNECT would make the guard an open proxy; node hands it over as a raw socket. */
+  #onConnect(request: IncomingMessage): void {
+    const { socket, url = '' } = request;
+    const connection = this.#connections.get(socket)!;
+    this.#events.unreadable('method', 'CONNECT is not an operation', connection.client, url);
     if (connection.isBusy) {
       // Behind a request that is still running: its answer is cut rather than mixed with this one.
       socket.destroy();
@@ -199,9 +232,10 @@ export async function openListener(
     }
     socket.write(answer(405, 'CONNECT is not part of the Docker API'));
     endGently(socket);
-  });
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-    const connection = connections.get(socket);
+  }
+
+  #onParseError(error: NodeJS.ErrnoException, socket: Socket): void {
+    const connection = this.#connections.get(socket);
     // The parser fails again with every further piece of the same input: once is enough for the record.
     if (connection?.broken === true) return;
     if (connection !== undefined) connection.broken = true;
@@ -214,38 +248,28 @@ export async function openListener(
     const isRefused = !isBusy && request?.complete === false;
     if (error.code !== 'ECONNRESET' && connection !== undefined && !isRefused) {
       if (isReading) {
-        events.broken(code);
+        this.#events.broken(code);
         reply.unreadable ??= new Refusal(status, code, reason);
       } else {
-        events.unreadable(code, reason, connection.client, '');
+        this.#events.unreadable(code, reason, connection.client, '');
       }
     }
     if (socket.writable && !isRefused && (!isBusy || isReading)) socket.end(answer(status, reason));
     // An answer in progress is cut rather than mixed with an error text.
     if (isBusy) reply?.interrupt('client-gone');
     socket.destroySoon();
-  });
-  server.on('drop', () => {
-    events.connections.dropped += 1;
-  });
+  }
 
-  const closer = closeEnded(sockets, limits.idle);
-  server.once('close', () => clearInterval(closer));
-  const bound = await bind(server, config, url, (message) => events.warn(message));
-  return {
-    name: config.name,
-    url: bound,
-    close() {
-      server.close();
-      server.closeIdleConnections();
-    },
-    destroy() {
-      for (const socket of sockets) {
-        connections.get(socket)?.reply?.interrupt('shutdown');
-        socket.destroy();
-      }
-    },
-  };
+  /** A request that comes where none may come: the connection ends, the reason is on record. */
+  #cutOff({ socket, url = '' }: IncomingMessage, { client }: Connection, reason: string): void {
+    this.#events.unreadable('pipeline', reason, client, url);
+    socket.destroy();
+  }
+
+  /** A connection that ends before it is known who is at its other end. */
+  #refuseUnknown(code: string, reason: string): void {
+    this.#events.unreadable(code, reason, nobody(this.#name), '');
+  }
 }
 
 /** A request as node hands it over. */
@@ -289,8 +313,6 @@ function hasBadCertificate(socket: TLSSocket): boolean {
   const certificate = socket.getPeerCertificate();
   return !socket.authorized && certificate !== null && Object.keys(certificate).length > 0;
 }
-
-const connections = new WeakMap<Socket, Connection>();
 
 const nobody = (listener: string): Client => ({
   listener,
