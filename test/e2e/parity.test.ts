@@ -26,7 +26,7 @@ if (skip !== undefined) {
 }
 
 async function main(): Promise<void> {
-  t.setTimeout(500_000);
+  t.setTimeout(900_000);
   const only = process.env['BREAKWATER_E2E_ONLY'];
   const engine = await startEngine();
   const guard = await startGuard({ upstream: engine.host }).catch(async (error: unknown) => {
