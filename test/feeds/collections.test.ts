@@ -65,7 +65,7 @@ await t.test('TAXII: all pages, then only what was added', async (t) => {
     response.end(JSON.stringify(page));
   });
   t.match(await refresh(state, source), {
-    fresh: true,
+    hasChanged: true,
     meta: { indicators: 4, cursor: time(4), format: 'stix' },
   });
   t.same(
@@ -81,12 +81,12 @@ await t.test('TAXII: all pages, then only what was added', async (t) => {
       ['indicator', 'last', null, time(3)],
     ],
   );
-  t.match(await refresh(state, source), { fresh: false, meta: { cursor: time(4) } }, 'nothing was added');
+  t.match(await refresh(state, source), { hasChanged: false, meta: { cursor: time(4) } }, 'nothing was added');
   t.equal(queries.at(-1)?.get('added_after'), time(4));
 
   const revoked = { ...stix(1, '45.0.0.1'), modified: time(9), revoked: true };
   pages.push([{ objects: [stix(5, '45.0.0.5'), revoked] }, time(9)]);
-  t.match(await refresh(state, source), { fresh: true, meta: { indicators: 4, cursor: time(9) } });
+  t.match(await refresh(state, source), { hasChanged: true, meta: { indicators: 4, cursor: time(9) } });
   t.same(
     await valuesIn(state, source),
     ['45.0.0.2', '45.0.0.3', '45.0.0.4', '45.0.0.5'],
@@ -164,17 +164,17 @@ await t.test('MISP: the manifest, its newest events, and again those that moved'
     if (event === undefined) response.writeHead(404).end();
     else response.end(JSON.stringify(event));
   });
-  t.match(await refresh(state, source), { fresh: true, meta: { indicators: 3, format: 'misp' } });
+  t.match(await refresh(state, source), { hasChanged: true, meta: { indicators: 3, format: 'misp' } });
   t.same(fetched, [uuid(4), uuid(3), uuid(2)], 'the newest, no more than maxEvents');
 
   fetched = [];
-  t.match(await refresh(state, source), { fresh: false });
+  t.match(await refresh(state, source), { hasChanged: false });
   t.same(fetched, [], 'what did not move is not asked for');
 
   manifest[uuid(3)] = { timestamp: '1760009999', info: 'x' };
   events.set(uuid(3), misp(3, '45.0.0.33'));
   manifest[uuid(5)] = { timestamp: '1760009998', info: 'withdrawn' };
-  t.match(await refresh(state, source), { fresh: true, meta: { indicators: 2 } });
+  t.match(await refresh(state, source), { hasChanged: true, meta: { indicators: 2 } });
   t.same(fetched, [uuid(3), uuid(5)]);
   t.same(await valuesIn(state, source), ['45.0.0.33', '45.0.0.4']);
 });
@@ -201,7 +201,7 @@ await t.test(
     await t.rejects(refresh(state, source), /connection broke/);
     t.equal(fetched.length, 2);
     broken = false;
-    t.match(await refresh(state, source), { fresh: true });
+    t.match(await refresh(state, source), { hasChanged: true });
     t.same(fetched.slice(2), [`/${uuid(1)}.json`]);
     for (const name of ['../../etc/passwd', '..%2f..%2fx', uuid(1).replace('-', '/')]) {
       manifest = { [name]: { timestamp: '1760000001' } };
@@ -219,6 +219,6 @@ await t.test('MISP from a directory', async (t) => {
   );
   writeFileSync(join(directory, `misp/${uuid(1)}.json`), JSON.stringify(misp(1, '45.0.0.7')));
   const source = makeSource({ url: `file://${directory}/misp/manifest.json`, type: 'misp' });
-  t.match(await refresh(join(directory, 'state'), source), { fresh: true, meta: { indicators: 1 } });
-  t.match(await refresh(join(directory, 'state'), source), { fresh: false });
+  t.match(await refresh(join(directory, 'state'), source), { hasChanged: true, meta: { indicators: 1 } });
+  t.match(await refresh(join(directory, 'state'), source), { hasChanged: false });
 });
