@@ -81,7 +81,11 @@ await t.test('TAXII: all pages, then only what was added', async (t) => {
       ['indicator', 'last', null, time(3)],
     ],
   );
-  t.match(await refresh(state, source), { hasChanged: false, meta: { cursor: time(4) } }, 'nothing was added');
+  t.match(
+    await refresh(state, source),
+    { hasChanged: false, meta: { cursor: time(4) } },
+    'nothing was added',
+  );
   t.equal(queries.at(-1)?.get('added_after'), time(4));
 
   const revoked = { ...stix(1, '45.0.0.1'), modified: time(9), revoked: true };
