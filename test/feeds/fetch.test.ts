@@ -51,7 +51,7 @@ await t.test('a list, and then nothing new', async (t) => {
     else send(response, LIST, { etag: '"v1"', 'last-modified': 'Tue, 24 Nov 2026 10:00:00 GMT' });
   });
   const first = await refresh(makeSource({ url: server.url }));
-  t.match(first, { fresh: true, meta: { indicators: 20, format: 'list', etag: '"v1"' } });
+  t.match(first, { hasChanged: true, meta: { indicators: 20, format: 'list', etag: '"v1"' } });
   const second = await refresh(makeSource({ url: server.url }));
   t.equal(second.hasChanged, false);
   t.equal(second.meta.fetchedAt, first.meta.fetchedAt);
@@ -88,7 +88,7 @@ await t.test('a damaged copy is fetched again in spite of its ETag', async (t) =
   const { meta } = await refreshFeed(job, () => undefined);
   const path = join(copyDirectory(state, 'feed'), meta.files[0]?.name ?? '');
   writeFileSync(path, (await readFile(path, 'utf8')).replace('45.', '46.'));
-  t.match(await refreshFeed(job, () => undefined), { fresh: true, meta: { indicators: 20 } });
+  t.match(await refreshFeed(job, () => undefined), { hasChanged: true, meta: { indicators: 20 } });
 });
 
 await t.test('packed answers', async (t) => {
@@ -207,7 +207,10 @@ await t.test('servers that misbehave leave the last good copy alone', async (t) 
     t.notMatch(error.message, /\n/, `${name}: one line`);
   }
   server.answer((_, response) => response.writeHead(304).end());
-  t.match(await refresh(makeSource({ url: server.url })), { fresh: false, meta: { files: good.meta.files } });
+  t.match(await refresh(makeSource({ url: server.url })), {
+    hasChanged: false,
+    meta: { files: good.meta.files },
+  });
 });
 
 await t.test('what a server wants to be asked next is kept', async (t) => {
@@ -236,7 +239,10 @@ await t.test('an empty or a smaller feed passes when the user says so', async (t
   await refresh(makeSource({ url: server.url }));
   server.answer((_, response) => send(response, addresses(2)));
   await t.rejects(refresh(makeSource({ url: server.url })), /shrank from 20 to 2/);
-  t.match(await refresh(makeSource({ url: server.url }), true), { fresh: true, meta: { indicators: 2 } });
+  t.match(await refresh(makeSource({ url: server.url }), true), {
+    hasChanged: true,
+    meta: { indicators: 2 },
+  });
   t.match(await readFile(join(t.testdirName, 'sources/feed/meta.json'), 'utf8'), '"indicators":2');
 });
 
@@ -389,8 +395,8 @@ await t.test('files', async (t) => {
       { kind: 'refresh', state: join(directory, 'state'), source, limits, acceptShrink: false },
       () => undefined,
     );
-  t.match(await refresh(at('list.txt')), { fresh: true, meta: { indicators: 20 } });
-  t.match(await refresh(at('list.txt')), { fresh: false });
+  t.match(await refresh(at('list.txt')), { hasChanged: true, meta: { indicators: 20 } });
+  t.match(await refresh(at('list.txt')), { hasChanged: false });
   writeFileSync(join(directory, 'list.txt'), addresses(3));
   t.match((await failure(refresh(at('list.txt')))).message, /shrank from 20 to 3/);
   writeFileSync(join(directory, 'list.txt'), '');
