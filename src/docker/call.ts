@@ -120,3 +120,11 @@ export function isShareable({ operation, query, body }: Call): boolean {
   const flag = does.endsWithout === undefined ? undefined : query[does.endsWithout];
   return flag?.type === 'boolean' && !flag.value;
 }
+
+/**
+ * Does dockerd end this operation when the client closes its half? It does for logs, events, stats, wait, builds and
+ * pulls. What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
+ */
+export function endsWithInput({ response, writes, body }: Operation): boolean {
+  return response === 'stream' && (!writes || body.kind === 'stream');
+}

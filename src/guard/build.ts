@@ -9,7 +9,7 @@ import { judge, type Judgement } from '../policy/judge.js';
 import { TOO_MANY } from './admission.js';
 import type { Guard } from './guard.js';
 import type { Incoming, Progress } from './incoming.js';
-import type { Outcome } from './outcome.js';
+import { CallCut, type Outcome } from './outcome.js';
 import { lookUpAgain } from './look-up.js';
 import { withinQuota } from './quotas.js';
 import { uploadContext } from './relay/upload.js';
@@ -62,16 +62,18 @@ export async function build(
   const watch = watchIndicators(snapshot.index);
   const flow = quota?.flow;
   const upload = uploadContext({ guard, incoming, judgement: first, flow, progress }, head, watch);
+  /** The answer passes on whatever becomes of the record: nothing was built, and the client may be gone already. */
+  const passRefusal = async (status: number): Promise<Outcome> => {
+    await settle(engineRefused(first, status)).catch(() => undefined);
+    return upload.outcome;
+  };
   try {
-    const context = await upload.read;
-    if ('refused' in context) {
-      // The answer passes on whatever becomes of the record: nothing was built, and the client may be gone already.
-      await settle(engineRefused(first, context.refused)).catch(() => undefined);
-      return await upload.outcome;
-    }
+    const context = await Promise.race([upload.read, upload.early]);
+    if ('refused' in context) return await passRefusal(context.refused);
     const known = withContext(call, context);
     // Now it is known which images it names.
-    const named = await lookUpAgain(guard, known, entities);
+    const named = await Promise.race([lookUpAgain(guard, known, entities), exceptFailures(upload.early)]);
+    if ('refused' in named) return await passRefusal(named.refused);
     const whole = within(judge(known, named, snapshot, watch));
     const isSame = hasSameHead(whole.sent, first.sent);
     const { observe } = snapshot.policy;
@@ -87,6 +89,13 @@ export async function build(
     throw error;
   }
 }
+
+/** An engine that breaks off meanwhile is seen at the release: what policy says of the build goes on record first. */
+const exceptFailures = <T>(early: Promise<T>): Promise<T> =>
+  early.catch((error: unknown) => {
+    if (error instanceof CallCut) throw error;
+    return new Promise<never>(() => {});
+  });
 
 const withContext = (call: Call, context: ContextReading | 'pending'): Call =>
   call.body.kind === 'stream' ? { ...call, body: { ...call.body, context } } : call;

@@ -54,7 +54,7 @@ t.test('reads of 32 clients at once cost the engine two calls, and all get the w
   const body = JSON.stringify(
     Array.from({ length: 3_000 }, (_, i) => ({ Id: String(i).repeat(10), Names: [`/${i}`] })),
   );
-  for (const path of [LIST, '/v1.41/containers/web/stats?stream=false', '/_ping']) {
+  for (const path of [LIST, '/v1.41/containers/web/stats?stream=false', '/v1.41/info']) {
     guarded.upstream.behave = whenAllAsked(guarded, json(200, body));
     guarded.upstream.forget();
     guarded.audit();

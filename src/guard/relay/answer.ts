@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { endsWithInput } from '../../docker/call.js';
 import type { Operation } from '../../docker/operation.js';
 import { endToEnd } from '../../docker/answers/headers.js';
 import { Refusal } from '../../docker/refusal.js';
@@ -181,14 +182,6 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void 
     resolve = take;
   });
   return { promise, resolve };
-}
-
-/**
- * Does dockerd end this operation when the client closes its half? It does for logs, events, stats, wait, builds and
- * pulls. What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
- */
-function endsWithInput({ response, writes, body }: Operation): boolean {
-  return response === 'stream' && (!writes || body.kind === 'stream');
 }
 
 /** `ENGINE_TIMEOUT`, `ENGINE_CONNECT_TIMEOUT`, the system's `ETIMEDOUT`. */

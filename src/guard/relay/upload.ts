@@ -12,11 +12,13 @@ import { passOn, type Wrap } from './handlers.js';
 
 /** A build context on its way to the engine, without its end. */
 export interface ContextUpload {
+  /** What the context was found to be, when all of it was read; rejects with a Refusal when that cannot be. */
+  readonly read: Promise<ContextReading>;
   /**
-   * What the context was found to be, when all of it was read; rejects with a Refusal when that cannot be. `refused`: the
-   * engine has answered with this error status before all was read (a bad tag, say); its answer passes on.
+   * Ends before `release` alone. Resolves when the engine has answered with an error status (a bad tag, say): its answer
+   * passes on. Rejects with a Refusal when the client leaves, or the engine fails.
    */
-  readonly read: Promise<ContextReading | { readonly refused: number }>;
+  readonly early: Promise<{ readonly refused: number }>;
   /** How the call ended, after `release` or after the engine has refused it. */
   readonly outcome: Promise<Outcome>;
   /** Bytes that the client has sent so far. */
@@ -73,7 +75,8 @@ export function uploadContext(exchange: Exchange, head: HeadReading, watch?: Con
     },
   );
   return {
-    read: Promise.race([relay.read, early.promise]),
+    read: relay.read,
+    early: early.promise,
     outcome: answer.outcome,
     get bytes() {
       return relay.bytesIn;
