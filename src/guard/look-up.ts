@@ -5,7 +5,7 @@ import { Refusal } from '../docker/refusal.js';
 import { hostPathsOf } from '../hazards/host-paths.js';
 import { inspect } from '../hazards/inspect.js';
 import { referencesOf } from '../hazards/subjects.js';
-import { rewrittenCalls } from '../policy/decide.js';
+import { permitsAll, rewrittenCalls } from '../policy/decide.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
 import { resolveHostPaths } from '../upstream/host-paths.js';
 import type { Guard } from './guard.js';
@@ -33,25 +33,13 @@ export function lookUp(
   held: Holdings,
 ): Entities | Promise<Entities> {
   const asksOwners = snapshot.policy.operations.get(call.operation.id)?.owner === true;
-  const seesPaths = guard.engineIsLocal && call.body.kind === 'json' && !permitsAll(call, snapshot);
+  const seesPaths =
+    guard.engineIsLocal && call.body.kind === 'json' && !permitsAll(snapshot.policy, call, snapshot.sources);
   const paths = seesPaths ? hostPathsOf(call) : [];
   const names = namesForHistory(guard, call, snapshot);
   const pull = call.owner === undefined ? undefined : guard.ownership?.beforePull(call);
   if (!asksOwners && paths.length === 0 && names.length === 0 && pull === undefined) return NO_ENTITIES;
   return lookUpAll(guard, call, { asksOwners, paths, names, pull, held });
-}
-
-/**
- * The first rule that fits allows every hazard, under no condition, and no rule denies anything: nothing that is looked up
- * can change the verdict.
- */
-function permitsAll({ operation }: Call, { policy, sources }: CallSnapshot): boolean {
-  const rules = policy.operations.get(operation.id);
-  if (rules === undefined || rules.deny.length > 0) return false;
-  const first = rules.allow.find(
-    (rule) => rule.sources === null || sources.some((name) => rule.sources!.has(name)),
-  );
-  return first !== undefined && first.permit.all && first.where.length === 0 && first.rewrite === null;
 }
 
 interface Wanted {

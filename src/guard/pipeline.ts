@@ -18,7 +18,7 @@ import { ownedBy, takeSnapshot } from './snapshot.js';
 /*
  * The way of a call. This file alone knows the order of the steps, and each step stands here once:
  *
- *   read head → snapshot → admit → capture → read → look up → judge → record → relay | refuse → record the outcome
+ *   read head → snapshot → admit → capture → read → look up → judge → learn → record → relay | refuse → record the outcome
  *
  * Every call takes it, whatever carried it; there is no path around it. A throw in any step is a denial.
  */
@@ -76,7 +76,9 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
  */
 async function settle(guard: Guard, { reply }: Incoming, judgement: Judgement): Promise<Refusal | undefined> {
   reply.isDecided = true;
-  await recordDecision(guard, judgement);
+  // Before the record: of two calls of one turn, neither must miss the other.
+  const sequences = guard.history.learn(judgement);
+  await recordDecision(guard, judgement, sequences);
   // Nobody is left to read the answer; a stream that is started now would have nobody to end it.
   if (!reply.isOpen) throw new CallCut('client-gone', GONE);
   // Only a call that names objects can pass and find one of them absent.

@@ -11,14 +11,19 @@ import type { Outcome } from './outcome.js';
 import { sourcesFor } from '../policy/decide.js';
 
 /**
- * Puts a judgement on record, and learns from it. Resolves when it is written: only then may it take effect.
+ * Puts a judgement on record. Resolves when it is written: only then may it take effect.
  *
+ * @param sequences attacks in several calls that the history finds it to be part of.
  * @throws Refusal 503 when it cannot be written and `audit.onFailure` does not let the call pass without.
  */
-export function recordDecision(guard: Guard, judgement: Judgement): Promise<void> {
+export function recordDecision(
+  guard: Guard,
+  judgement: Judgement,
+  sequences: DecisionEvent['sequences'],
+): Promise<void> {
   const { call, verdict, passes } = judgement;
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
-  const event = decisionEvent(judgement, guard.history.learn(judgement));
+  const event = decisionEvent(judgement, sequences);
   const { writes } = call.operation;
   return new Promise((resolve, reject) => {
     const written = (failure: Error | undefined): void => {

@@ -185,6 +185,21 @@ export function decideUnread(
   return denySource(policy, rules.allow, call, sources);
 }
 
+/**
+ * The first rule that fits allows every hazard, under no condition, and no rule denies anything: nothing that is looked up
+ * can change the verdict.
+ */
+export function permitsAll(
+  policy: CompiledPolicy,
+  { operation }: CallHead,
+  sources: readonly string[],
+): boolean {
+  const rules = policy.operations.get(operation.id);
+  if (rules === undefined || rules.deny.length > 0) return false;
+  const first = rules.allow.find((rule) => concerns(rule, sources));
+  return first !== undefined && first.permit.all && first.where.length === 0 && first.rewrite === null;
+}
+
 /** The calls that rules with a rewrite would send in place of this one. */
 export function rewrittenCalls(policy: CompiledPolicy, call: Call, sources: readonly string[]): Call[] {
   const calls: Call[] = [];

@@ -47,7 +47,7 @@ void t.test('each directory that is the host’s own', (t) => {
   for (const path of ['/home/me/x', '/var/www', '/var/lib/app', '/srv', '/opt', '/mnt'])
     t.notOk(bind(path), path);
   for (const name of ['.ssh', '.gnupg', '.aws', '.azure', '.kube', '.docker', '.config/gcloud']) {
-    t.ok(bind(`/home/me/work/${name}`), name);
+    t.ok(bind(`/home/me/src/${name}`), name);
     t.ok(bind(`/srv/${name}/x`), `${name}/x`);
     t.notOk(bind(`/srv/${name}y`), `${name}y: another name`);
   }
