@@ -62,7 +62,7 @@ type Page = (guard: AdminGuard, response: ServerResponse) => Promise<void>;
 
 const PAGES: Readonly<Record<string, Page>> = {
   '/healthz': async (guard, response) => {
-    const { policy, revision, loadedAt } = guard.policy.current();
+    const { policy, revision, loadedAt } = guard.policy.current;
     const error = guard.policy.lastError();
     const stale = guard.feeds.status().some((feed) => feed.stale);
     const sinks = guard.sinks?.status() ?? [];
@@ -91,7 +91,7 @@ const PAGES: Readonly<Record<string, Page>> = {
     sendJson(response, ready ? 200 : 503, { ready, problems, notes });
   },
   '/metrics': async (guard, response) => {
-    const { revision, loadedAt } = guard.policy.current();
+    const { revision, loadedAt } = guard.policy.current;
     const { text, contentType } = await renderMetrics(guard.metrics, {
       callsOpen: guard.admission.open,
       policyRevision: revision,
@@ -103,7 +103,7 @@ const PAGES: Readonly<Record<string, Page>> = {
       bufferedBytes: guard.budget.used,
       sinks: guard.sinks?.status() ?? [],
       feeds: guard.feeds.status(),
-      indicators: guard.feeds.current(),
+      indicators: guard.feeds.store.current,
       version: VERSION,
     });
     send(response, 200, contentType, text);

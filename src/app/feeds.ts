@@ -26,7 +26,7 @@ export function withoutData(feeds: readonly FeedStatus[]): string[] {
 
 /** What `/healthz` says about the feeds. */
 export function feedsHealth(feeds: Feeds): object {
-  const { index, revision } = feeds.current();
+  const { index, revision } = feeds.store.current;
   return {
     revision,
     indicators: index.counts,

@@ -19,18 +19,13 @@ import { requestEngine } from '../upstream/request-engine.js';
 import { openAdmin } from './admin.js';
 import { bind } from './bind.js';
 import { openFeeds } from './feeds.js';
-import { Admission } from '../guard/admission.js';
 import { openQuotas } from '../guard/quotas.js';
-import { recordInput } from '../guard/recorder.js';
-import { Turn } from '../guard/turn.js';
-import { openListener, type Listener, type ListenerEvents } from '../guard/listen.js';
-import { Metrics } from '../guard/metrics.js';
+import { openListener, type Listener } from '../guard/listen.js';
 import { openOwnership } from '../ownership/ownership.js';
 import type { OutboundOptions } from './outbound/outbound.js';
-import { handle } from '../guard/pipeline.js';
 import { openSequences } from '../history/sequences.js';
 import type { AdminGuard } from './admin.js';
-import type { Guard } from '../guard/guard.js';
+import { Admission, Metrics, Turn } from '../guard/guard.js';
 import { openEntityReader } from '../upstream/entity-reader.js';
 import { VERSION } from './version.js';
 
@@ -163,10 +158,8 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     if (options.adminOptional !== true) throw error;
     log.warn(`${error.message}; going on without /healthz, /readyz and /metrics`);
   };
-  const events = listenerEvents(guard);
   try {
-    for (const listen of config.listen)
-      listeners.push(await openListener(listen, config.limits, events, bind));
+    for (const listen of config.listen) listeners.push(await openListener(listen, guard, bind));
     if (config.admin !== null) admin = await openAdmin(guard, config.admin.url).catch(optionalAdmin);
   } catch (error) {
     for (const listener of listeners) listener.close();
@@ -200,7 +193,7 @@ const NO_STATE =
   'the policy has rules about owners: say in the configuration where it is kept who owns what, "ownership": {"state": "DIRECTORY"}';
 
 const lacksState = (config: Config, policy: PolicyStore): boolean =>
-  config.ownership === null && policy.current().policy.owners.length > 0;
+  config.ownership === null && policy.current.policy.owners.length > 0;
 
 async function openAudit(
   { journal, file, alerts }: AuditConfig,
@@ -239,14 +232,4 @@ async function openAudit(
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
   mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
   return { attempts: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
-}
-
-function listenerEvents(guard: Guard): ListenerEvents {
-  return {
-    connections: guard.metrics.connections,
-    warn: (message) => guard.log.warn(message),
-    handle: (incoming) => handle(guard, incoming),
-    unreadable: (code, message, client, target) => recordInput(guard, code, message, client, target),
-    broken: (code) => guard.metrics.clientError(code),
-  };
 }

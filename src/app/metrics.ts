@@ -3,7 +3,7 @@ import type { Counter, Gauge, Registry } from 'prom-client';
 import type { SinkStatus } from '../audit/sinks/delivery.js';
 import type { IntelSnapshot } from '../feeds/index-file.js';
 import type { FeedStatus } from '../feeds/status.js';
-import type { Metrics } from '../guard/metrics.js';
+import type { Metrics } from '../guard/guard.js';
 
 /** Loaded at the first scrape: a guard without scrapes does not need it. */
 type Client = Pick<typeof PromClient, 'Counter' | 'Gauge' | 'Registry'>;

@@ -22,7 +22,8 @@ export type PolicyEvent =
   | { readonly ok: false; readonly problems: readonly PolicyProblem[]; readonly message: string };
 
 export interface PolicyStore {
-  current(): PolicySnapshot;
+  /** The policy in force. */
+  readonly current: PolicySnapshot;
   /** Why the files as they are now are not in force; undefined when they are. */
   lastError(): string | undefined;
   /** Checks the files now; resolves when they are loaded or found invalid. */
@@ -89,7 +90,7 @@ export async function openPolicyStore(
 ): Promise<PolicyStore> {
   // Signed before it is read: a change in between shows at the next poll.
   let loaded = await signPolicyFiles(paths);
-  let snapshot = await load(paths, vocabulary);
+  const store = { current: await load(paths, vocabulary) };
   let error: string | undefined;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -104,9 +105,9 @@ export async function openPolicyStore(
       if (closed) return;
       const recovered = error !== undefined;
       error = undefined;
-      if (next.revision === snapshot.revision && !recovered) return;
-      snapshot = next;
-      onEvent({ ok: true, revision: snapshot.revision, snapshot });
+      if (next.revision === store.current.revision && !recovered) return;
+      store.current = next;
+      onEvent({ ok: true, revision: next.revision, snapshot: next });
     } catch (thrown) {
       if (closed) return;
       const problems = thrown instanceof PolicyLoadError ? thrown.problems : [];
@@ -155,13 +156,12 @@ export async function openPolicyStore(
   };
   schedule(interval);
 
-  return {
-    current: () => snapshot,
+  return Object.assign(store, {
     lastError: () => error,
     reload: () => enqueue(reload),
     close() {
       closed = true;
       clearTimeout(timer);
     },
-  };
+  });
 }

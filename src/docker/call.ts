@@ -128,3 +128,22 @@ export function isShareable({ operation, query, body }: Call): boolean {
 export function endsWithInput({ response, writes, body }: Operation): boolean {
   return response === 'stream' && (!writes || body.kind === 'stream');
 }
+
+/** A classic build with its context in the body. BuildKit reads other things, see the hazard `opaque:buildkit`. */
+export function carriesContext({ operation, body, query }: Call): boolean {
+  const version = query['version'];
+  return (
+    operation.does.builds === 'dockerfile' &&
+    body.kind === 'stream' &&
+    body.present &&
+    (version?.type !== 'string' || version.value === '' || version.value === '1')
+  );
+}
+
+/** The call of a build with what its context was found to be. */
+export const withContext = (call: Call, context: ContextReading | 'pending'): Call =>
+  call.body.kind === 'stream' ? { ...call, body: { ...call.body, context } } : call;
+
+/** A build whose context is still on its way; any other call as it is. */
+export const pendingContext = (call: Call): Call =>
+  carriesContext(call) ? withContext(call, 'pending') : call;

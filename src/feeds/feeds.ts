@@ -22,8 +22,8 @@ import { statusOf, type FeedStatus } from './status.js';
 
 /** The running feeds. */
 export interface Feeds {
-  /** The index in force. A new object after each change, so that a change shows in its identity. */
-  current(): IntelSnapshot;
+  /** Holds the index in force: a new object after each change, so that a change shows in its identity. */
+  readonly store: { readonly current: IntelSnapshot };
   status(): readonly FeedStatus[];
   /** Asks every feed that may be asked now; resolves when what came is in force. */
   refresh(): Promise<void>;
@@ -94,7 +94,7 @@ class RunningFeeds implements Feeds {
   readonly #config: FeedsConfig;
   readonly #log: FeedLog;
   readonly #feeds: readonly Running[];
-  readonly #store: IndexStore;
+  readonly store: IndexStore;
   readonly #stopping: AbortController;
   readonly #limit = limitConcurrency(MAX_CONCURRENT);
   #isStarted = false;
@@ -113,7 +113,7 @@ class RunningFeeds implements Feeds {
     this.#config = config;
     this.#log = log;
     this.#feeds = feeds;
-    this.#store = store;
+    this.store = store;
     this.#stopping = stopping;
   }
 
@@ -126,27 +126,23 @@ class RunningFeeds implements Feeds {
       }),
     );
     this.#isStarted = true;
-    if (this.#hasNewCopy) await this.#store.rebuild();
+    if (this.#hasNewCopy) await this.store.rebuild();
     this.#schedule();
   }
 
-  current(): IntelSnapshot {
-    return this.#store.current();
-  }
-
   status(): readonly FeedStatus[] {
-    return this.#feeds.map((feed) => statusNow(feed, this.#store));
+    return this.#feeds.map((feed) => statusNow(feed, this.store));
   }
 
   async refresh(): Promise<void> {
     await Promise.all(this.#feeds.map((feed) => this.#refreshOne(feed)));
-    await this.#store.settle();
+    await this.store.settle();
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#timer);
-    await Promise.all([this.#store.settle(), ...this.#feeds.map(({ work }) => work)]);
+    await Promise.all([this.store.settle(), ...this.#feeds.map(({ work }) => work)]);
   }
 
   /** One attempt at a time for each feed; never rejects. */
@@ -174,7 +170,7 @@ class RunningFeeds implements Feeds {
     if (outcome.kind === 'fresh' || outcome.kind === 'unchanged') feed.meta = outcome.meta;
     if (outcome.kind !== 'fresh') return;
     this.#hasNewCopy = true;
-    if (this.#isStarted) await this.#store.rebuild();
+    if (this.#isStarted) await this.store.rebuild();
   }
 
   #schedule(): void {
@@ -196,24 +192,23 @@ class RunningFeeds implements Feeds {
       void this.#refreshOne(feed);
     }
     this.#ticks += 1;
-    if (this.#ticks % FILE_TICKS === 0) await this.#store.look();
+    if (this.#ticks % FILE_TICKS === 0) await this.store.look();
   }
 
   /** A damaged copy is fetched anew as soon as the server may be asked. */
   #nextAt(feed: Running): number {
     const { name } = feed.source;
-    const isDamaged = this.#store.built().some((feed) => feed.name === name && feed.error !== '');
+    const isDamaged = this.store.built().some((feed) => feed.name === name && feed.error !== '');
     return isDamaged ? earliestAttempt(feed.source, feed.attempts) : feed.nextAt;
   }
 }
 
 const NO_FEEDS: Feeds = {
-  current: () => NOTHING,
+  store: { current: { index: EMPTY_INDEX, revision: '' } },
   status: () => [],
   refresh: async () => undefined,
   stop: async () => undefined,
 };
-const NOTHING: IntelSnapshot = { index: EMPTY_INDEX, revision: '' };
 
 const isFile = ({ source }: Running): boolean => source.url.startsWith('file:');
 

@@ -36,7 +36,8 @@ export async function openIndexStore(options: IndexStoreOptions, hasCopies: bool
  */
 export class IndexStore {
   readonly #options: IndexStoreOptions;
-  #snapshot: IntelSnapshot = { index: EMPTY_INDEX, revision: '' };
+  /** The index in force. A new object after each change, so that a change shows in its identity. */
+  current: IntelSnapshot = { index: EMPTY_INDEX, revision: '' };
   #built: readonly FeedBuild[] = [];
   /** Feeds that are not in the index in force: a build may go on without them. */
   #absent: readonly string[];
@@ -60,7 +61,7 @@ export class IndexStore {
       this.#options.log.error({}, `${found}; it is built from the last good copies`);
       return undefined;
     });
-    const { index, revision } = this.#snapshot;
+    const { index, revision } = this.current;
     // An empty one of other sources, or of none, holds as little as no index.
     const isEmpty = Object.values(index.counts).every((count) => count === 0);
     const isNothing = revision === '' || (loaded === false && isEmpty);
@@ -68,10 +69,6 @@ export class IndexStore {
     // Nothing in force although there are copies: the first call waits. Something older in force: it is made current meanwhile.
     if (isNothing) await (hasCopies ? this.#build() : undefined);
     else if (loaded === false) void this.rebuild();
-  }
-
-  current(): IntelSnapshot {
-    return this.#snapshot;
   }
 
   /** What the last build in this process made of each feed. */
@@ -152,11 +149,11 @@ export class IndexStore {
     const { log, hooks } = this.#options;
     this.#rebuildAt =
       nextExpiry === 0 ? Number.POSITIVE_INFINITY : Math.max(nextExpiry, Date.now() + BUILD_INTERVAL_MS);
-    if (revision === this.#snapshot.revision) return;
+    if (revision === this.current.revision) return;
     // It was verified when it was loaded: nothing of its size is done in this thread.
-    this.#snapshot = { index: openIndex(buffer, { verified: true }), revision };
-    log.info({ revision, ...this.#snapshot.index.counts }, 'indicators in force');
-    hooks.swapped?.(this.#snapshot);
+    this.current = { index: openIndex(buffer, { verified: true }), revision };
+    log.info({ revision, ...this.current.index.counts }, 'indicators in force');
+    hooks.swapped?.(this.current);
   }
 
   async #fileVersion(): Promise<string> {

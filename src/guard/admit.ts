@@ -1,10 +1,47 @@
-import type { Call } from '../docker/call.js';
+import { pendingContext, type Call, type Client, type Owner } from '../docker/call.js';
 import { NO_ENTITIES } from '../docker/entities.js';
 import { readCall, type HeadReading, type ReadLimits } from '../docker/read.js';
-import { decideUnread } from '../policy/decide.js';
-import { judge, judgeExceeded, uninspected, type Judgement } from '../policy/judge.js';
-import { pendingContext } from './build.js';
-import type { CallSnapshot } from './snapshot.js';
+import { Refusal } from '../docker/refusal.js';
+import { decideUnread, sourcesFor } from '../policy/decide.js';
+import { judge, judgeExceeded, uninspected, type Judgement, type Snapshot } from '../policy/judge.js';
+import type { Guard } from './guard.js';
+import { withToken } from './identify.js';
+import type { Quota } from './quotas.js';
+
+/** Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. */
+export interface CallSnapshot extends Snapshot {
+  /** Who calls, with the bearer token of this request. */
+  readonly client: Client;
+  /** As an owner; undefined where the policy has no rules about owners. */
+  readonly owner: Owner | undefined;
+  /** The caller's part in the limits of its sources; undefined when none of them has limits. */
+  readonly quota: Quota | undefined;
+}
+
+/** @throws Refusal 503 when the policy has rules about owners and nothing is configured to keep them. */
+export function takeSnapshot(guard: Guard, client: Client, head: HeadReading): CallSnapshot {
+  const caller = head.bearerToken === '' ? client : withToken(client, head.bearerToken);
+  const { policy, revision } = guard.policy.current;
+  const sources = sourcesFor(policy, caller);
+  const hasOwners = policy.owners.length > 0;
+  if (hasOwners && guard.ownership === undefined) throw NO_OWNERSHIP;
+  return {
+    client: caller,
+    policy,
+    revision,
+    sources,
+    index: guard.feeds.store.current.index,
+    history: guard.history.view(caller, sources),
+    owner: hasOwners ? guard.ownership?.ownerOf(policy, sources) : undefined,
+    quota: policy.withQuotas.size === 0 ? undefined : guard.quotas.of(policy, caller),
+  };
+}
+
+const NO_OWNERSHIP = new Refusal(
+  503,
+  'ownership',
+  'the policy has rules about owners, but the configuration names no directory "ownership.state" to keep them in',
+);
 
 /**
  * Stops a call before anything of its body is read or decoded: its caller is over a rate limit, or no rule of the policy

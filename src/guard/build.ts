@@ -1,19 +1,17 @@
 import { watchIndicators } from '../capture/context/watch.js';
-import type { ContextReading } from '../docker/build-context.js';
-import type { Call } from '../docker/call.js';
+import { pendingContext, withContext, type Call } from '../docker/call.js';
 import type { Entities } from '../docker/entities.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
 import { judge, type Judgement } from '../policy/judge.js';
-import { TOO_MANY } from './admission.js';
-import type { Guard } from './guard.js';
+import type { CallSnapshot } from './admit.js';
+import { TOO_MANY, type Guard } from './guard.js';
 import type { Incoming, Progress } from './incoming.js';
 import { CallCut, type Outcome } from './outcome.js';
 import { lookUpAgain } from './look-up.js';
 import { withinQuota } from './quotas.js';
 import { uploadContext } from './relay/upload.js';
-import type { CallSnapshot } from './snapshot.js';
 
 /** A build, as far as its request is read. */
 export interface Build {
@@ -28,17 +26,6 @@ export interface Build {
 
 /** Puts a judgement on record. Resolves with what the client is refused with; undefined when the call passes. */
 export type Settle = (judgement: Judgement) => Promise<Refusal | undefined>;
-
-/** A classic build with its context in the body. BuildKit reads other things, see the hazard `opaque:buildkit`. */
-export function carriesContext({ operation, body, query }: Call): boolean {
-  const version = query['version'];
-  return (
-    operation.does.builds === 'dockerfile' &&
-    body.kind === 'stream' &&
-    body.present &&
-    (version?.type !== 'string' || version.value === '' || version.value === '1')
-  );
-}
 
 /**
  * The one variant of the way of a call: a build is judged twice. First without its context: what no context could make
@@ -97,9 +84,6 @@ const exceptFailures = <T>(early: Promise<T>): Promise<T> =>
     return new Promise<never>(() => {});
   });
 
-const withContext = (call: Call, context: ContextReading | 'pending'): Call =>
-  call.body.kind === 'stream' ? { ...call, body: { ...call.body, context } } : call;
-
 /** The engine answered with an error before it had the context: nothing was built. */
 function engineRefused(first: Judgement, status: number): Judgement {
   const reason = `the engine answered with status ${status} before it had the build context; nothing was built`;
@@ -122,10 +106,6 @@ const OTHER_REWRITE = new Refusal(
   'rewrite',
   'the rule that allows this Dockerfile rewrites the call in another way than the first rule that fits without it; give both rules the same rewrite, or let only one of them fit',
 );
-
-/** A build whose context is still on its way; any other call as it is. */
-export const pendingContext = (call: Call): Call =>
-  carriesContext(call) ? withContext(call, 'pending') : call;
 
 function hasSameHead(one: Call, other: Call): boolean {
   return (

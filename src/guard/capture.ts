@@ -1,8 +1,8 @@
 import { bufferBody } from '../capture/buffer-body.js';
 import type { HeadReading } from '../docker/read.js';
+import type { CallSnapshot } from './admit.js';
 import type { Guard } from './guard.js';
 import type { Incoming, Progress } from './incoming.js';
-import type { CallSnapshot } from './snapshot.js';
 
 /**
  * Reads a body that is judged into memory, whole and bounded. Its bytes go back to the budget when the call is over.
@@ -23,7 +23,7 @@ export async function capture(
   const bytes =
     body.takeWhole(limits, guard.budget) ??
     (await bufferBody(body.open(head.framing), announced, limits, guard.budget));
-  progress.held.add(() => guard.budget.give(bytes.length));
+  progress.hold(() => guard.budget.give(bytes.length));
   progress.bytesIn = bytes.length;
   quota?.flow?.(bytes.length, () => {});
   return bytes;

@@ -5,15 +5,14 @@ import type { Config } from '../config/config.js';
 import type { PolicyStore } from '../config/policy-store.js';
 import type { Call } from '../docker/call.js';
 import type { ReadLimits } from '../docker/read.js';
+import { Refusal } from '../docker/refusal.js';
 import type { Feeds } from '../feeds/feeds.js';
 import type { Sequences } from '../history/sequences.js';
 import type { Ownership } from '../ownership/ownership.js';
 import type { Engine } from '../upstream/engine.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
-import type { Admission } from './admission.js';
-import type { Metrics } from './metrics.js';
+import type { End } from './outcome.js';
 import type { Quotas } from './quotas.js';
-import type { Turn } from './turn.js';
 
 /** What every call of one guard shares. */
 export interface Guard {
@@ -50,3 +49,119 @@ export interface Guard {
 export interface CreatorsWatch {
   watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined;
 }
+
+export const STOPPING = new Refusal(503, 'shutting-down', 'the guard is shutting down');
+
+export const TOO_MANY = new Refusal(503, 'upstream-busy', 'too many calls at once (upstream.maxConnections)');
+
+/** Counts the calls that are on their way, streams included, and bounds how many of them may hold the engine. */
+export class Admission {
+  /** Calls on their way now. */
+  open = 0;
+  /** New calls are refused; running ones finish. */
+  isClosed = false;
+  readonly #max: number;
+  #idle: (() => void) | undefined;
+
+  /** @param max calls at once that may be sent to the engine (`upstream.maxConnections`). */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  enter(): void {
+    this.open += 1;
+  }
+
+  leave(): void {
+    this.open -= 1;
+    if (this.open === 0) this.#idle?.();
+  }
+
+  /** There are too many calls to send another one to the engine. */
+  get isFull(): boolean {
+    return this.open > this.#max;
+  }
+
+  /** Takes no new calls any more. Resolves when none is on its way, or after `deadline` milliseconds. */
+  drain(deadline: number): Promise<void> {
+    this.isClosed = true;
+    if (this.open === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, deadline);
+      this.#idle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/** Lets calls that came in one turn of the event loop go on together. */
+export class Turn {
+  #waiting: (() => void)[] = [];
+  readonly #afterwards: () => void;
+
+  /** @param afterwards runs when the calls that waited have done what they can do without waiting again. */
+  constructor(afterwards: () => void) {
+    this.#afterwards = afterwards;
+  }
+
+  /** Resolves when everything that has arrived in this turn is parsed. */
+  end(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#waiting.length === 0) setImmediate(this.#release);
+      this.#waiting.push(resolve);
+    });
+  }
+
+  readonly #release = (): void => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+    // A tick that is asked for in a microtask runs when all microtasks have.
+    queueMicrotask(() => process.nextTick(this.#afterwards));
+  };
+}
+
+/** What the guard counts: plain numbers, which are rendered only when somebody scrapes. */
+export class Metrics {
+  /** By operation, and by `allow` or `deny CODE`. */
+  readonly decisions = new Map<string, Map<string, number>>();
+  /** By `END STATUSxx`. */
+  readonly outcomes = new Map<string, number>();
+  readonly clientErrors = new Map<string, number>();
+  /** By `SOURCE LIMIT`. */
+  readonly overLimits = new Map<string, number>();
+  readonly reloads = { ok: 0, failed: 0 };
+  readonly connections = { open: 0, accepted: 0, dropped: 0 };
+  readonly bytes = { in: 0, out: 0 };
+
+  decision(operation: string, verdict: string, code: string): void {
+    let byCode = this.decisions.get(operation);
+    if (byCode === undefined) this.decisions.set(operation, (byCode = new Map<string, number>()));
+    const key = verdict === 'allow' ? 'allow' : `deny ${code}`;
+    byCode.set(key, (byCode.get(key) ?? 0) + 1);
+  }
+
+  outcome(end: End, status: number): void {
+    const key = end === 'complete' && status < 400 ? 'complete' : `${end} ${Math.floor(status / 100)}xx`;
+    this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + 1);
+  }
+
+  /** A connection that sent something that is not HTTP, or was too slow or too large, by reason. */
+  clientError(reason: string): void {
+    add(this.clientErrors, reason);
+  }
+
+  reload(ok: boolean): void {
+    this.reloads[ok ? 'ok' : 'failed'] += 1;
+  }
+
+  /** A call was over a rate limit. The labels are names of the policy: clients cannot add any. */
+  overLimit(source: string, limit: string): void {
+    add(this.overLimits, `${source} ${limit}`);
+  }
+}
+
+const add = (counts: Map<string, number>, key: string): void =>
+  void counts.set(key, (counts.get(key) ?? 0) + 1);

@@ -142,7 +142,7 @@ export class HttpReply implements Reply {
     response.writeHead(status, headers as string[]);
     // A text joins the head in one write; a buffer would be a second one.
     if (body.length === 0) response.end();
-    else response.end(latin1(body), 'latin1');
+    else response.end((body.length === 1 ? body[0]! : Buffer.concat(body)).toString('latin1'), 'latin1');
   }
 
   begin(status: number, headers: readonly string[]): void {
@@ -188,6 +188,3 @@ export class HttpReply implements Reply {
     throw new Error('the client did not ask for the connection');
   }
 }
-
-const latin1 = (pieces: readonly Buffer[]): string =>
-  pieces.length === 1 ? pieces[0]!.toString('latin1') : Buffer.concat(pieces).toString('latin1');

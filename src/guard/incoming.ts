@@ -1,7 +1,9 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { BufferLimits } from '../capture/buffer-body.js';
 import type { BodyBudget } from '../capture/body-budget.js';
+import { takeWhole, type BufferLimits } from '../capture/buffer-body.js';
 import type { BodyFraming } from '../capture/framed-body.js';
+import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading, RequestHead } from '../docker/read.js';
 import type { Reply } from './reply.js';
@@ -34,31 +36,25 @@ export interface IncomingBody {
 /** Gives something back that a call held. */
 export type Release = () => void;
 
-/** What a call holds, until it is over. */
-export class Holdings {
-  #releases: Release[] | undefined = [];
-
-  /** Lookups may still be on their way when their call has ended: what comes then is given back at once. */
-  add(release: Release): void {
-    if (this.#releases === undefined) release();
-    else this.#releases.push(release);
-  }
-
-  /** The call is over. */
-  releaseAll(): void {
-    const releases = this.#releases ?? [];
-    this.#releases = undefined;
-    for (const release of releases) release();
-  }
-}
-
-/** What is known of a call while it is on its way. */
-export interface Progress {
+/** What is known of a call while it is on its way, and what it holds until it is over. */
+export class Progress {
   head: HeadReading | undefined;
   /** Body bytes that were taken from the client. */
-  bytesIn: number;
-  /** Gives back what the call holds, when it is over. */
-  readonly held: Holdings;
+  bytesIn = 0;
+  #held: Release[] | undefined = [];
+
+  /** Lookups may still be on their way when their call has ended: what comes then is given back at once. */
+  hold(release: Release): void {
+    if (this.#held === undefined) release();
+    else this.#held.push(release);
+  }
+
+  /** The call is over: gives back what it holds. */
+  end(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const release of held) release();
+  }
 }
 
 /** Random for each process, so that ids of two runs never meet. */
@@ -69,4 +65,59 @@ let counter = 0;
 export function nextCallId(): string {
   counter += 1;
   return `${run}-${counter.toString(36)}`;
+}
+
+/** The body of an ordinary request: node's HTTP parser takes it apart. */
+export class PlainBody implements IncomingBody {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #expectsContinue: boolean;
+
+  constructor(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
+    this.#request = request;
+    this.#response = response;
+    this.#expectsContinue = expectsContinue;
+  }
+
+  get isComplete(): boolean {
+    return this.#request.complete;
+  }
+
+  takeWhole(limits: BufferLimits, budget: BodyBudget): Buffer | undefined {
+    return this.#expectsContinue ? undefined : takeWhole(this.#request, limits, budget);
+  }
+
+  open(): Readable {
+    if (this.#expectsContinue) this.#response.writeContinue();
+    return this.#request;
+  }
+
+  discard(): void {
+    if (!this.#request.complete) this.#request.resume();
+  }
+}
+
+/** The body of a request with an `Upgrade` header. */
+export class UpgradedBody implements IncomingBody {
+  readonly isComplete = false;
+  readonly #input: UpgradeInput;
+  readonly #response: ServerResponse;
+  readonly #expectsContinue: boolean;
+
+  constructor(input: UpgradeInput, response: ServerResponse, expectsContinue: boolean) {
+    this.#input = input;
+    this.#response = response;
+    this.#expectsContinue = expectsContinue;
+  }
+
+  takeWhole(): undefined {
+    return undefined;
+  }
+
+  open(framing: BodyFraming): Readable {
+    if (this.#expectsContinue) this.#response.writeContinue();
+    return this.#input.body(framing);
+  }
+
+  discard(): void {}
 }

@@ -13,13 +13,14 @@ import { takeUpgrade } from '../capture/upgrade-input.js';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
+import type { Guard } from './guard.js';
 import { identifyConnection } from './identify.js';
-import { PlainBody, UpgradedBody } from './incoming-body.js';
-import { nextCallId, type Incoming, type IncomingBody } from './incoming.js';
-import type { Outcome } from './outcome.js';
+import { nextCallId, PlainBody, UpgradedBody, type IncomingBody } from './incoming.js';
 import { closeEnded, endGently } from '../capture/linger.js';
 import { HijackReply } from './hijack-reply.js';
 import { HttpReply } from './http-reply.js';
+import { handle } from './pipeline.js';
+import { recordInput } from './recorder.js';
 
 export interface Listener {
   readonly name: string;
@@ -29,18 +30,6 @@ export interface Listener {
   close(): void;
   /** Cuts everything that is still open. */
   destroy(): void;
-}
-
-/** What a listener hands over. */
-export interface ListenerEvents {
-  /** Takes a call from its head to its end; never rejects. */
-  handle(incoming: Incoming): Promise<Outcome>;
-  /** Something that is not an HTTP request, or came too slowly or too large. `client` is who sent it. */
-  unreadable(code: string, message: string, client: Client, target: string): void;
-  /** The same of a request that is being read already, and is denied itself for it. */
-  broken(code: string): void;
-  connections: { open: number; accepted: number; dropped: number };
-  warn(message: string): void;
 }
 
 /** Binds a server to the address of its listener. Resolves with the URL it is bound to; rejects with an Error that names it. */
@@ -59,19 +48,15 @@ const CHECK_INTERVAL = 1_000;
  *
  * @throws Error naming the listener when it cannot be bound.
  */
-export async function openListener(
-  config: ListenConfig,
-  limits: Limits,
-  events: ListenerEvents,
-  bind: Bind,
-): Promise<Listener> {
+export async function openListener(config: ListenConfig, guard: Guard, bind: Bind): Promise<Listener> {
+  const { limits } = guard.config;
   const url = new URL(config.url);
   const server = ignoreSocketErrors(createServer(config, limits));
-  const listener = new HttpListener(config.name, url.protocol === 'tls:', events);
+  const listener = new HttpListener(config.name, url.protocol === 'tls:', guard);
   listener.serve(server);
   const closer = closeEnded(listener.sockets, limits.idle);
   server.once('close', () => clearInterval(closer));
-  const bound = await bind(server, config, url, (message) => events.warn(message));
+  const bound = await bind(server, config, url, (message) => guard.log.warn(message));
   return {
     name: config.name,
     url: bound,
@@ -88,24 +73,22 @@ class HttpListener {
   readonly sockets = new Set<Socket>();
   readonly #name: string;
   readonly #isSecure: boolean;
-  readonly #events: ListenerEvents;
+  readonly #guard: Guard;
   readonly #connections = new WeakMap<Socket, Connection>();
 
-  constructor(name: string, isSecure: boolean, events: ListenerEvents) {
+  constructor(name: string, isSecure: boolean, guard: Guard) {
     this.#name = name;
     this.#isSecure = isSecure;
-    this.#events = events;
+    this.#guard = guard;
   }
 
   serve(server: Server): void {
     server.on(this.#isSecure ? 'secureConnection' : 'connection', (socket: Socket) => this.#accept(socket));
     server.on('tlsClientError', () => this.#refuseUnknown('tls-handshake', 'TLS handshake failed'));
-    server.on('request', (request, response) => this.#onRequest(request, response, false));
+    server.on('request', this.#onRequest);
+    server.on('checkExpectation', this.#onRequest);
     server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
       this.#onRequest(request, response, true),
-    );
-    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-      this.#onRequest(request, response, false),
     );
     server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) =>
       this.#onUpgrade(request, stream, head),
@@ -115,7 +98,7 @@ class HttpListener {
       this.#onParseError(error, socket),
     );
     server.on('drop', () => {
-      this.#events.connections.dropped += 1;
+      this.#guard.metrics.connections.dropped += 1;
     });
   }
 
@@ -134,7 +117,7 @@ class HttpListener {
       socket.destroy();
       return;
     }
-    const { connections } = this.#events;
+    const { connections } = this.#guard.metrics;
     connections.open += 1;
     connections.accepted += 1;
     this.sockets.add(socket);
@@ -153,13 +136,16 @@ class HttpListener {
     });
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  readonly #onRequest = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectsContinue: boolean = false,
+  ): void =>
     this.#begin({
       request,
       body: new PlainBody(request, response, expectsContinue),
       reply: new HttpReply(request, response, expectsContinue),
     });
-  }
 
   /** One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams. */
   #begin(arrived: Arrived): void {
@@ -180,9 +166,22 @@ class HttpListener {
     connection.isBusy = true;
     for (let next: Arrived | undefined = first; next !== undefined; next = connection.queue.shift()) {
       if (next.request.socket.destroyed || connection.reply?.closes === true) break;
-      connection.request = next.request;
-      connection.reply = next.reply;
-      await this.#events.handle(incomingOf(next, connection.client));
+      const { request, body, reply } = next;
+      connection.request = request;
+      connection.reply = reply;
+      await handle(this.#guard, {
+        id: nextCallId(),
+        started: performance.now(),
+        client: connection.client,
+        head: {
+          method: request.method ?? '',
+          target: request.url ?? '',
+          rawHeaders: request.rawHeaders,
+          httpVersion: request.httpVersion,
+        },
+        body,
+        reply,
+      });
     }
     connection.isBusy = false;
   }
@@ -224,7 +223,7 @@ class HttpListener {
   #onConnect(request: IncomingMessage): void {
     const { socket, url = '' } = request;
     const connection = this.#connections.get(socket)!;
-    this.#events.unreadable('method', 'CONNECT is not an operation', connection.client, url);
+    recordInput(this.#guard, 'method', 'CONNECT is not an operation', connection.client, url);
     if (connection.isBusy) {
       // Behind a request that is still running: its answer is cut rather than mixed with this one.
       socket.destroy();
@@ -248,10 +247,10 @@ class HttpListener {
     const isRefused = !isBusy && request?.complete === false;
     if (error.code !== 'ECONNRESET' && connection !== undefined && !isRefused) {
       if (isReading) {
-        this.#events.broken(code);
+        this.#guard.metrics.clientError(code);
         reply.unreadable ??= new Refusal(status, code, reason);
       } else {
-        this.#events.unreadable(code, reason, connection.client, '');
+        recordInput(this.#guard, code, reason, connection.client, '');
       }
     }
     if (socket.writable && !isRefused && (!isBusy || isReading)) socket.end(answer(status, reason));
@@ -262,13 +261,13 @@ class HttpListener {
 
   /** A request that comes where none may come: the connection ends, the reason is on record. */
   #cutOff({ socket, url = '' }: IncomingMessage, { client }: Connection, reason: string): void {
-    this.#events.unreadable('pipeline', reason, client, url);
+    recordInput(this.#guard, 'pipeline', reason, client, url);
     socket.destroy();
   }
 
   /** A connection that ends before it is known who is at its other end. */
   #refuseUnknown(code: string, reason: string): void {
-    this.#events.unreadable(code, reason, nobody(this.#name), '');
+    recordInput(this.#guard, code, reason, nobody(this.#name), '');
   }
 }
 
@@ -291,20 +290,6 @@ interface Connection {
   /** The HTTP parser has given it up. */
   broken: boolean;
 }
-
-const incomingOf = ({ request, body, reply }: Arrived, client: Client): Incoming => ({
-  id: nextCallId(),
-  started: performance.now(),
-  client,
-  head: {
-    method: request.method ?? '',
-    target: request.url ?? '',
-    rawHeaders: request.rawHeaders,
-    httpVersion: request.httpVersion,
-  },
-  body,
-  reply,
-});
 
 /** Most pipelined requests that may wait on one connection. */
 const MAX_PIPELINED = 64;

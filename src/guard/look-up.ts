@@ -8,9 +8,9 @@ import { referencesOf } from '../hazards/subjects.js';
 import { permitsAll, rewrittenCalls } from '../policy/decide.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
 import { resolveHostPaths } from '../upstream/host-paths.js';
+import type { CallSnapshot } from './admit.js';
 import type { Guard } from './guard.js';
-import type { Holdings, Release } from './incoming.js';
-import type { CallSnapshot } from './snapshot.js';
+import type { Progress, Release } from './incoming.js';
 
 /** A container has at most a few hundred mounts; each is a request to the engine. */
 const MAX_OBJECTS = 256;
@@ -23,23 +23,24 @@ const OPTIONAL_TIMEOUT_MS = 2_000;
  * Asks engine and host about everything that a call names and a verdict can depend on, at once. All lookups of a call
  * happen here, before it is judged; most calls need none.
  *
- * @param held gets what lets go of the names that the call holds from here to its end.
+ * @param progress holds the names that the call has for itself from here to its end.
  * @throws Refusal when the owner of an object cannot be told
  */
 export function lookUp(
   guard: Guard,
   call: Call,
   snapshot: CallSnapshot,
-  held: Holdings,
+  progress: Progress,
 ): Entities | Promise<Entities> {
   const asksOwners = snapshot.policy.operations.get(call.operation.id)?.owner === true;
   const seesPaths =
     guard.engineIsLocal && call.body.kind === 'json' && !permitsAll(snapshot.policy, call, snapshot.sources);
   const paths = seesPaths ? hostPathsOf(call) : [];
-  const names = namesForHistory(guard, call, snapshot);
+  const named = guard.history.lookup(call);
+  const names = named === undefined ? [] : namesForHistory(guard, call, named, snapshot);
   const pull = call.owner === undefined ? undefined : guard.ownership?.beforePull(call);
   if (!asksOwners && paths.length === 0 && names.length === 0 && pull === undefined) return NO_ENTITIES;
-  return lookUpAll(guard, call, { asksOwners, paths, names, pull, held });
+  return lookUpAll(guard, call, { asksOwners, paths, names, pull, progress });
 }
 
 interface Wanted {
@@ -47,20 +48,20 @@ interface Wanted {
   readonly paths: readonly string[];
   readonly names: readonly EntityName[];
   readonly pull: Promise<Release> | undefined;
-  readonly held: Holdings;
+  readonly progress: Progress;
 }
 
 async function lookUpAll(
   guard: Guard,
   call: Call,
-  { asksOwners, paths, names, pull, held }: Wanted,
+  { asksOwners, paths, names, pull, progress }: Wanted,
 ): Promise<Entities> {
   const reader = onceForEach(guard.entities, new Set(names.map(entityKey)));
   const [objects, optional, hostPaths] = await Promise.all([
-    asksOwners ? lookUpObjects(guard, reader, call, held) : undefined,
+    asksOwners ? lookUpObjects(guard, reader, call, progress) : undefined,
     Promise.all(names.map((name) => readOptional(reader, name))),
     paths.length === 0 ? {} : resolveHostPaths(paths).then(withPaths, withFailure),
-    pull?.then((release) => held.add(release)),
+    pull?.then((release) => progress.hold(release)),
   ]);
   const found = new Map(optional.map((entity) => [entityKey(entity), entity]));
   return { found, ...(objects !== undefined && { objects }), ...hostPaths };
@@ -71,9 +72,12 @@ const withPaths = (hostPaths: Readonly<Record<string, string>>): Partial<Entitie
 const withFailure = (failure: Error): Partial<Entities> => ({ failure });
 
 /** What the history of calls depends on: of the call as it came, and as rules would rewrite it. */
-function namesForHistory(guard: Guard, call: Call, { policy, sources }: CallSnapshot): EntityName[] {
-  const name = guard.history.lookup(call);
-  if (name === undefined) return [];
+function namesForHistory(
+  guard: Guard,
+  call: Call,
+  name: EntityName,
+  { policy, sources }: CallSnapshot,
+): EntityName[] {
   const rewritten = rewrittenCalls(policy, call, sources).map((one) => guard.history.lookup(one));
   const names = [name, ...rewritten].filter((one) => one !== undefined);
   return [...new Map(names.map((one) => [entityKey(one), one])).values()];
@@ -116,15 +120,15 @@ async function lookUpObjects(
   guard: Guard,
   reader: EntityReader,
   call: Call,
-  held: Holdings,
+  progress: Progress,
 ): Promise<readonly NamedObject[]> {
   const ownership = guard.ownership!;
-  held.add(await ownership.hold(call, referencesOf(call, {})));
+  progress.hold(await ownership.hold(call, referencesOf(call, {})));
   const objects = await relateObjects(guard, reader, call);
   const isStart = startsContainer(call);
   if (!isStart || objects.length === 1) return objects;
   // The names that the container would look up are known only now; asked again when nobody can change them.
-  held.add(await ownership.hold(call, objects));
+  progress.hold(await ownership.hold(call, objects));
   return relateObjects(guard, guard.entities, call);
 }
 

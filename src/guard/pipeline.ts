@@ -1,32 +1,32 @@
+import { carriesContext } from '../docker/call.js';
 import { readCall, readHead } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import { judge, type Judgement } from '../policy/judge.js';
 import { refusalOf } from '../policy/refusal.js';
-import { STOPPING } from './admission.js';
-import { admit } from './admit.js';
-import { build, carriesContext } from './build.js';
+import { admit, takeSnapshot } from './admit.js';
+import { build } from './build.js';
 import { capture } from './capture.js';
-import type { Guard } from './guard.js';
-import { Holdings, type Incoming, type Progress } from './incoming.js';
+import { STOPPING, TOO_MANY, type Guard } from './guard.js';
+import { Progress, type Incoming } from './incoming.js';
 import { CallCut, type Outcome } from './outcome.js';
 import { lookUp } from './look-up.js';
 import { withinQuota } from './quotas.js';
 import { recordDecision, recordOutcome, recordUnread } from './recorder.js';
 import { relay } from './relay/relay.js';
-import { ownedBy, takeSnapshot } from './snapshot.js';
+import { tunnel } from './relay/tunnel.js';
 
 /*
  * The way of a call. This file alone knows the order of the steps, and each step stands here once:
  *
- *   read head → snapshot → admit → capture → read → look up → judge → learn → record → relay | refuse → record the outcome
+ *   read head → snapshot → admit → capture → read → look up → judge → learn → record → relay | tunnel | refuse → record the outcome
  *
  * Every call takes it, whatever carried it; there is no path around it. A throw in any step is a denial.
  */
 
 /** Takes a call from its head to its end. Never rejects. */
 export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome> {
-  const progress: Progress = { head: undefined, bytesIn: 0, held: new Holdings() };
-  progress.held.add(guard.admission.enter());
+  const progress = new Progress();
+  guard.admission.enter();
   let outcome: Outcome;
   try {
     outcome = guard.admission.isClosed
@@ -35,7 +35,8 @@ export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome>
   } catch (error) {
     outcome = await deny(guard, incoming, progress, error);
   }
-  progress.held.releaseAll();
+  progress.end();
+  guard.admission.leave();
   recordOutcome(guard, incoming, progress.head?.operation.id ?? '', outcome);
   return outcome;
 }
@@ -43,18 +44,18 @@ export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome>
 /** All steps that a call takes while nothing goes wrong with it. */
 async function carry(guard: Guard, incoming: Incoming, progress: Progress): Promise<Outcome> {
   const { id, client } = incoming;
-  const { held } = progress;
   const head = (progress.head = readHead(incoming.head, guard.limits));
   const snapshot = takeSnapshot(guard, client, head);
-  const { quota } = snapshot;
-  if (quota !== undefined) held.add(() => quota.close());
+  const { owner, quota } = snapshot;
+  if (quota !== undefined) progress.hold(() => quota.close());
   const denied = admit(id, head, snapshot, guard.limits);
   if (denied !== undefined)
     return refuse(incoming, progress, (await settle(guard, incoming, denied)) ?? DENIED);
 
   const body = head.body === 'buffer' ? await capture(guard, incoming, head, snapshot, progress) : undefined;
-  const call = ownedBy(readCall(head, body, id, snapshot.client, guard.limits), snapshot);
-  const entities = await lookUp(guard, call, snapshot, held);
+  const read = readCall(head, body, id, snapshot.client, guard.limits);
+  const call = owner === undefined ? read : { ...read, owner };
+  const entities = await lookUp(guard, call, snapshot, progress);
   if (head.body === 'stream' && carriesContext(call)) {
     return build({ guard, incoming, head, call, entities, snapshot, progress }, (judgement) =>
       settle(guard, incoming, judgement),
@@ -64,9 +65,12 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   const judgement = quota === undefined ? judged : withinQuota(judged, quota);
   const refusal = await settle(guard, incoming, judgement);
   if (refusal !== undefined) throw refusal;
+  if (guard.admission.isFull) throw TOO_MANY;
   // The engine would make the volumes of a container itself, as nobody's.
   await guard.ownership?.makeVolumes(judgement.sent, entities);
-  return relay({ guard, incoming, judgement, flow: quota?.flow, progress }, head);
+  const exchange = { guard, incoming, judgement, flow: quota?.flow, progress };
+  if (judgement.sent.operation.response === 'hijack') return tunnel(exchange, head);
+  return relay(exchange, head);
 }
 
 /**
@@ -96,7 +100,7 @@ async function deny(guard: Guard, incoming: Incoming, progress: Progress, error:
     // A head that could not be read is the reason, whatever the carrier makes of what follows it.
     if (progress.head !== undefined) refusal = reply.unreadable ?? refusal;
     // Requests that cannot be read count against the caller's rate limits too.
-    if (progress.head === undefined) guard.quotas.of(guard.policy.current().policy, client)?.admit();
+    if (progress.head === undefined) guard.quotas.of(guard.policy.current.policy, client)?.admit();
     await recordUnread(guard, incoming, progress.head, refusal);
   }
   return refuse(incoming, progress, refusal);

@@ -50,7 +50,7 @@ export function recordUnread(
 ): Promise<void> {
   const operation = head?.operation.id ?? '';
   guard.metrics.decision(operation, 'deny', refusal.code);
-  const { policy, revision } = guard.policy.current();
+  const { policy, revision } = guard.policy.current;
   const kind = `${refusal.code} ${operation || target}`;
   const sequences =
     refusal.status >= 500 ? undefined : guard.history.refused(client, sourcesFor(policy, client), id, kind);
@@ -73,7 +73,7 @@ export function recordInput(
   target: string,
 ): void {
   const call = nextCallId();
-  const { policy, revision } = guard.policy.current();
+  const { policy, revision } = guard.policy.current;
   const sequences = guard.history.refused(client, sourcesFor(policy, client), call, code);
   guard.metrics.clientError(code);
   guard.audit.record(

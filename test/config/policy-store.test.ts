@@ -68,7 +68,7 @@ t.test('files and directories together are one policy', async (t) => {
     join(directory, 'c.json'),
     join(directory, 'c.json'),
   ]);
-  const { policy, revision, loadedAt } = store.current();
+  const { policy, revision, loadedAt } = store.current;
   t.match({ files: policy.files, rules: policy.rules }, { files: 3, rules: 3 });
   t.same(
     policy.operations.get('SystemPing')?.allow.map((one) => one.id),
@@ -84,11 +84,11 @@ t.test('INVARIANT: the last good policy stays in force until a whole good one re
   const directory = t.testdir({ d: { 'a.json': text('a') } });
   const file = join(directory, 'd', 'a.json');
   const { store, events } = await open(t, [join(directory, 'd')]);
-  const first = store.current();
+  const first = store.current;
 
   writeFileSync(file, '{"rules": [');
   await until(() => store.lastError() !== undefined, 'error');
-  t.equal(store.current(), first);
+  t.equal(store.current, first);
   t.match(store.lastError(), /a.json: /);
   t.match(events, [{ ok: false, problems: [{ file }] }]);
   await sleep(100);
@@ -96,24 +96,24 @@ t.test('INVARIANT: the last good policy stays in force until a whole good one re
 
   writeFileSync(`${file}.tmp`, text('a', 'b'));
   renameSync(`${file}.tmp`, file);
-  await until(() => store.current() !== first, 'rename-replace');
+  await until(() => store.current !== first, 'rename-replace');
   t.equal(store.lastError(), undefined);
-  t.equal(store.current().policy.rules, 2);
-  t.match(events[1], { ok: true, revision: store.current().revision });
+  t.equal(store.current.policy.rules, 2);
+  t.match(events[1], { ok: true, revision: store.current.revision });
 
   writeFileSync(join(directory, 'd', 'c.json'), text('c'));
-  await until(() => store.current().policy.rules === 3, 'file added');
+  await until(() => store.current.policy.rules === 3, 'file added');
   unlinkSync(join(directory, 'd', 'c.json'));
-  await until(() => store.current().policy.rules === 2, 'file removed');
+  await until(() => store.current.policy.rules === 2, 'file removed');
 
-  const last = store.current();
+  const last = store.current;
   rmSync(join(directory, 'd'), { recursive: true });
   await until(() => store.lastError() !== undefined, 'directory gone');
-  t.equal(store.current(), last);
+  t.equal(store.current, last);
   mkdirSync(join(directory, 'd'));
   writeFileSync(file, text('a', 'b'));
   await until(() => store.lastError() === undefined, 'same content back');
-  t.equal(store.current().revision, last.revision);
+  t.equal(store.current.revision, last.revision);
 });
 
 t.test('a link swapped underneath is noticed (Kubernetes ConfigMap)', async (t) => {
@@ -121,7 +121,7 @@ t.test('a link swapped underneath is noticed (Kubernetes ConfigMap)', async (t) 
   symlinkSync('..one', join(directory, '..data'));
   symlinkSync('..data/p.json', join(directory, 'p.json'));
   const { store } = await open(t, [directory]);
-  const id = (): string | undefined => store.current().policy.operations.get('SystemPing')?.allow[0]?.id;
+  const id = (): string | undefined => store.current.policy.operations.get('SystemPing')?.allow[0]?.id;
   t.equal(id(), 'a');
   symlinkSync('..two', join(directory, '..next'));
   renameSync(join(directory, '..next'), join(directory, '..data'));
@@ -144,5 +144,5 @@ t.test('reload at once, and nothing after close', async (t) => {
   store.close();
   writeFileSync(file, text('y'));
   await store.reload();
-  t.equal(store.current().policy.operations.get('SystemPing')?.allow[0]?.id, 'x');
+  t.equal(store.current.policy.operations.get('SystemPing')?.allow[0]?.id, 'x');
 });

@@ -4,7 +4,7 @@ import t from 'tap';
 import { HTTP_KINDS } from '../../src/audit/sinks/http-kinds.js';
 import type { SinkConfig } from '../../src/audit/sinks/sink.js';
 import { renderMetrics } from '../../src/app/metrics.js';
-import { Metrics } from '../../src/guard/metrics.js';
+import { Metrics } from '../../src/guard/guard.js';
 import { indexOf } from '../support/indicators.js';
 import { labelsOf, readLogQl, type LogQl } from '../support/logql.js';
 import { playSiemScenes } from '../support/siem-scenes.js';

@@ -66,7 +66,7 @@ await t.test('a config without sources takes out of force what was, on disk too'
   const first = await run(t, makeConfig(state, [source]));
   await first.feeds.stop();
   const second = await run(t, makeConfig(state, []));
-  t.equal(find(second.feeds.current(), '198.51.100.66'), undefined);
+  t.equal(find(second.feeds.store.current, '198.51.100.66'), undefined);
   const snapshot = await readSnapshot(state);
   t.ok(snapshot, 'the outbound process finds an index');
   t.equal(snapshot!.index.counts.ipv4 + snapshot!.index.counts.domain, 0, 'which is empty');
@@ -75,7 +75,7 @@ await t.test('a config without sources takes out of force what was, on disk too'
   t.notOk(existsSync(none), 'without feeds nothing is made on disk');
   await second.feeds.stop();
   const third = await run(t, makeConfig(state, [source]));
-  t.ok(find(third.feeds.current(), '198.51.100.66'), 'in force again with its source');
+  t.ok(find(third.feeds.store.current, '198.51.100.66'), 'in force again with its source');
 });
 
 await t.test('a file is in force when the start is over, and again after a restart without it', async (t) => {
@@ -83,8 +83,12 @@ await t.test('a file is in force when the start is over, and again after a resta
   const file = join(directory, 'report.txt');
   const config = makeConfig(join(directory, 'state'), [makeSource({ url: `file://${file}`, name: 'mine' })]);
   const first = await run(t, config);
-  t.match(find(first.feeds.current(), '198.51.100.66'), { feed: 'mine', action: 'block', confidence: 75 });
-  t.ok(find(first.feeds.current(), 'x.miner.evil.example'), 'subdomains are meant too');
+  t.match(find(first.feeds.store.current, '198.51.100.66'), {
+    feed: 'mine',
+    action: 'block',
+    confidence: 75,
+  });
+  t.ok(find(first.feeds.store.current, 'x.miner.evil.example'), 'subdomains are meant too');
   t.match(first.feeds.status(), [{ name: 'mine', hasData: true, stale: false, error: '', format: 'report' }]);
   await first.feeds.stop();
 
@@ -94,8 +98,12 @@ await t.test('a file is in force when the start is over, and again after a resta
   t.equal(statSync(join(config.state, 'sources/mine/meta.json')).mode & 0o777, 0o600);
   rmSync(file);
   const second = await run(t, config);
-  t.equal(second.feeds.current().revision, first.feeds.current().revision, 'the index of the last run');
-  t.ok(find(second.feeds.current(), '198.51.100.66'));
+  t.equal(
+    second.feeds.store.current.revision,
+    first.feeds.store.current.revision,
+    'the index of the last run',
+  );
+  t.ok(find(second.feeds.store.current, '198.51.100.66'));
   t.match(second.feeds.status(), [{ error: /ENOENT/, hasData: true }]);
 
   writeFileSync(file, `${REPORT} Also at 198[.]51[.]100[.]67.`);
@@ -106,7 +114,7 @@ await t.test('a file is in force when the start is over, and again after a resta
 await t.test('no sources: nothing is touched, nothing is listed', async (t) => {
   const config = makeConfig(join(t.testdir({}), 'state'), []);
   const { feeds } = await run(t, config);
-  t.match(feeds.current(), { revision: '', index: { counts: { ipv4: 0 } } });
+  t.match(feeds.store.current, { revision: '', index: { counts: { ipv4: 0 } } });
   t.notOk(existsSync(config.state));
 });
 
@@ -129,7 +137,7 @@ await t.test('a damaged index is built anew before the start is over', async (t)
       /index of the last run cannot be used: .*; it is built from the last good copies/,
       name,
     );
-    t.ok(find(feeds.current(), '45.0.0.49'), name);
+    t.ok(find(feeds.store.current, '45.0.0.49'), name);
     await feeds.stop();
     t.ok(find((await readSnapshot(config.state))!, '45.0.0.49'), `${name}: whole on disk again`);
   }
@@ -144,7 +152,7 @@ await t.test('a damaged copy takes nothing out of what is in force, and is fetch
     makeSource({ url: `file://${directory}/list`, name: 'local' }),
   ]);
   const first = await run(t, config);
-  if (find(first.feeds.current(), '45.0.0.49') === undefined)
+  if (find(first.feeds.store.current, '45.0.0.49') === undefined)
     await first.swap((one) => find(one, '45.0.0.49') !== undefined);
   await first.feeds.stop();
   const meta = JSON.parse(readFileSync(join(config.state, 'sources/remote/meta.json'), 'utf8')) as {
@@ -154,7 +162,7 @@ await t.test('a damaged copy takes nothing out of what is in force, and is fetch
   writeFileSync(join(directory, 'list'), addresses(6, 0x2e000000));
 
   const second = await run(t, config);
-  t.ok(find(second.feeds.current(), '45.0.0.49'), 'still in force');
+  t.ok(find(second.feeds.store.current, '45.0.0.49'), 'still in force');
   t.match(second.said.join('\n'), /feed remote: its last good copy cannot be used: .*is damaged/);
   await second.feeds.stop();
   const allowed = makeConfig(
@@ -162,9 +170,9 @@ await t.test('a damaged copy takes nothing out of what is in force, and is fetch
     config.sources.map((source) => ({ ...source, minInterval: 1 })),
   );
   const third = await run(t, allowed);
-  if (find(third.feeds.current(), '46.0.0.5') === undefined)
+  if (find(third.feeds.store.current, '46.0.0.5') === undefined)
     await third.swap((one) => find(one, '46.0.0.5') !== undefined);
-  t.ok(find(third.feeds.current(), '45.0.0.49'), 'fetched again, and what was new elsewhere is in, too');
+  t.ok(find(third.feeds.store.current, '45.0.0.49'), 'fetched again, and what was new elsewhere is in, too');
 });
 
 await t.test(
@@ -185,13 +193,13 @@ await t.test(
 
     server.answer((_, response) => response.end(addresses(40)));
     const second = await run(t, config);
-    if (second.feeds.current().index.counts.ipv4 === 0)
+    if (second.feeds.store.current.index.counts.ipv4 === 0)
       await second.swap(({ index }) => index.counts.ipv4 === 40);
     for (const body of ['', addresses(19), '<html>']) {
       server.answer((_, response) => response.end(body));
       const asked = server.seen.length;
       while (server.seen.length < asked + 2) await second.feeds.refresh();
-      t.equal(second.feeds.current().index.counts.ipv4, 40, JSON.stringify(body.slice(0, 10)));
+      t.equal(second.feeds.store.current.index.counts.ipv4, 40, JSON.stringify(body.slice(0, 10)));
       t.not(second.feeds.status()[0]?.error, '');
     }
     server.answer((_, response) => response.end(addresses(21)));
@@ -235,7 +243,7 @@ await t.test('what no feed may list', async (t) => {
     { allow: ['registry.example.com', '198.51.100.1'], neverBlock: ['198.51.100.2'] },
   );
   const { feeds, said } = await run(t, config, ['engine.example', '198.51.100.3']);
-  const now = feeds.current();
+  const now = feeds.store.current;
   for (const good of [
     '10.0.0.1',
     '127.0.0.1',
@@ -276,12 +284,12 @@ await t.test('the whole internet in prefixes that are narrow enough one by one i
   ]);
   const { feeds, said } = await run(t, config);
   let covered = 0;
-  for (const { from, to } of feeds.current().index.ranges4()) covered += to - from + 1;
+  for (const { from, to } of feeds.store.current.index.ranges4()) covered += to - from + 1;
   t.ok(covered <= 2 ** 30 + 1, `${covered} addresses of IPv4`);
   let covered6 = 0n;
-  for (const { from, to } of feeds.current().index.ranges6()) covered6 += to - from + 1n;
+  for (const { from, to } of feeds.store.current.index.ranges6()) covered6 += to - from + 1n;
   t.ok(covered6 <= 1n << 123n, 'no more than a quarter of IPv6');
-  t.ok(find(feeds.current(), '198.51.100.66'), 'single addresses count all the same');
+  t.ok(find(feeds.store.current, '198.51.100.66'), 'single addresses count all the same');
   t.match(said.join('\n'), /entries that cannot be listed/);
 });
 
@@ -313,7 +321,7 @@ await t.test('confidence, age, action and warninglists', async (t) => {
     },
   );
   const { feeds, said } = await run(t, config);
-  const current = feeds.current();
+  const current = feeds.store.current;
   t.match(find(current, '45.0.0.1'), { action: 'block', confidence: 90 });
   t.equal(find(current, '45.0.0.2'), undefined, 'not sure enough');
   t.equal(find(current, '45.0.0.3'), undefined, 'too old');
@@ -333,7 +341,7 @@ await t.test('what has no date of its own ages from its first import on', async 
   const source = makeSource({ url: `file://${directory}/list`, ttl: 3_600_000 });
   const config = makeConfig(join(directory, 'state'), [source]);
   const first = await run(t, config);
-  t.equal(first.feeds.current().index.counts.ipv4, 2);
+  t.equal(first.feeds.store.current.index.counts.ipv4, 2);
   await first.feeds.stop();
   // As if that had been two hours ago.
   const copy = join(config.state, 'sources/feed');
@@ -343,7 +351,7 @@ await t.test('what has no date of its own ages from its first import on', async 
   writeFileSync(join(directory, 'list'), '45.0.0.1\n45.0.0.2\n45.0.0.3\n');
   const second = await run(t, config);
   t.same(
-    ['45.0.0.1', '45.0.0.2', '45.0.0.3'].map((one) => find(second.feeds.current(), one) !== undefined),
+    ['45.0.0.1', '45.0.0.2', '45.0.0.3'].map((one) => find(second.feeds.store.current, one) !== undefined),
     [false, false, true],
     'expired although they are listed',
   );
@@ -355,7 +363,7 @@ await t.test('another process pulls: the running one takes it over', async (t) =
   server.answer((_, response) => response.end(addresses(10)));
   const config = makeConfig(t.testdir({}), [makeSource({ url: server.url })]);
   const { feeds, swap } = await run(t, config);
-  if (feeds.current().index.counts.ipv4 !== 10) await swap(({ index }) => index.counts.ipv4 === 10);
+  if (feeds.store.current.index.counts.ipv4 !== 10) await swap(({ index }) => index.counts.ipv4 === 10);
   server.answer((_, response) => response.end(addresses(11)));
   const taken = swap(({ index }) => index.counts.ipv4 === 11);
   const pulled = await pullFeeds(config, {
@@ -404,7 +412,7 @@ await t.test('a feed that needs too much harms only itself', async (t) => {
     feeds.status()[2]?.error,
     /needs more memory than feeds\.limits\.memory|cannot be used|no indicators/,
   );
-  t.ok(find(feeds.current(), '45.0.0.1'));
+  t.ok(find(feeds.store.current, '45.0.0.1'));
 });
 
 await t.test('an index is built and swapped while calls go on', async (t) => {
@@ -412,7 +420,7 @@ await t.test('an index is built and swapped while calls go on', async (t) => {
   server.answer((_, response) => response.end(addresses(100_000)));
   const config = makeConfig(t.testdir({}), [makeSource({ url: server.url, maxSize: 64 * 2 ** 20 })]);
   const { feeds, swap } = await run(t, config);
-  if (feeds.current().index.counts.ipv4 === 0) await swap(({ index }) => index.counts.ipv4 === 100_000);
+  if (feeds.store.current.index.counts.ipv4 === 0) await swap(({ index }) => index.counts.ipv4 === 100_000);
   const counts = [200_000, 150_000];
   const text = counts.map((count) => Buffer.from(addresses(count)));
   const pause = monitorEventLoopDelay({ resolution: 1 });
@@ -422,15 +430,15 @@ await t.test('an index is built and swapped while calls go on', async (t) => {
   const load = setInterval(() => {
     // Listed in every version.
     for (let at = 0; at < 200; at++)
-      if (feeds.current().index.ipv4(0x2d000000 + at * 100) === undefined) lost++;
+      if (feeds.store.current.index.ipv4(0x2d000000 + at * 100) === undefined) lost++;
   }, 1);
   t.teardown(() => clearInterval(load));
   for (const [at, body] of text.entries()) {
     server.answer((_, response) => response.end(body));
     // The first may join an attempt that is about to end.
-    for (let tries = 0; tries < 5 && feeds.current().index.counts.ipv4 !== counts[at]; tries++)
+    for (let tries = 0; tries < 5 && feeds.store.current.index.counts.ipv4 !== counts[at]; tries++)
       await feeds.refresh();
-    t.equal(feeds.current().index.counts.ipv4, counts[at]);
+    t.equal(feeds.store.current.index.counts.ipv4, counts[at]);
   }
   clearInterval(load);
   pause.disable();

@@ -63,8 +63,8 @@ const CASES: readonly Case[] = [
     answer: json(200, 'OK'),
     status: 200,
     // To be: 25 and 80.
-    files: 43,
-    functions: 145,
+    files: 34,
+    functions: 125,
   },
   {
     name: 'create with a bind',
@@ -80,8 +80,8 @@ const CASES: readonly Case[] = [
     answer: json(201, `{"Id":"${'ab'.repeat(32)}","Warnings":[]}`),
     status: 201,
     // To be: 45 and 150.
-    files: 78,
-    functions: 285,
+    files: 70,
+    functions: 253,
   },
   {
     name: 'classic build',
@@ -95,8 +95,8 @@ const CASES: readonly Case[] = [
     ),
     answer: json(200, '{"stream":"built"}'),
     status: 200,
-    files: 80,
-    functions: 390,
+    files: 74,
+    functions: 362,
   },
   {
     name: 'attach',
@@ -106,8 +106,8 @@ const CASES: readonly Case[] = [
     answer: echo(),
     status: 101,
     once: true,
-    files: 58,
-    functions: 190,
+    files: 49,
+    functions: 164,
   },
 ];
 
@@ -142,11 +142,19 @@ async function footprint(one: Case): Promise<Footprint> {
     socket = await dial();
     await pause(20);
   }
-  counter.start();
-  await call(one, socket);
-  const found = counter.stop();
+  const found: Footprint[] = [];
+  for (let n = 0; n < 3; n++) {
+    counter.start();
+    await call(one, socket);
+    found.push(counter.stop());
+    if (one.once !== true) continue;
+    socket.destroy();
+    socket = await dial();
+    await pause(20);
+  }
   socket.destroy();
-  return found;
+  // Timers of the guard, such as the look at the policy files, may fall into one of them.
+  return found.reduce((least, other) => (functionsOf(other) < functionsOf(least) ? other : least));
 }
 
 /** The steps that pipeline.ts names, what it imports and calls: each with its file. */

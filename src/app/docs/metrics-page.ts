@@ -1,7 +1,7 @@
 import { OPERATIONS } from '../../docker/catalogue.js';
 import type { SinkStatus } from '../../audit/sinks/delivery.js';
 import type { FeedStatus } from '../../feeds/status.js';
-import { Metrics } from '../../guard/metrics.js';
+import { Metrics } from '../../guard/guard.js';
 import { EMPTY_INDEX } from '../../intel/indicator-index.js';
 import { renderMetrics, type LiveFigures } from '../metrics.js';
 import { code, table } from './markdown.js';

@@ -1,10 +1,12 @@
 import type { Readable } from 'node:stream';
-import { endsWithInput } from '../../docker/call.js';
-import type { Operation } from '../../docker/operation.js';
+import type { Flow } from '../../capture/relay-body.js';
 import { endToEnd } from '../../docker/answers/headers.js';
+import { endsWithInput } from '../../docker/call.js';
 import { Refusal } from '../../docker/refusal.js';
+import type { Judgement } from '../../policy/judge.js';
 import type { EngineHandler } from '../../upstream/engine-call.js';
-import type { Incoming } from '../incoming.js';
+import type { Guard } from '../guard.js';
+import type { Incoming, Progress } from '../incoming.js';
 import type { End, Outcome } from '../outcome.js';
 import type { ReplyEvents } from '../reply.js';
 
@@ -13,6 +15,16 @@ const MAX_HELD = 64 * 1024;
 
 /** A streamed request body that tells how much of it the client has sent. */
 export type CountedBody = Readable & { readonly bytes: number };
+
+/** One call on its way to the engine, and how its answer comes back. */
+export interface Exchange {
+  readonly guard: Guard;
+  readonly incoming: Incoming;
+  readonly judgement: Judgement;
+  /** Counts bytes against the limits of the caller's sources. */
+  readonly flow: Flow | undefined;
+  readonly progress: Progress;
+}
 
 /** What the handlers of one answer share. */
 export interface AnswerControl {
@@ -27,21 +39,24 @@ export interface AnswerControl {
   isResized: boolean;
 }
 
-/** What the end of the chain has to know of its call. */
-export interface AnswerOptions {
-  readonly operation: Operation;
-  /** The request body, while it goes to the engine; undefined when it is a text or there is none. */
-  readonly body: CountedBody | undefined;
-  /** Body bytes that were read into memory before. */
-  readonly captured: number;
-  readonly control: AnswerControl;
-  /** The guard takes no new calls: the connection closes behind the answer. */
-  isStopping(): boolean;
-  /** What the client is told when the engine fails. */
-  refusalFor(error: Error): Refusal;
-  /** Called when the call is cut from the client's side, before its outcome is known. */
-  readonly onCut?: (end: End) => void;
+/** A handler that passes everything on as it is; each feature of an answer changes what it is about. */
+export type Wrap = (next: EngineHandler) => EngineHandler;
+
+/** The handlers of an answer, the first one nearest to the engine; `answer` ends the chain. */
+export function compose(answer: EngineHandler, ...wraps: readonly (Wrap | undefined)[]): EngineHandler {
+  let handler = answer;
+  for (let n = wraps.length - 1; n >= 0; n--) handler = wraps[n]?.(handler) ?? handler;
+  return handler;
 }
+
+/** A handler that hands everything to the next one. */
+export const passOn = (next: EngineHandler): EngineHandler => ({
+  onHeaders: (status, headers, length, resume) => next.onHeaders(status, headers, length, resume),
+  onData: (piece) => next.onData(piece),
+  onComplete: () => next.onComplete(),
+  onError: (error) => next.onError(error),
+  onUpgrade: (status, headers, socket) => next.onUpgrade?.(status, headers, socket),
+});
 
 /**
  * Passes the engine's answer on to the client: the end of the chain of handlers. Exactly one of complete, error, or a cut
@@ -50,9 +65,11 @@ export interface AnswerOptions {
 export class ClientAnswer implements EngineHandler, ReplyEvents {
   readonly outcome: Promise<Outcome>;
   readonly endsWithInput: boolean;
-  readonly #incoming: Incoming;
-  readonly #options: AnswerOptions;
-  readonly #resolve: (outcome: Outcome) => void;
+  readonly #exchange: Exchange;
+  readonly #control: AnswerControl;
+  readonly #body: CountedBody | undefined;
+  readonly #whenCut: ((end: End) => void) | undefined;
+  #resolve!: (outcome: Outcome) => void;
   #state: 'waiting' | 'holding' | 'streaming' | 'over' = 'waiting';
   #status = 0;
   #headers: string[] = [];
@@ -61,14 +78,25 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
   #bytesOut = 0;
   #resume: (() => void) | undefined;
 
-  constructor(incoming: Incoming, options: AnswerOptions) {
-    this.#incoming = incoming;
-    this.#options = options;
-    const { promise, resolve } = withResolvers<Outcome>();
-    this.outcome = promise;
-    this.#resolve = resolve;
-    this.endsWithInput = endsWithInput(options.operation);
-    incoming.reply.listen(this);
+  /**
+   * @param body the request body, while it goes to the engine; undefined when it is a text or there is none.
+   * @param whenCut called when the call is cut from the client's side, before its outcome is known.
+   */
+  constructor(
+    exchange: Exchange,
+    control: AnswerControl,
+    body: CountedBody | undefined,
+    whenCut: ((end: End) => void) | undefined,
+  ) {
+    this.#exchange = exchange;
+    this.#control = control;
+    this.#body = body;
+    this.#whenCut = whenCut;
+    this.outcome = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.endsWithInput = endsWithInput(exchange.judgement.sent.operation);
+    exchange.incoming.reply.listen(this);
   }
 
   get isOver(): boolean {
@@ -76,13 +104,14 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
   }
 
   onHeaders(status: number, headers: string[], length: number, resume: () => void): void {
-    if (this.isOver) return;
+    if (this.#state === 'over') return;
     this.#state = 'holding';
     this.#status = status;
     this.#headers = endToEnd(headers);
     this.#resume = resume;
-    if (this.#options.isStopping()) this.#headers.push('Connection', 'close');
-    if (this.#options.control.holdsBack) return;
+    // The guard takes no new calls: the connection closes behind the answer.
+    if (this.#exchange.guard.admission.isClosed) this.#headers.push('Connection', 'close');
+    if (this.#control.holdsBack) return;
     if (length > MAX_HELD) this.#stream();
     // What comes in this turn can still leave together with the head.
     else if (length < 0) process.nextTick(this.#streamLater);
@@ -94,23 +123,25 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
 
   /** The answer goes on after this turn, or is large: from here on it is passed on as it comes. */
   #stream(): void {
+    const { reply } = this.#exchange.incoming;
     this.#state = 'streaming';
-    this.#incoming.reply.begin(this.#status, this.#headers);
-    for (const piece of this.#held) this.#incoming.reply.write(piece);
+    reply.begin(this.#status, this.#headers);
+    for (const piece of this.#held) reply.write(piece);
     this.#held = [];
   }
 
   onData(piece: Buffer): boolean {
-    if (this.isOver || piece.length === 0) return true;
-    const { reply } = this.#incoming;
+    if (this.#state === 'over' || piece.length === 0) return true;
+    const { reply } = this.#exchange.incoming;
     this.#bytesOut += piece.length;
     if (this.#state === 'streaming') {
       reply.write(piece);
-    } else {
-      this.#held.push(piece);
-      this.#heldBytes += piece.length;
-      if (this.#heldBytes > MAX_HELD) this.#stream();
+      return reply.takesMore;
     }
+    this.#held.push(piece);
+    this.#heldBytes += piece.length;
+    if (this.#heldBytes <= MAX_HELD) return true;
+    this.#stream();
     return reply.takesMore;
   }
 
@@ -119,69 +150,60 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
   }
 
   onComplete(): void {
-    if (this.isOver) return;
-    const { reply } = this.#incoming;
+    if (this.#state === 'over') return;
+    const { reply } = this.#exchange.incoming;
     if (this.#state === 'streaming') {
       reply.end();
     } else {
-      if (this.#options.control.isResized) this.#headers.push('Content-Length', String(this.#heldBytes));
+      if (this.#control.isResized) this.#headers.push('Content-Length', String(this.#heldBytes));
       reply.sendWhole(this.#status, this.#headers, this.#held);
     }
-    this.#finish('complete');
+    this.#finish('complete', this.#status, this.#bytesOut);
   }
 
   onError(error: Error): void {
-    if (this.isOver) return;
-    const { reply, id } = this.#incoming;
+    if (this.#state === 'over') return;
+    const { guard, incoming } = this.#exchange;
     const end = endOf(error);
-    if (reply.hasBegun) {
-      this.#finish(end);
-      reply.cut();
+    if (incoming.reply.hasBegun) {
+      this.#finish(end, this.#status, this.#bytesOut);
+      incoming.reply.cut();
       return;
     }
     this.detach();
-    const refused = reply.refuse(this.#options.refusalFor(error), id);
-    this.#resolve({ status: refused.status, end, bytesIn: this.#bytesIn, bytesOut: refused.bytes });
+    const refusal = upstreamRefusal(error, guard.config.upstream.url);
+    if (refusal !== error) guard.log.warn({ err: error.message }, 'the engine did not answer');
+    const { status, bytes } = incoming.reply.refuse(refusal, incoming.id);
+    this.#finish(end, status, bytes);
   }
 
   /** The client has left, its carrier gave it up, or the guard stops. */
   onCut(end: End): void {
-    if (this.isOver) return;
-    this.#options.onCut?.(end);
-    this.#finish(end);
-    this.#options.control.abort();
-    if (end !== 'client-gone') this.#incoming.reply.cut();
+    if (this.#state === 'over') return;
+    this.#whenCut?.(end);
+    this.#finish(end, this.#status, this.#bytesOut);
+    this.#control.abort();
+    if (end !== 'client-gone') this.#exchange.incoming.reply.cut();
   }
 
-  #finish(end: End): void {
+  #finish(end: End, status: number, bytesOut: number): void {
     this.detach();
-    this.#resolve({ status: this.#status, end, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut });
-  }
-
-  get #bytesIn(): number {
-    return this.#options.captured + (this.#options.body?.bytes ?? 0);
+    const bytesIn = this.#exchange.progress.bytesIn + (this.#body?.bytes ?? 0);
+    this.#resolve({ status, end, bytesIn, bytesOut });
   }
 
   /** Lets go of the client, whom somebody else answers from here on. The engine's side is not touched. */
   detach(): void {
-    if (this.isOver) return;
+    if (this.#state === 'over') return;
     this.#state = 'over';
     this.#held = [];
-    this.#incoming.reply.listen(undefined);
-    const { body } = this.#options;
-    if (body === undefined) return;
+    const { incoming } = this.#exchange;
+    incoming.reply.listen(undefined);
+    if (this.#body === undefined) return;
     // The engine may answer before it has read everything: the rest of the client's body goes nowhere.
-    body.destroy();
-    this.#incoming.body.discard();
+    this.#body.destroy();
+    incoming.body.discard();
   }
-}
-
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((take) => {
-    resolve = take;
-  });
-  return { promise, resolve };
 }
 
 /** `ENGINE_TIMEOUT`, `ENGINE_CONNECT_TIMEOUT`, the system's `ETIMEDOUT`. */

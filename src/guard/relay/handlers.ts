@@ -1,15 +1,12 @@
 import type { Flow } from '../../capture/relay-body.js';
-import type { EngineHandler } from '../../upstream/engine-call.js';
+import type { AnswerTransform } from '../../docker/answers/transform.js';
+import type { Operation } from '../../docker/operation.js';
+import { answerRefusal, type AnswerChanger } from '../../policy/change-answer.js';
+import { passOn, type AnswerControl, type Wrap } from './answer.js';
 
-/** A handler that passes everything on as it is; each feature of an answer changes what it is about. */
-export type Wrap = (next: EngineHandler) => EngineHandler;
-
-/** The handlers of an answer, the first one nearest to the engine; `answer` ends the chain. */
-export function compose(answer: EngineHandler, ...wraps: readonly (Wrap | undefined)[]): EngineHandler {
-  let handler = answer;
-  for (let n = wraps.length - 1; n >= 0; n--) handler = wraps[n]?.(handler) ?? handler;
-  return handler;
-}
+/*
+ * The features of an answer: each is a handler that changes what it is about and hands on the rest.
+ */
 
 /** Shows every piece of the answer to those who learn from it. */
 export const observe =
@@ -51,11 +48,68 @@ export const pace =
     };
   };
 
-/** A handler that hands everything to the next one. */
-export const passOn = (next: EngineHandler): EngineHandler => ({
-  onHeaders: (status, headers, length, resume) => next.onHeaders(status, headers, length, resume),
-  onData: (piece) => next.onData(piece),
-  onComplete: () => next.onComplete(),
-  onError: (error) => next.onError(error),
-  onUpgrade: (status, headers, socket) => next.onUpgrade?.(status, headers, socket),
-});
+/**
+ * Changes an answer as policy demands: what a rule redacts, images of others.
+ *
+ * INVARIANT: of an answer that cannot be changed as demanded nothing more passes, and it looks cut short.
+ */
+export const transform =
+  (
+    change: AnswerChanger,
+    operation: Operation,
+    control: AnswerControl,
+    warn: (message: string) => void,
+  ): Wrap =>
+  (next) => {
+    let body: AnswerTransform | undefined;
+    let isOver = false;
+    const holdBack = (error: unknown): void => {
+      isOver = true;
+      control.abort();
+      const refusal = answerRefusal(error);
+      warn(refusal.message);
+      next.onError(refusal);
+    };
+    return {
+      ...passOn(next),
+      onHeaders(status, headers, length, resume) {
+        try {
+          const changed = change({ status, headers, length });
+          body = changed.transform;
+          if (body !== undefined) {
+            control.holdsBack = status >= 300 || operation.response !== 'stream';
+            control.isResized = length >= 0;
+          }
+          next.onHeaders(status, changed.headers, body === undefined ? length : -1, resume);
+        } catch (error) {
+          holdBack(error);
+        }
+      },
+      onData(piece) {
+        if (isOver) return true;
+        if (body === undefined) return next.onData(piece);
+        try {
+          return next.onData(bufferOf(body.feed(piece)));
+        } catch (error) {
+          holdBack(error);
+          return true;
+        }
+      },
+      onComplete() {
+        if (isOver) return;
+        try {
+          if (body !== undefined) next.onData(bufferOf(body.end()));
+        } catch (error) {
+          holdBack(error);
+          return;
+        }
+        next.onComplete();
+      },
+      onError(error) {
+        if (!isOver) next.onError(error);
+      },
+    };
+  };
+
+const bufferOf = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

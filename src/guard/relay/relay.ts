@@ -1,34 +1,40 @@
 import { relayBody, type RelayedBody } from '../../capture/relay-body.js';
+import { combined } from '../../docker/answers/scan.js';
 import { isShareable, type Call } from '../../docker/call.js';
 import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
-import { TOO_MANY } from '../admission.js';
-import type { Outcome } from '../outcome.js';
-import { answerTimeout, startExchange, type Exchange } from './exchange.js';
-import { tunnel } from './tunnel.js';
+import { bothChanges, ownImages, redactAnswer, type AnswerChanger } from '../../policy/change-answer.js';
+import type { Judgement } from '../../policy/judge.js';
+import type { EngineRequest } from '../../upstream/engine-call.js';
+import type { Guard } from '../guard.js';
+import type { End, Outcome } from '../outcome.js';
+import {
+  ClientAnswer,
+  compose,
+  type AnswerControl,
+  type CountedBody,
+  type Exchange,
+  type Wrap,
+} from './answer.js';
+import { observe, pace, transform } from './handlers.js';
 
-/**
- * Sends what was rendered from the call that was judged, and passes the engine's answer on as it comes.
- *
- * @throws Refusal 503 when there are too many calls at once.
- */
+/** Sends what was rendered from the call that was judged, and passes the engine's answer on as it comes. */
 export function relay(exchange: Exchange, head: HeadReading): Promise<Outcome> {
   const { guard, judgement } = exchange;
-  if (guard.admission.isFull) throw TOO_MANY;
   const call = judgement.sent;
-  if (call.operation.response === 'hijack') return tunnel(exchange, head);
+  const { method, response } = call.operation;
   const body = requestBody(exchange, head);
-  const answer = startExchange(exchange, {
-    method: call.operation.method,
+  return startExchange(exchange, {
+    method,
     target: renderTarget(call),
     headers: renderHeaders(call),
     body,
     length: bodyLength(call, head, body),
     upgrade: '',
-    timeout: answerTimeout(guard, call),
+    // What may rightly be silent for hours (events, logs, wait …) has no limit.
+    timeout: response === 'finite' ? guard.config.upstream.timeout : 0,
     shared: isShareable(call),
-  });
-  return answer.outcome;
+  }).outcome;
 }
 
 type RequestBody = string | RelayedBody | undefined;
@@ -49,4 +55,59 @@ function bodyLength(
 ): number | undefined {
   if (body === undefined) return method === 'POST' || method === 'PUT' ? 0 : undefined;
   return framing.kind === 'length' && typeof body !== 'string' ? framing.length : undefined;
+}
+
+/** What a kind of exchange does differently. */
+export interface ExchangeHooks {
+  /** Stands between the answer and all other handlers; it is given what ends the chain. */
+  readonly wrap?: (answer: ClientAnswer, control: AnswerControl) => Wrap;
+  /** The call is cut from the client's side, before its outcome is known. */
+  readonly onCut?: (end: End) => void;
+}
+
+/** Sends a request to the engine and its answer to the client. */
+export function startExchange(
+  exchange: Exchange,
+  request: EngineRequest,
+  { wrap, onCut }: ExchangeHooks = {},
+): ClientAnswer {
+  const { guard, judgement, flow } = exchange;
+  const call = judgement.sent;
+  const control: AnswerControl = { abort: () => {}, holdsBack: false, isResized: false };
+  const body = typeof request.body === 'string' ? undefined : (request.body as CountedBody | undefined);
+  const answer = new ClientAnswer(exchange, control, body, onCut);
+  const watch = watchAnswer(guard, judgement);
+  const isChanged = call.ownAnswer === true || judgement.verdict.redact !== undefined;
+  const change = isChanged ? changeOf(guard, judgement) : undefined;
+  const warn = (message: string): void =>
+    guard.log.warn({ call: call.id, err: message }, 'an answer was held back');
+  const chain = compose(
+    answer,
+    watch === undefined ? undefined : observe(watch),
+    change === undefined ? undefined : transform(change, call.operation, control, warn),
+    flow === undefined ? undefined : pace(flow),
+    wrap?.(answer, control),
+  );
+  control.abort = guard.engine.dispatch(request, chain);
+  return answer;
+}
+
+/** Learns from the engine's answer: which containers and images came out of the call, and whose an image is that was pulled. */
+function watchAnswer(
+  guard: Guard,
+  { sent, snapshot: { sources } }: Judgement,
+): ((piece: Buffer) => void) | undefined {
+  const creators = guard.creators?.watch(sent, sources);
+  const history = guard.history.watch(sent, sources);
+  const owners = sent.owner === undefined ? undefined : guard.ownership?.watch(sent);
+  return creators === undefined && owners === undefined ? history : combined([creators, history, owners]);
+}
+
+/** What becomes of the answer: images of others are taken out, and what its rule redacts. */
+function changeOf({ ownership }: Guard, { verdict: { redact }, sent }: Judgement): AnswerChanger | undefined {
+  const isOwn = (id: string, labels: unknown): boolean => ownership?.isOwnImage(sent, id, labels) === true;
+  return bothChanges(
+    sent.ownAnswer === true ? ownImages(isOwn) : undefined,
+    redact === undefined ? undefined : redactAnswer(redact, sent),
+  );
 }

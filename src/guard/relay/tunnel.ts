@@ -5,8 +5,8 @@ import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
 import type { End, Outcome } from '../outcome.js';
 import type { ReplyEvents } from '../reply.js';
-import { startExchange, type Exchange } from './exchange.js';
-import { passOn } from './handlers.js';
+import { passOn, type Exchange } from './answer.js';
+import { startExchange } from './relay.js';
 
 /**
  * Operations that hijack their connection (attach, exec start, attach/ws, session, grpc): the engine is asked first; only

@@ -4,11 +4,10 @@ import type { ContextReading } from '../../docker/build-context.js';
 import type { HeadReading } from '../../docker/read.js';
 import { Refusal } from '../../docker/refusal.js';
 import { renderHeaders, renderTarget } from '../../docker/render.js';
-import { STOPPING } from '../admission.js';
+import { STOPPING } from '../guard.js';
 import { CallCut, type Outcome } from '../outcome.js';
-import { upstreamRefusal } from './answer.js';
-import { startExchange, type Exchange } from './exchange.js';
-import { passOn, type Wrap } from './handlers.js';
+import { passOn, upstreamRefusal, type Exchange, type Wrap } from './answer.js';
+import { startExchange } from './relay.js';
 
 /** A build context on its way to the engine, without its end. */
 export interface ContextUpload {
