@@ -1,7 +1,7 @@
 import { formatLines, readTrail, type FormatName } from '../app/audit.js';
 import type { Filter } from './audit-filter.js';
 import { toFile, toStream, type Output } from './audit-output.js';
-import type { Io } from './io.js';
+import type { Io } from './command.js';
 
 export interface ExportOptions {
   readonly path: string;

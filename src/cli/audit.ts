@@ -4,7 +4,7 @@ import { exportTrail } from './audit-export.js';
 import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
 import { painter, readableLine } from './audit-line.js';
 import { toStream } from './audit-output.js';
-import type { Io } from './io.js';
+import { command, UsageError, type Io } from './command.js';
 
 const HELP = `breakwater audit verify|tail|export PATH: look at an audit trail
 
@@ -29,15 +29,10 @@ cannot be read, 2 wrong usage.
 type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /** `breakwater audit …` */
-export async function runAudit(args: string[], io: Io): Promise<number> {
-  const usage = (message: string): number => {
-    io.stderr.write(`breakwater audit: ${message}; try breakwater audit --help\n`);
-    return 2;
-  };
+export const runAudit = command('audit', HELP, async (args, io) => {
   const { values, positionals } = parseArgs({
     args,
     options: {
-      help: { type: 'boolean', short: 'h' },
       json: { type: 'boolean' },
       key: { type: 'string' },
       shipped: { type: 'string' },
@@ -48,28 +43,25 @@ export async function runAudit(args: string[], io: Io): Promise<number> {
     },
     allowPositionals: true,
   });
-  if (values.help === true) {
-    io.stdout.write(HELP);
-    return 0;
-  }
   const [what = '', path, ...more] = positionals;
   const allowed = OPTIONS.get(what);
-  if (allowed === undefined) return usage('say what to do: verify, tail or export');
-  if (path === undefined || more.length > 0) return usage(`${what} takes one path`);
+  if (allowed === undefined) throw new UsageError('say what to do: verify, tail or export');
+  if (path === undefined || more.length > 0) throw new UsageError(`${what} takes one path`);
   const unknownOption = Object.keys(values).find((name) => !allowed.has(name));
-  if (unknownOption !== undefined) return usage(`${what} has no option --${unknownOption}`);
+  if (unknownOption !== undefined) throw new UsageError(`${what} has no option --${unknownOption}`);
   if (what === 'verify') return verify(path, values, io);
   const filter = readFilter(values, Date.now());
-  if (typeof filter === 'string') return usage(filter);
+  if (typeof filter === 'string') throw new UsageError(filter);
   if (what === 'tail') return tail(path, filter, values, io);
-  if (values.since === undefined) return usage('export needs --since T; --since 1970-01-01 is everything');
+  if (values.since === undefined)
+    throw new UsageError('export needs --since T; --since 1970-01-01 is everything');
   const { format: name = 'breakwater', out } = values;
   const format = FORMATS.find((candidate) => candidate === name);
   if (format === undefined) {
-    return usage(`--format ${JSON.stringify(name)} is none; it is one of ${FORMATS.join(', ')}`);
+    throw new UsageError(`--format ${JSON.stringify(name)} is none; it is one of ${FORMATS.join(', ')}`);
   }
   return exportTrail({ path, format, filter, out }, io);
-}
+});
 
 const FILTERS = Object.keys(FILTER_OPTIONS);
 const OPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([

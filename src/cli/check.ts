@@ -3,7 +3,7 @@ import { readPolicyFiles } from '../config/policy-files.js';
 import { formatProblem } from '../config/policy-store.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
 import { compilePolicy } from '../policy/compile.js';
-import type { Io } from './io.js';
+import { command, UsageError } from './command.js';
 
 const HELP = `breakwater check PATH…: validate policy files
 
@@ -15,27 +15,9 @@ Exit codes: 0 the policy is fine, 1 it has problems, 2 wrong usage.
 `;
 
 /** `breakwater check PATH…`: problems go to stdout, they are what was asked for; usage errors to stderr. */
-export async function runCheck(args: string[], io: Io): Promise<number> {
-  const usage = (message: string): number => {
-    io.stderr.write(`breakwater check: ${message}; try breakwater check --help\n`);
-    return 2;
-  };
-  let paths: string[];
-  try {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { help: { type: 'boolean', short: 'h' } },
-      allowPositionals: true,
-    });
-    if (values.help === true) {
-      io.stdout.write(HELP);
-      return 0;
-    }
-    paths = positionals;
-  } catch (error) {
-    return usage((error as Error).message.split('. ', 1)[0]!);
-  }
-  if (paths.length === 0) return usage('name at least one policy file or directory');
+export const runCheck = command('check', HELP, async (args, io) => {
+  const { positionals: paths } = parseArgs({ args, options: {}, allowPositionals: true });
+  if (paths.length === 0) throw new UsageError('name at least one policy file or directory');
 
   const { files, problems: unread } = await readPolicyFiles(paths);
   const compiled = compilePolicy(files, VOCABULARY);
@@ -47,4 +29,4 @@ export async function runCheck(args: string[], io: Io): Promise<number> {
   const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;
   io.stdout.write(`ok: ${count(compiled.policy.files, 'file')}, ${count(compiled.policy.rules, 'rule')}\n`);
   return 0;
-}
+});

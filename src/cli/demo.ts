@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { ATTACK_DOCKERFILE, replayAttack } from '../app/demo.js';
 import type { AttackReport, AttackResult } from '../app/demo.js';
-import type { Io } from './io.js';
+import { command } from './command.js';
 
 const HELP = `breakwater demo: replay the build attack, first at a bare engine, then through the guard
 
@@ -17,26 +17,21 @@ Exit codes: 0 every step that must be stopped was, 1 one was not, 2 wrong usage.
  * `breakwater demo`: prints one line per step of the attack and a summary.
  * Resolves to 1 when a step that must be stopped (build, create, start) reached the engine or left something there.
  */
-export async function runDemo(args: string[], io: Io): Promise<number> {
+export const runDemo = command('demo', HELP, async (args, io) => {
   const { values } = parseArgs({
     args,
     options: {
       policy: { type: 'string', multiple: true },
       json: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help === true) {
-    io.stdout.write(HELP);
-    return 0;
-  }
   const report = await replayAttack(values.policy ?? []);
   const missed = report.results.filter((result) => result.mustStop && !result.stopped);
   const passed = missed.length === 0 && report.traces === 0 && report.unguardedWorks;
   if (values.json === true) io.stdout.write(`${JSON.stringify({ passed, ...report }, undefined, 2)}\n`);
   else io.stdout.write(`${intro(report)}\n${table(report.results)}\n${summary(report, missed)}\n`);
   return passed ? 0 : 1;
-}
+});
 
 function intro(report: AttackReport): string {
   return (

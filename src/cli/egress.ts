@@ -1,9 +1,8 @@
 import { parseArgs } from 'node:util';
 import type { EgressConfig } from '../config/egress-config.js';
-import { loadConfig } from '../config/load.js';
 import { startEgress } from '../app/egress.js';
 import { applyEgress, removeEgress, viewEgress, type EgressView } from '../app/egress-status.js';
-import type { Io } from './io.js';
+import { command, installedConfig, stopSignal, UsageError, type Io } from './command.js';
 
 const HELP = `breakwater egress run|apply|show|remove [--config F]: block outbound traffic to what is listed
 
@@ -18,45 +17,28 @@ const HELP = `breakwater egress run|apply|show|remove [--config F]: block outbou
 Exit codes: 0 fine; 1 it did not work, or (show) the table is not there; 2 wrong usage or a bad config file.
 `;
 
-const DEFAULT_CONFIG = '/etc/breakwater/breakwater.json';
 const ACTIONS = { run, apply, show, remove } as const;
 
 /** `breakwater egress …`. */
-export async function runEgress(args: string[], io: Io): Promise<number> {
+export const runEgress = command('egress', HELP, async (args, io) => {
   const { values, positionals } = parseArgs({
     args,
     options: {
       config: { type: 'string' },
       json: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
     },
     allowPositionals: true,
   });
-  if (values.help === true) {
-    io.stdout.write(HELP);
-    return 0;
-  }
-  const usage = (message: string): number => {
-    io.stderr.write(`breakwater egress: ${message}; try breakwater egress --help\n`);
-    return 2;
-  };
   const [name, ...more] = positionals;
-  if (name === undefined) return usage('say what to do: run, apply, show or remove');
-  if (!Object.hasOwn(ACTIONS, name)) return usage(`there is no "${name}"`);
-  if (more.length > 0) return usage(`"${more[0]}" is too much`);
-  if (values.json === true && name !== 'show') return usage('--json goes with show');
-  const path = values.config ?? DEFAULT_CONFIG;
-  const loaded = loadConfig(path, { listen: [], policy: [] });
-  if (!loaded.ok) {
-    for (const { file, pointer, message } of loaded.problems) {
-      io.stderr.write(`breakwater egress: ${file}${pointer}: ${message}\n`);
-    }
-    return 2;
-  }
-  const { egress } = loaded.config;
-  if (egress === null) return usage(`${path} has no section "egress"`);
+  if (name === undefined) throw new UsageError('say what to do: run, apply, show or remove');
+  if (!Object.hasOwn(ACTIONS, name)) throw new UsageError(`there is no "${name}"`);
+  if (more.length > 0) throw new UsageError(`"${more[0]}" is too much`);
+  if (values.json === true && name !== 'show') throw new UsageError('--json goes with show');
+  const { path, config } = installedConfig(values.config);
+  const { egress } = config;
+  if (egress === null) throw new UsageError(`${path} has no section "egress"`);
   return ACTIONS[name as keyof typeof ACTIONS](egress, io, values.json === true);
-}
+});
 
 async function run(config: EgressConfig, io: Io): Promise<number> {
   const report = (line: string): void => void io.stderr.write(`breakwater egress: ${line}\n`);
@@ -116,15 +98,4 @@ async function remove(config: EgressConfig, io: Io): Promise<number> {
     there ? `table inet ${config.table} is gone\n` : `there was no table inet ${config.table}\n`,
   );
   return 0;
-}
-
-/** The first signal stops gracefully; a second one ends the process at once. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const onSignal = (): void => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
-      resolve();
-    };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  });
 }

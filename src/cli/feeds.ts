@@ -1,10 +1,9 @@
 import { parseArgs } from 'node:util';
 import type { Config } from '../config/config.js';
-import { loadConfig } from '../config/load.js';
 import { listConfigured, lookUp, pullConfigured } from '../app/feeds-command.js';
 import { columns, listFeeds, pullLines } from './feeds-text.js';
 import { readIndicator } from '../intel/canonical.js';
-import type { Io } from './io.js';
+import { command, installedConfig, UsageError, type Io } from './command.js';
 
 const HELP = `breakwater feeds pull|list|lookup [--config F] [--json]: threat feeds
 
@@ -21,8 +20,6 @@ const HELP = `breakwater feeds pull|list|lookup [--config F] [--json]: threat fe
 Exit codes: 0 fine; 1 a feed failed, nothing is listed, or there is no index; 2 wrong usage or a bad config file.
 `;
 
-const DEFAULT_CONFIG = '/etc/breakwater/breakwater.json';
-
 interface Request {
   readonly config: Config;
   readonly words: readonly string[];
@@ -35,7 +32,7 @@ type Action = (request: Request, io: Io) => Promise<number>;
 const ACTIONS: Readonly<Record<string, Action>> = { pull, list, lookup };
 
 /** `breakwater feeds …` */
-export async function runFeeds(args: string[], io: Io): Promise<number> {
+export const runFeeds = command('feeds', HELP, async (args, io) => {
   const { values, positionals } = parseArgs({
     args,
     options: {
@@ -43,47 +40,31 @@ export async function runFeeds(args: string[], io: Io): Promise<number> {
       json: { type: 'boolean' },
       force: { type: 'boolean' },
       'accept-shrink': { type: 'string', multiple: true },
-      help: { type: 'boolean', short: 'h' },
     },
     allowPositionals: true,
   });
-  if (values.help === true) {
-    io.stdout.write(HELP);
-    return 0;
-  }
-  const usage = (message: string): number => {
-    io.stderr.write(`breakwater feeds: ${message}; try breakwater feeds --help\n`);
-    return 2;
-  };
   const [name, ...words] = positionals;
-  if (name === undefined) return usage('say what to do: pull, list or lookup');
+  if (name === undefined) throw new UsageError('say what to do: pull, list or lookup');
   const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-  if (action === undefined) return usage(`there is no "${name}"`);
+  if (action === undefined) throw new UsageError(`there is no "${name}"`);
   const acceptShrink = values['accept-shrink'] ?? [];
   if (name !== 'pull' && (values.force === true || acceptShrink.length > 0)) {
-    return usage('--force and --accept-shrink go with pull');
+    throw new UsageError('--force and --accept-shrink go with pull');
   }
-  if (name === 'lookup' && words.length !== 1) return usage('lookup takes one indicator');
-  if (name === 'list' && words.length > 0) return usage(`"${words[0]}" is too much`);
-  const path = values.config ?? DEFAULT_CONFIG;
-  const loaded = loadConfig(path, { listen: [], policy: [] });
-  if (!loaded.ok) {
-    for (const { file, pointer, message } of loaded.problems) {
-      io.stderr.write(`breakwater feeds: ${file}${pointer}: ${message}\n`);
-    }
-    return 2;
-  }
-  const { config } = loaded;
+  if (name === 'lookup' && words.length !== 1) throw new UsageError('lookup takes one indicator');
+  if (name === 'list' && words.length > 0) throw new UsageError(`"${words[0]}" is too much`);
+  const { path, config } = installedConfig(values.config);
   const known = config.feeds.sources.map((source) => source.name);
-  if (known.length === 0) return usage(`${path} has no feeds; see "feeds", "sources"`);
+  if (known.length === 0) throw new UsageError(`${path} has no feeds; see "feeds", "sources"`);
   const requested = name === 'pull' ? [...words, ...acceptShrink] : [];
   const unknown = requested.find((name) => !known.includes(name));
-  if (unknown !== undefined) return usage(`there is no feed "${unknown}"; there are ${known.join(', ')}`);
+  if (unknown !== undefined)
+    throw new UsageError(`there is no feed "${unknown}"; there are ${known.join(', ')}`);
   return action(
     { config, words, json: values.json === true, force: values.force === true, acceptShrink },
     io,
   );
-}
+});
 
 /** A progress line that is overwritten; only on a terminal. */
 function progress(io: Io): { add(feed: string, bytes: number): void; clear(): void } {

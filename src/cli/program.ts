@@ -1,5 +1,5 @@
 import { VERSION } from '../app/version.js';
-import type { Command, Io } from './io.js';
+import type { Command, Io } from './command.js';
 
 /** Loaded when asked for, so that `breakwater check` does not pay for the server. */
 const COMMANDS: Readonly<Record<string, { readonly about: string; load(): Promise<Command> }>> = {
@@ -55,13 +55,8 @@ async function main(argv: string[], io: Io): Promise<number> {
     )(args, io);
   } catch (error) {
     io.stderr.write(`breakwater ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
-    return usageError(error) ? 2 : 1;
+    return 1;
   }
-}
-
-/** node:util parseArgs names its own errors so. */
-function usageError(error: unknown): boolean {
-  return String((error as NodeJS.ErrnoException | null)?.code ?? '').startsWith('ERR_PARSE_ARGS');
 }
 
 process.exitCode = await main(process.argv.slice(2), process);

@@ -1,10 +1,9 @@
 import { statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
-import { loadConfig } from '../config/load.js';
 import { startGuard, TRIAL_ENGINE } from '../app/guard.js';
 import { VERSION } from '../app/version.js';
-import type { Io } from './io.js';
+import { command, configOf, stopSignal } from './command.js';
 
 const HELP = `breakwater run: guard a Docker engine
 
@@ -22,7 +21,7 @@ const HELP = `breakwater run: guard a Docker engine
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 
 /** `breakwater run`: until SIGTERM or SIGINT; then a graceful stop. */
-export async function run(args: string[], io: Io): Promise<number> {
+export const run = command('run', HELP, async (args, io) => {
   const { values } = parseArgs({
     args,
     options: {
@@ -33,27 +32,15 @@ export async function run(args: string[], io: Io): Promise<number> {
       audit: { type: 'string' },
       'insecure-tcp': { type: 'boolean' },
       'log-level': { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help === true) {
-    io.stdout.write(HELP);
-    return 0;
-  }
-  const loaded = loadConfig(values.config, {
+  const loaded = configOf(values.config, {
     listen: values.listen ?? [],
     policy: values.policy ?? [],
     ...(values.upstream !== undefined && { upstream: values.upstream }),
     ...(values.audit !== undefined && { audit: values.audit }),
     ...(values['insecure-tcp'] !== undefined && { insecureTcp: values['insecure-tcp'] }),
   });
-  if (!loaded.ok) {
-    for (const problem of loaded.problems) {
-      io.stderr.write(`breakwater run: ${problem.file}${problem.pointer}: ${problem.message}\n`);
-    }
-    return 2;
-  }
-
   let config = loaded.config;
   const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
   // Only without `--upstream` and config: a typing error must not lead to the trial engine.
@@ -93,19 +80,8 @@ export async function run(args: string[], io: Io): Promise<number> {
   report('breakwater: stopping');
   await guard.close();
   return 0;
-}
+});
 
 function isSocket(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
-}
-
-/** The first signal stops gracefully; a second one ends the process at once. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const onSignal = (): void => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
-      resolve();
-    };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  });
 }

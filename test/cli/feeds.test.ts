@@ -149,13 +149,13 @@ await t.test('wrong usage', async (t) => {
     [['list', '--config', none], /has no feeds/],
     [['list', '--config', bad], /bad\.json\/feeds\/sources\/0\/url: found "x"/],
     [['list', '--config', '/does/not/exist'], /cannot be read/],
+    [['list', '--nope'], /^breakwater feeds: Unknown option '--nope'; try breakwater feeds --help\n$/],
   ];
   for (const [args, expected] of cases) {
     const result = await feeds(args);
     t.match(result, { code: 2, out: '', err: expected }, args.join(' '));
     t.equal(result.err.split('\n').length, 2, 'one line');
   }
-  await t.rejects(feeds(['list', '--nope']), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' });
   t.match(await feeds(['--help']), { code: 0, out: /--accept-shrink NAME/ });
 });
 
