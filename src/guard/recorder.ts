@@ -18,12 +18,31 @@ import { sourcesFor } from '../policy/decide.js';
  */
 export function recordDecision(
   guard: Guard,
-  judgement: Judgement,
+  { call, snapshot, inspection, verdict, passes }: Judgement,
   sequences: DecisionEvent['sequences'],
 ): Promise<void> {
-  const { call, verdict, passes } = judgement;
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
-  const event = decisionEvent(judgement, sequences);
+  const event: DecisionEvent = {
+    event: 'decision',
+    call: call.id,
+    client: call.client,
+    sources: snapshot.sources,
+    method: call.operation.method,
+    operation: call.operation.id,
+    apiVersion: call.apiVersion,
+    params: call.path,
+    facts: inspection.facts,
+    hazards: inspection.hazards.map(formatHazard),
+    ...(inspection.matches !== undefined && { indicators: inspection.matches }),
+    ...(sequences !== undefined && { sequences }),
+    verdict: verdict.effect,
+    enforced: !verdict.observe,
+    rule: verdict.rule,
+    code: verdict.code,
+    reason: verdict.reason,
+    rewrites: verdict.rewrites,
+    policy: snapshot.revision,
+  };
   const { writes } = call.operation;
   return new Promise((resolve, reject) => {
     const written = (failure: Error | undefined): void => {
@@ -98,33 +117,6 @@ export function recordOutcome(
   guard.metrics.bytes.out += bytesOut;
   const duration = Math.round((performance.now() - started) * 1000) / 1000;
   guard.audit.record({ event: 'outcome', call: id, operation, status, end, duration, bytesIn, bytesOut });
-}
-
-function decisionEvent(
-  { call, snapshot, inspection, verdict }: Judgement,
-  sequences: DecisionEvent['sequences'],
-): DecisionEvent {
-  return {
-    event: 'decision',
-    call: call.id,
-    client: call.client,
-    sources: snapshot.sources,
-    method: call.operation.method,
-    operation: call.operation.id,
-    apiVersion: call.apiVersion,
-    params: call.path,
-    facts: inspection.facts,
-    hazards: inspection.hazards.map(formatHazard),
-    ...(inspection.matches !== undefined && { indicators: inspection.matches }),
-    ...(sequences !== undefined && { sequences }),
-    verdict: verdict.effect,
-    enforced: !verdict.observe,
-    rule: verdict.rule,
-    code: verdict.code,
-    reason: verdict.reason,
-    rewrites: verdict.rewrites,
-    policy: snapshot.revision,
-  };
 }
 
 type Unread = 'call' | 'client' | 'method' | 'operation' | 'apiVersion' | 'params' | 'target';

@@ -1,6 +1,6 @@
-import { relayBody, type RelayedBody } from '../../capture/relay-body.js';
+import { relayBody } from '../../capture/relay-body.js';
 import { combined } from '../../docker/answers/scan.js';
-import { isShareable, type Call } from '../../docker/call.js';
+import { isShareable } from '../../docker/call.js';
 import type { HeadReading } from '../../docker/read.js';
 import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
 import { bothChanges, ownImages, redactAnswer, type AnswerChanger } from '../../policy/change-answer.js';
@@ -23,13 +23,11 @@ export function relay(exchange: Exchange, head: HeadReading): Promise<Outcome> {
   const { guard, judgement } = exchange;
   const call = judgement.sent;
   const { method, response } = call.operation;
-  const body = requestBody(exchange, head);
   return startExchange(exchange, {
     method,
     target: renderTarget(call),
     headers: renderHeaders(call),
-    body,
-    length: bodyLength(call, head, body),
+    ...requestBody(exchange, head),
     upgrade: '',
     // What may rightly be silent for hours (events, logs, wait …) has no limit.
     timeout: response === 'finite' ? guard.config.upstream.timeout : 0,
@@ -37,24 +35,22 @@ export function relay(exchange: Exchange, head: HeadReading): Promise<Outcome> {
   }).outcome;
 }
 
-type RequestBody = string | RelayedBody | undefined;
-
-function requestBody({ guard, incoming, judgement, flow }: Exchange, head: HeadReading): RequestBody {
-  const call = judgement.sent;
-  if (call.body.kind === 'json') return renderBody(call);
-  if (call.body.kind === 'none' || head.framing.kind === 'none') return undefined;
-  const { context: bytes, bodyIdle: idle } = guard.limits;
-  return relayBody(incoming.body.open(head.framing), { bytes, idle, flow });
-}
-
 /** A POST without a body says so with `Content-Length: 0`; a stream of known length keeps it. */
-function bodyLength(
-  { operation: { method } }: Call,
+function requestBody(
+  { guard, incoming, judgement, flow }: Exchange,
   { framing }: HeadReading,
-  body: RequestBody,
-): number | undefined {
-  if (body === undefined) return method === 'POST' || method === 'PUT' ? 0 : undefined;
-  return framing.kind === 'length' && typeof body !== 'string' ? framing.length : undefined;
+): Pick<EngineRequest, 'body' | 'length'> {
+  const call = judgement.sent;
+  if (call.body.kind === 'json') return { body: renderBody(call) };
+  if (call.body.kind === 'none' || framing.kind === 'none') {
+    const { method } = call.operation;
+    return { body: undefined, length: method === 'POST' || method === 'PUT' ? 0 : undefined };
+  }
+  const { context: bytes, bodyIdle: idle } = guard.limits;
+  return {
+    body: relayBody(incoming.body.open(framing), { bytes, idle, flow }),
+    length: framing.kind === 'length' ? framing.length : undefined,
+  };
 }
 
 /** What a kind of exchange does differently. */
