@@ -1,6 +1,6 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '../base/cache.js';
 import { parseAddress } from '../base/address.js';
@@ -36,77 +36,19 @@ const MAX_UDP_SIZE = 4_096;
 
 /** @throws Error when an address cannot be listened on. */
 export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
+  const questions = new Questions(options);
   const { host, port } = options.listen;
-  const buckets = new LRUCache<string, { tokens: number; at: number }>(atMost(MAX_CLIENTS));
-  let outstanding = 0;
-
-  /** A token bucket: twice the rate at once, then the rate. */
-  const isClient = (client: string): boolean => {
-    const now = performance.now();
-    const bucket = buckets.get(client) ?? { tokens: options.rate * 2, at: now };
-    bucket.tokens = Math.min(options.rate * 2, bucket.tokens + ((now - bucket.at) / 1000) * options.rate);
-    bucket.at = now;
-    buckets.set(client, bucket);
-    if (bucket.tokens < 1) return false;
-    bucket.tokens--;
-    return true;
-  };
-
-  /** @returns undefined: nothing is sent. */
-  const serve = async (
-    message: Buffer,
-    client: string,
-    limit: (query: Query) => number,
-  ): Promise<Buffer | undefined> => {
-    if (outstanding >= MAX_OUTSTANDING || message.length > MAX_QUERY_LENGTH) return undefined;
-    const read = readQuery(message);
-    if (!read.ok) return read.code === undefined ? undefined : writeError(message, read.code);
-    outstanding++;
-    try {
-      const answer = await options.answer(read.query, client);
-      return answer.length <= limit(read.query) ? answer : truncate(answer, read.query);
-    } finally {
-      outstanding--;
-    }
-  };
-
-  const known = (address: string): string | undefined => {
-    const parsed = parseAddress(address.split('%', 1)[0]!);
-    if (parsed === undefined || !isWithin(parsed, options.clients)) return undefined;
-    return address.replace(/^::ffff:/, '');
-  };
-
   const udp = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', reuseAddr: true });
   udp.on('message', (message, peer) => {
-    const client = known(peer.address);
-    if (client === undefined || !isClient(client)) return;
-    void serve(message, client, ({ edns }) => Math.min(edns?.size ?? MIN_UDP_SIZE, MAX_UDP_SIZE)).then(
-      (answer) => {
+    const client = questions.clientAt(peer.address);
+    if (client === undefined || !questions.mayAsk(client)) return;
+    void questions
+      .answer(message, client, ({ edns }) => Math.min(edns?.size ?? MIN_UDP_SIZE, MAX_UDP_SIZE))
+      .then((answer) => {
         if (answer !== undefined && isOpen(udp)) udp.send(answer, peer.port, peer.address, () => undefined);
-      },
-    );
-  });
-
-  const tcp = ignoreSocketErrors(
-    createServer({ noDelay: true }, (socket) => {
-      const client = known(socket.remoteAddress ?? '');
-      if (client === undefined) {
-        socket.destroy();
-        return;
-      }
-      serveConnection(socket, async (message) => {
-        if (!isClient(client)) return undefined;
-        return serve(message, client, () => 65_535);
       });
-    }),
-  );
-  tcp.maxConnections = MAX_CONNECTIONS;
-  const open = new Set<Socket>();
-  tcp.on('connection', (socket) => {
-    open.add(socket);
-    socket.once('close', () => open.delete(socket));
   });
-
+  const { tcp, cut } = acceptConnections(questions);
   udp.bind(port, host);
   await once(udp, 'listening');
   tcp.listen(port, host);
@@ -120,13 +62,88 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
   tcp.on('error', () => undefined);
   return {
     async close() {
-      for (const socket of open) socket.destroy();
+      cut();
       const closed = once(tcp, 'close');
       tcp.close();
       udp.close();
       await closed;
     },
   };
+}
+
+/** @returns the server, and what cuts its open connections. */
+function acceptConnections(questions: Questions): { readonly tcp: Server; cut(): void } {
+  const open = new Set<Socket>();
+  const tcp = ignoreSocketErrors(
+    createServer({ noDelay: true }, (socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+      const client = questions.clientAt(socket.remoteAddress ?? '');
+      if (client === undefined) {
+        socket.destroy();
+        return;
+      }
+      serveConnection(socket, async (message) =>
+        questions.mayAsk(client) ? questions.answer(message, client, () => 65_535) : undefined,
+      );
+    }),
+  );
+  tcp.maxConnections = MAX_CONNECTIONS;
+  return {
+    tcp,
+    cut() {
+      for (const socket of open) socket.destroy();
+    },
+  };
+}
+
+/** Who may ask, how often, and how many questions wait for an answer. */
+class Questions {
+  readonly #options: DnsServerOptions;
+  readonly #buckets = new LRUCache<string, { tokens: number; at: number }>(atMost(MAX_CLIENTS));
+  #outstanding = 0;
+
+  constructor(options: DnsServerOptions) {
+    this.#options = options;
+  }
+
+  /** @returns undefined for an address that is not answered. */
+  clientAt(address: string): string | undefined {
+    const parsed = parseAddress(address.split('%', 1)[0]!);
+    if (parsed === undefined || !isWithin(parsed, this.#options.clients)) return undefined;
+    return address.replace(/^::ffff:/, '');
+  }
+
+  /** A token bucket: twice the rate at once, then the rate. */
+  mayAsk(client: string): boolean {
+    const { rate } = this.#options;
+    const now = performance.now();
+    const bucket = this.#buckets.get(client) ?? { tokens: rate * 2, at: now };
+    bucket.tokens = Math.min(rate * 2, bucket.tokens + ((now - bucket.at) / 1000) * rate);
+    bucket.at = now;
+    this.#buckets.set(client, bucket);
+    if (bucket.tokens < 1) return false;
+    bucket.tokens--;
+    return true;
+  }
+
+  /** @returns undefined: nothing is sent. */
+  async answer(
+    message: Buffer,
+    client: string,
+    limit: (query: Query) => number,
+  ): Promise<Buffer | undefined> {
+    if (this.#outstanding >= MAX_OUTSTANDING || message.length > MAX_QUERY_LENGTH) return undefined;
+    const read = readQuery(message);
+    if (!read.ok) return read.code === undefined ? undefined : writeError(message, read.code);
+    this.#outstanding++;
+    try {
+      const answer = await this.#options.answer(read.query, client);
+      return answer.length <= limit(read.query) ? answer : truncate(answer, read.query);
+    } finally {
+      this.#outstanding--;
+    }
+  }
 }
 
 function isOpen(socket: UdpSocket): boolean {

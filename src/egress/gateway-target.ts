@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { canonicalUrl } from '../intel/canonical-url.js';
 import type { Hit, IndicatorIndex } from '../intel/indicator.js';
-import { parseAddress } from '../base/address.js';
+import { parseAddress, type Address } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import { hitOfAddress, plainAddress } from './hits.js';
 import { isNameAllowed, type Allow } from './networks.js';
@@ -76,96 +76,94 @@ export interface TargetDeciderOptions {
   onAttempt(client: string, target: Target, hit: Hit | undefined, address: string, refused: boolean): void;
 }
 
-export function createTargetDecider(options: TargetDeciderOptions): TargetDecider {
-  const refused = (reason: string): Decision => ({ ok: false, status: 403, reason });
+export const createTargetDecider = (options: TargetDeciderOptions): TargetDecider =>
+  new IndexedDecider(options);
+
+const refused = (reason: string): Decision => ({ ok: false, status: 403, reason });
+
+/** Decides by the index in force, by reserved addresses, and by what the client's network allows. */
+class IndexedDecider implements TargetDecider {
+  readonly #options: TargetDeciderOptions;
+
+  constructor(options: TargetDeciderOptions) {
+    this.#options = options;
+  }
+
+  async decide(client: string, target: Target): Promise<Decision> {
+    const { host, port } = target;
+    const { ports, lookUp } = this.#options;
+    const index = this.#options.index();
+    if (!ports.includes(port)) return refused(`port ${port} is not open (egress.gateway.ports)`);
+    const url = target.url === '' ? undefined : index.url(target.url);
+    let decision = this.#refuseListed(client, target, url, '');
+    if (decision !== undefined) return decision;
+    const isAddress = isIP(host) !== 0;
+    const { addresses, findings } = isAddress ? { addresses: [host], findings: [] } : await lookUp(host);
+    for (const { hit, address } of findings) {
+      decision = this.#refuseListed(client, target, hit, address);
+      if (decision !== undefined) return decision;
+    }
+    let reason = `${host} has no address`;
+    // The first address that may be reached; a name with one good and one bad address is used for its good one.
+    for (const text of addresses) {
+      const address = parseAddress(text);
+      if (address === undefined) continue;
+      if (isAddress) decision = this.#refuseListed(client, target, hitOfAddress(address, index), text);
+      if (decision !== undefined) return decision;
+      if (this.#leadsInside(isAddress ? '' : host, address)) {
+        reason = `${host} leads to ${text}, which is not public (egress.gateway.allow)`;
+        this.#options.onAttempt(client, target, undefined, text, true);
+        continue;
+      }
+      decision = this.#refuseForbidden(client, target, isAddress ? '' : host, text, address);
+      return decision ?? { ok: true, address: text };
+    }
+    return addresses.length === 0 ? { ok: false, status: 502, reason } : refused(reason);
+  }
+
+  allowsServerName(client: string, target: Target, name: string): boolean {
+    const hit = isIP(name) === 0 ? this.#options.index().domain(name) : undefined;
+    return this.#refuseListed(client, target, hit, '') === undefined;
+  }
+
+  onMismatch(client: string, target: Target, name: string): void {
+    const named = { ...target, url: '', host: name === '' ? target.host : name };
+    this.#options.onAttempt(client, named, undefined, '', true);
+  }
 
   /** @returns a refusal; undefined: go on. */
-  const refuseListed = (
-    client: string,
-    target: Target,
-    hit: Hit | undefined,
-    address: string,
-  ): Decision | undefined => {
+  #refuseListed(client: string, target: Target, hit: Hit | undefined, address: string): Decision | undefined {
     if (hit === undefined) return undefined;
-    const blocks = options.mode === 'block' && hit.action === 'block';
-    options.onAttempt(client, target, hit, address, blocks);
+    const blocks = this.#options.mode === 'block' && hit.action === 'block';
+    this.#options.onAttempt(client, target, hit, address, blocks);
     return blocks ? refused(`${hit.indicator} is listed by ${hit.feed}`) : undefined;
-  };
+  }
 
-  /** A rule of the network refuses it; in alert mode that is only reported. */
-  const refuseForbidden = (
+  /**
+   * INVARIANT: a name never leads into the host or its private networks: metadata services, the engine, this gateway.
+   *
+   * @param name empty where the client gave an address.
+   */
+  #leadsInside(name: string, address: Address): boolean {
+    const { allow, closed } = this.#options;
+    if (name !== '' && isNameAllowed(name, allow)) return false;
+    return isWithin(plainAddress(address), closed()) && !isWithin(address, allow.networks);
+  }
+
+  /** What a rule of the network refuses; in alert mode that is only reported. @param name as for `#leadsInside`. */
+  #refuseForbidden(
     client: string,
     target: Target,
-    address: string,
-    reason: string,
-  ): Decision | undefined => {
-    const blocks = options.mode === 'block';
-    options.onAttempt(client, target, undefined, address, blocks);
+    name: string,
+    text: string,
+    address: Address,
+  ): Decision | undefined {
+    const allow = this.#options.allowOf(client);
+    if (allow === undefined || isNameAllowed(name, allow) || isWithin(address, allow.networks))
+      return undefined;
+    const blocks = this.#options.mode === 'block';
+    this.#options.onAttempt(client, target, undefined, text, blocks);
+    const reason = `${target.host} is not allowed from this network (egress.networks)`;
     return blocks ? refused(reason) : undefined;
-  };
-
-  return {
-    async decide(client, target) {
-      const { host, port } = target;
-      const index = options.index();
-      if (!options.ports.includes(port)) return refused(`port ${port} is not open (egress.gateway.ports)`);
-      const url = target.url === '' ? undefined : index.url(target.url);
-      let decision = refuseListed(client, target, url, '');
-      if (decision !== undefined) return decision;
-      const isAddress = isIP(host) !== 0;
-      const { addresses, findings } = isAddress
-        ? { addresses: [host], findings: [] }
-        : await options.lookUp(host);
-      for (const { hit, address } of findings) {
-        decision = refuseListed(client, target, hit, address);
-        if (decision !== undefined) return decision;
-      }
-      const allow = options.allowOf(client);
-      const trusted = !isAddress && isNameAllowed(host, options.allow);
-      let reason = `${host} has no address`;
-      // The first address that may be reached; a name with one good and one bad address is used for its good one.
-      for (const text of addresses) {
-        const address = parseAddress(text);
-        if (address === undefined) continue;
-        if (isAddress) decision = refuseListed(client, target, hitOfAddress(address, index), text);
-        if (decision !== undefined) return decision;
-        // INVARIANT: a name never leads into the host or its private networks: metadata services, the engine, this gateway.
-        if (
-          !trusted &&
-          isWithin(plainAddress(address), options.closed()) &&
-          !isWithin(address, options.allow.networks)
-        ) {
-          reason = `${host} leads to ${text}, which is not public (egress.gateway.allow)`;
-          options.onAttempt(client, target, undefined, text, true);
-          continue;
-        }
-        if (
-          allow !== undefined &&
-          !isNameAllowed(isAddress ? '' : host, allow) &&
-          !isWithin(address, allow.networks)
-        ) {
-          decision = refuseForbidden(
-            client,
-            target,
-            text,
-            `${host} is not allowed from this network (egress.networks)`,
-          );
-          if (decision !== undefined) return decision;
-        }
-        return { ok: true, address: text };
-      }
-      return addresses.length === 0 ? { ok: false, status: 502, reason } : refused(reason);
-    },
-    allowsServerName: (client, target, name) =>
-      refuseListed(client, target, isIP(name) === 0 ? options.index().domain(name) : undefined, '') ===
-      undefined,
-    onMismatch: (client, target, name) =>
-      options.onAttempt(
-        client,
-        { ...target, url: '', host: name === '' ? target.host : name },
-        undefined,
-        '',
-        true,
-      ),
-  };
+  }
 }

@@ -41,42 +41,73 @@ export async function openHttpSession(
   source: FeedSource,
   onBytes: (bytes: number) => void,
 ): Promise<HttpSession> {
-  const own = new URL(source.url);
-  const reach: Reach = { host: own.hostname, internal: source.internal };
+  const reach: Reach = { host: new URL(source.url).hostname, internal: source.internal };
   const secrets = await readHeaders(source);
-  const agent = await openAgent(source, reach);
-  const signal = AbortSignal.timeout(source.timeout);
-  /** Bytes of all answers of the session, as sent and decoded. */
-  let sent = 0;
-  let decoded = 0;
+  return new AgentSession(source, await openAgent(source, reach), reach, secrets, onBytes);
+}
 
-  const once = (url: URL, conditions: Readonly<Record<string, string>>): Promise<Dispatcher.ResponseData> =>
-    request(url, {
-      dispatcher: agent,
-      signal,
-      headersTimeout: source.idle,
-      bodyTimeout: source.idle,
-      headers: {
-        'user-agent': 'breakwater',
-        accept: '*/*',
-        'accept-encoding': 'gzip, br',
-        ...conditions,
-        // The attack: a redirect to a server of the attacker's, who then has the key.
-        ...(url.origin === own.origin ? secrets : {}),
-      },
+type Conditions = Readonly<Record<string, string>>;
+
+class AgentSession implements HttpSession {
+  readonly #source: FeedSource;
+  readonly #agent: Dispatcher;
+  readonly #reach: Reach;
+  /** Headers that only the feed's own server gets. */
+  readonly #secrets: Readonly<Record<string, string>>;
+  readonly #onBytes: (bytes: number) => void;
+  readonly #signal: AbortSignal;
+  // Bytes of all answers of the session.
+  #sent = 0;
+  #decoded = 0;
+
+  constructor(
+    source: FeedSource,
+    agent: Dispatcher,
+    reach: Reach,
+    secrets: Readonly<Record<string, string>>,
+    onBytes: (bytes: number) => void,
+  ) {
+    this.#source = source;
+    this.#agent = agent;
+    this.#reach = reach;
+    this.#secrets = secrets;
+    this.#onBytes = onBytes;
+    this.#signal = AbortSignal.timeout(source.timeout);
+  }
+
+  async get(url: URL, conditions: Conditions = {}): Promise<HttpAnswer> {
+    const answer = await this.#follow(url, conditions).catch((error: unknown) => {
+      throw readable(error, this.#source);
     });
+    const header = (name: string): string => firstValue(answer.headers[name]);
+    if (answer.statusCode === 304) {
+      drop(answer);
+      return { unchanged: true, header, readBody: async () => undefined };
+    }
+    if (answer.statusCode !== 200) {
+      drop(answer);
+      const { statusCode } = answer;
+      throw new FeedError(describeStatus(statusCode), retryAfter(header('retry-after')), statusCode);
+    }
+    if (Number(header('content-length')) > this.#source.maxSize) {
+      drop(answer);
+      throw this.#tooLarge();
+    }
+    return { unchanged: false, header, readBody: (sink) => this.#readBody(answer, sink) };
+  }
 
-  const follow = async (
-    start: URL,
-    conditions: Readonly<Record<string, string>>,
-  ): Promise<Dispatcher.ResponseData> => {
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+
+  async #follow(start: URL, conditions: Conditions): Promise<Dispatcher.ResponseData> {
     let url = start;
     for (let hops = 0; ; hops++) {
-      const refusal = refuseUrl(url, reach);
+      const refusal = refuseUrl(url, this.#reach);
       if (refusal !== undefined) throw new FeedError(hops === 0 ? refusal : `redirected: ${refusal}`);
-      const answer = await once(url, conditions);
+      const answer = await this.#request(url, conditions);
       if (!REDIRECTS.has(answer.statusCode)) return answer;
-      answer.body.on('error', () => undefined).destroy();
+      drop(answer);
       const location = firstValue(answer.headers['location']);
       if (hops >= MAX_REDIRECTS) throw new FeedError(`redirected more than ${MAX_REDIRECTS} times`);
       const next = location === '' ? undefined : parseUrl(location, url);
@@ -88,58 +119,59 @@ export async function openHttpSession(
       next.password = '';
       url = next;
     }
-  };
+  }
 
-  return {
-    async get(url, conditions = {}) {
-      const answer = await follow(url, conditions).catch((error: unknown) => {
-        throw readable(error, source);
-      });
-      const header = (name: string): string => firstValue(answer.headers[name]);
-      const drop = (): void => void answer.body.on('error', () => undefined).destroy();
-      if (answer.statusCode === 304) {
-        drop();
-        return { unchanged: true, header, readBody: async () => undefined };
-      }
-      if (answer.statusCode !== 200) {
-        drop();
-        const { statusCode } = answer;
-        throw new FeedError(describeStatus(statusCode), retryAfter(header('retry-after')), statusCode);
-      }
-      const tooLarge = (): FeedError => new FeedError(`larger than maxSize, ${source.maxSize} bytes`);
-      if (Number(header('content-length')) > source.maxSize) {
-        drop();
-        throw tooLarge();
-      }
-      return {
-        unchanged: false,
-        header,
-        async readBody(sink) {
-          const count = new Transform({
-            transform(chunk: Buffer, _encoding, done) {
-              sent += chunk.length;
-              done(sent > source.maxSize ? tooLarge() : null, chunk);
-            },
-          });
-          const stages = decoders(header('content-encoding'));
-          const take = callbackify(async (chunk: Buffer): Promise<void> => {
-            decoded += chunk.length;
-            onBytes(chunk.length);
-            if (decoded > source.maxSize) throw tooLarge();
-            await sink(chunk);
-          });
-          const end = new Writable({ write: (chunk: Buffer, _encoding, done) => take(chunk, done) });
-          try {
-            await pipeline([answer.body, count, ...stages, end]);
-          } catch (error) {
-            throw readable(error, source);
-          }
-        },
-      };
-    },
-    close: () => agent.destroy(),
-  };
+  #request(url: URL, conditions: Conditions): Promise<Dispatcher.ResponseData> {
+    const { url: own, idle } = this.#source;
+    return request(url, {
+      dispatcher: this.#agent,
+      signal: this.#signal,
+      headersTimeout: idle,
+      bodyTimeout: idle,
+      headers: {
+        'user-agent': 'breakwater',
+        accept: '*/*',
+        'accept-encoding': 'gzip, br',
+        ...conditions,
+        // The attack: a redirect to a server of the attacker's, who then has the key.
+        ...(url.origin === new URL(own).origin ? this.#secrets : {}),
+      },
+    });
+  }
+
+  async #readBody(
+    answer: Dispatcher.ResponseData,
+    sink: (chunk: Buffer) => void | Promise<void>,
+  ): Promise<void> {
+    const { maxSize } = this.#source;
+    const count = new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        this.#sent += chunk.length;
+        done(this.#sent > maxSize ? this.#tooLarge() : null, chunk);
+      },
+    });
+    const stages = decoders(firstValue(answer.headers['content-encoding']));
+    const take = callbackify(async (chunk: Buffer): Promise<void> => {
+      this.#decoded += chunk.length;
+      this.#onBytes(chunk.length);
+      if (this.#decoded > maxSize) throw this.#tooLarge();
+      await sink(chunk);
+    });
+    const end = new Writable({ write: (chunk: Buffer, _encoding, done) => take(chunk, done) });
+    try {
+      await pipeline([answer.body, count, ...stages, end]);
+    } catch (error) {
+      throw readable(error, this.#source);
+    }
+  }
+
+  #tooLarge(): FeedError {
+    return new FeedError(`larger than maxSize, ${this.#source.maxSize} bytes`);
+  }
 }
+
+const drop = (answer: Dispatcher.ResponseData): void =>
+  void answer.body.on('error', () => undefined).destroy();
 
 const firstValue = (value: string | string[] | undefined): string =>
   (Array.isArray(value) ? value[0] : value) ?? '';

@@ -31,6 +31,9 @@ const MAX_WAIT_MS = 1_000;
 /** When a stream would wait longer than this (ms), it looks again in between. */
 const MAX_PAUSE_MS = 10_000;
 
+/** Hears of every call that is over a limit. */
+type OnOver = (source: string, limit: QuotaName) => void;
+
 /** The rate limits of a running guard. */
 export interface Quotas {
   /** What a caller has of the limits of its sources; undefined when none of them has limits. One for each call. */
@@ -76,13 +79,10 @@ interface Entry {
  * Opens the limits. Levels are in memory: they are full after a start, and stay as they are over a reload for every limit
  * that says the same as before. A call that is on its way keeps the limits that it started with.
  *
- * @param onOver told of every call that is over a limit (of bytes: that was slowed down or refused), observed ones too.
+ * @param onOver called for every call that is over a limit (of bytes: that was slowed down or refused), observed ones too.
  * @param clock milliseconds that never go back.
  */
-export function openQuotas(
-  onOver: (source: string, limit: QuotaName) => void,
-  clock: () => number = () => performance.now(),
-): Quotas {
+export function openQuotas(onOver: OnOver, clock: () => number = () => performance.now()): Quotas {
   let ledgers = new Map<string, Ledger>();
   let policyOfLedgers: CompiledPolicy | undefined;
 
@@ -109,7 +109,7 @@ export function openQuotas(
         if (source == null || limits == null) continue;
         entries.push({ source, limits, account: accountOf(ledgers.get(name)!, source, client) });
       }
-      return entries.length === 0 ? undefined : openQuota(entries, onOver, clock);
+      return entries.length === 0 ? undefined : new CallQuota(entries, onOver, clock);
     },
   };
 }
@@ -156,106 +156,120 @@ export function clientKey(source: Pick<CompiledSource, 'token'>, client: Client)
   return clientNetwork(client.address);
 }
 
-function openQuota(
-  entries: readonly Entry[],
-  onOver: (source: string, limit: QuotaName) => void,
-  clock: () => number,
-): Quota {
-  const withBytes = entries.filter(({ limits }) => limits.rates.bytes !== undefined);
-  const timers = new Set<NodeJS.Timeout>();
-  let begun = false;
-  let holding = false;
-  let slowed = false;
-  let closed = false;
-  let observed: ExceededQuota | undefined;
+/** What a call and the limits of its caller's sources share. */
+class CallQuota implements Quota {
+  readonly flow: Flow | undefined;
+  observed: ExceededQuota | undefined;
+  readonly #entries: readonly Entry[];
+  readonly #withBytes: readonly Entry[];
+  readonly #onOver: OnOver;
+  readonly #clock: () => number;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #hasBegun = false;
+  /** It holds a stream of each source. */
+  #holdsStream = false;
+  #isSlowed = false;
+  #isClosed = false;
+
+  constructor(entries: readonly Entry[], onOver: OnOver, clock: () => number) {
+    this.#entries = entries;
+    this.#withBytes = entries.filter(({ limits }) => limits.rates.bytes !== undefined);
+    this.#onOver = onOver;
+    this.#clock = clock;
+    if (this.#withBytes.length > 0) this.flow = (bytes, resume) => this.#countBytes(bytes, resume);
+  }
+
+  admit(): ExceededQuota | undefined {
+    return this.#take(['calls', 'bytes'], false);
+  }
+
+  begin(operation: Operation): ExceededQuota | undefined {
+    // INVARIANT: what is over takes no stream that nobody would give back.
+    if (this.#hasBegun || this.#isClosed) return undefined;
+    this.#hasBegun = true;
+    const names: RateName[] = [];
+    if (isBuild(operation)) names.push('builds');
+    if (isCreate(operation)) names.push('creates');
+    return this.#take(names, operation.response !== 'finite');
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    if (this.#holdsStream) for (const { account } of this.#entries) account.open -= 1;
+  }
 
   /** All or nothing: a call that one source stops takes nothing from another. */
-  const take = (names: readonly RateName[], stream: boolean): ExceededQuota | undefined => {
-    const now = clock();
-    const found: ExceededQuota[] = [];
-    for (const entry of entries) {
-      for (const name of names) {
-        const wait = name === 'bytes' ? bytesWait(entry, now) : waitOf(entry, name, 1, now);
-        if (wait > 0) found.push(over(entry, name, wait));
-      }
-      const { account, limits } = entry;
-      if (stream && limits.streams !== undefined && account.open >= limits.streams)
-        found.push(over(entry, 'streams', 0));
-    }
-    for (const { source, quota: limit } of found) onOver(source, limit);
+  #take(names: readonly RateName[], stream: boolean): ExceededQuota | undefined {
+    const now = this.#clock();
+    const found = this.#entries.flatMap((entry) => exceededBy(entry, names, stream, now));
+    for (const { source, quota: limit } of found) this.#onOver(source, limit);
     const most = worstOf(found);
     if (most !== undefined && !most.observe) return most;
-    observed ??= most;
-    for (const entry of entries) {
+    this.observed ??= most;
+    for (const entry of this.#entries) {
       for (const name of names) {
         // Observed calls are not stopped, and must not run up a debt for the day when they are.
         if (name !== 'bytes' && waitOf(entry, name, 1, now) === 0) charge(entry, name, 1, now);
       }
       if (stream) entry.account.open += 1;
     }
-    holding ||= stream;
+    this.#holdsStream ||= stream;
     return undefined;
-  };
+  }
 
-  const owed = (now: number): number => {
+  #countBytes(bytes: number, resume: () => void): boolean {
+    if (this.#isClosed) return true;
+    const now = this.#clock();
+    for (const entry of this.#withBytes) charge(entry, 'bytes', bytes, now);
+    const wait = this.#owed(now);
+    if (wait === 0) return true;
+    if (!this.#isSlowed) {
+      this.#isSlowed = true;
+      for (const entry of this.#withBytes) {
+        if (waitOf(entry, 'bytes', 0, now) > 0) this.#onOver(entry.source.name, 'bytes');
+      }
+    }
+    this.#pause(wait, resume);
+    return false;
+  }
+
+  /** How long the bytes so far have to wait (ms). */
+  #owed(now: number): number {
     let wait = 0;
-    for (const entry of withBytes)
+    for (const entry of this.#withBytes)
       if (!entry.limits.observe) wait = Math.max(wait, waitOf(entry, 'bytes', 0, now));
     return wait;
-  };
-  const pause = (wait: number, resume: () => void): void => {
+  }
+
+  #pause(wait: number, resume: () => void): void {
     const timer = setTimeout(
       () => {
-        timers.delete(timer);
-        if (closed) return;
+        this.#timers.delete(timer);
+        if (this.#isClosed) return;
         // Others have drawn on it meanwhile.
-        const more = owed(clock());
-        if (more > 0) pause(more, resume);
+        const more = this.#owed(this.#clock());
+        if (more > 0) this.#pause(more, resume);
         else resume();
       },
       Math.min(wait, MAX_PAUSE_MS),
     );
-    timers.add(timer);
-  };
+    this.#timers.add(timer);
+  }
+}
 
-  const flow: Flow = (bytes, resume) => {
-    if (closed) return true;
-    const now = clock();
-    for (const entry of withBytes) charge(entry, 'bytes', bytes, now);
-    const wait = owed(now);
-    if (wait === 0) return true;
-    if (!slowed) {
-      slowed = true;
-      for (const entry of withBytes) {
-        if (waitOf(entry, 'bytes', 0, now) > 0) onOver(entry.source.name, 'bytes');
-      }
-    }
-    pause(wait, resume);
-    return false;
-  };
-
-  return {
-    admit: () => take(['calls', 'bytes'], false),
-    begin(operation) {
-      // INVARIANT: what is over takes no stream that nobody would give back.
-      if (begun || closed) return undefined;
-      begun = true;
-      const names: RateName[] = [];
-      if (isBuild(operation)) names.push('builds');
-      if (isCreate(operation)) names.push('creates');
-      return take(names, operation.response !== 'finite');
-    },
-    get observed() {
-      return observed;
-    },
-    flow: withBytes.length === 0 ? undefined : flow,
-    close() {
-      if (closed) return;
-      closed = true;
-      for (const timer of timers) clearTimeout(timer);
-      if (holding) for (const { account } of entries) account.open -= 1;
-    },
-  };
+/** The limits of one source that a call is over. */
+function exceededBy(entry: Entry, names: readonly RateName[], stream: boolean, now: number): ExceededQuota[] {
+  const found: ExceededQuota[] = [];
+  for (const name of names) {
+    const wait = name === 'bytes' ? bytesWait(entry, now) : waitOf(entry, name, 1, now);
+    if (wait > 0) found.push(over(entry, name, wait));
+  }
+  const { account, limits } = entry;
+  if (stream && limits.streams !== undefined && account.open >= limits.streams)
+    found.push(over(entry, 'streams', 0));
+  return found;
 }
 
 /** The level of one rate; a new one is full, and so is one whose rate was changed. */

@@ -51,112 +51,139 @@ export function watchIndicators(
 ): IndicatorWatch | undefined {
   const { counts } = index;
   const addresses = counts.ipv4 + counts.ipv6 + counts.domain + counts.url;
-  const algorithms =
-    counts.hash === 0 ? [] : index.hashLengths.flatMap((length) => ALGORITHMS.get(length) ?? []);
-  if (addresses + counts.hash === 0) return undefined;
-  const matches: IndicatorMatch[] = [];
-  const seen = new Set<string>();
-  const window = Buffer.allocUnsafeSlow(WINDOW);
-  const budget: TextBudget = { left: DECODED };
-  let truncated = false;
-  let left = limits.total;
-  /** Of the file that goes by. */
-  let path = '';
-  let size = 0;
-  let hashes: Hash[] = [];
-  let taken = 0;
-  let filled = 0;
-  let state: 'probe' | 'text' | 'rest' = 'rest';
+  return addresses + counts.hash === 0 ? undefined : new IndexWatch(index, limits, addresses > 0);
+}
 
-  const note = (hit: Hit, value: string, where: string): void => {
-    const key = `${hit.indicator} ${where}`;
-    if (seen.has(key)) return;
-    seen.add(key);
-    if (matches.length < MAX_MATCHES) matches.push({ hit, value, where });
-    else truncated = true;
-  };
-  const search = (text: string, where: string): void => {
-    const found = scanText(text, index, where);
-    for (const { hit, value } of found.matches) note(hit, value, where);
-    if (found.truncated) truncated = true;
-  };
-  const where = (): string => `context file ${utf8(path)}`;
-  const lookUp = (hex: string): void => {
-    const hit = index.hash(hex);
-    if (hit !== undefined) note(hit, hex, where());
-  };
+/** Watches the entries of one context for what an index lists. */
+class IndexWatch implements IndicatorWatch {
+  readonly matches: IndicatorMatch[] = [];
+  truncated = false;
+  readonly #index: IndicatorIndex;
+  readonly #limits: WatchLimits;
+  /** Addresses, names or URLs are listed: text is searched. */
+  readonly #searches: boolean;
+  readonly #algorithms: readonly string[];
+  readonly #seen = new Set<string>();
+  readonly #window = Buffer.allocUnsafeSlow(WINDOW);
+  /** For decoding. */
+  readonly #budget: TextBudget = { left: DECODED };
+  /** Bytes of text that may still be searched. */
+  #left: number;
+  // Of the file that goes by:
+  #path = '';
+  #size = 0;
+  #hashes: Hash[] = [];
+  /** Bytes that were searched, or are in the window. */
+  #taken = 0;
+  #filled = 0;
+  #state: 'probe' | 'text' | 'rest' = 'rest';
+
+  constructor(index: IndicatorIndex, limits: WatchLimits, searches: boolean) {
+    this.#index = index;
+    this.#limits = limits;
+    this.#searches = searches;
+    this.#left = limits.total;
+    this.#algorithms =
+      index.counts.hash === 0 ? [] : index.hashLengths.flatMap((length) => ALGORITHMS.get(length) ?? []);
+  }
+
+  entry(name: string, link: string): void {
+    if (this.truncated || !this.#searches) return;
+    const where = placeOf(name);
+    this.#search(utf8(name), where);
+    if (link !== '') this.#search(utf8(link), where);
+  }
+
+  file(name: string, length: number): void {
+    this.#path = name;
+    this.#size = length;
+    this.#hashes = [];
+    this.#taken = 0;
+    this.#filled = 0;
+    const isSkipped = this.truncated || !this.#searches || this.#left === 0 || length === 0;
+    this.#state = isSkipped ? 'rest' : 'probe';
+  }
+
+  data(piece: Buffer): void {
+    if (piece.length === this.#size) {
+      for (const algorithm of this.#algorithms) this.#lookUp(hash(algorithm, piece));
+    } else {
+      if (this.#hashes.length === 0)
+        this.#hashes = this.#algorithms.map((algorithm) => createHash(algorithm));
+      for (const hash of this.#hashes) hash.update(piece);
+    }
+    if (this.#state !== 'rest') this.#takeText(piece);
+  }
+
+  done(): void {
+    for (const hash of this.#hashes) this.#lookUp(hash.digest('hex'));
+    this.#hashes = [];
+    if (this.#state !== 'rest') this.#flush(true);
+    this.#state = 'rest';
+  }
+
+  #takeText(piece: Buffer): void {
+    for (let at = 0; at < piece.length && this.#state !== 'rest';) {
+      const space = this.#window.length - this.#filled;
+      const length = Math.min(piece.length - at, space, this.#limits.file - this.#taken, this.#left);
+      piece.copy(this.#window, this.#filled, at, at + length);
+      at += length;
+      this.#filled += length;
+      this.#taken += length;
+      this.#left -= length;
+      if (this.#taken === this.#limits.file || this.#left === 0) {
+        this.#flush(true);
+        this.#state = 'rest';
+      } else if (this.#filled === this.#window.length) this.#flush(false);
+    }
+  }
 
   /** Searches what is in the window; what may go on stays in it, unless the file is over. */
-  const flush = (last: boolean): void => {
-    if (state === 'probe') {
-      state = window.subarray(0, Math.min(filled, PROBE)).includes(0) ? 'rest' : 'text';
-      if (state === 'rest') return;
+  #flush(last: boolean): void {
+    const window = this.#window;
+    if (this.#state === 'probe') {
+      this.#state = window.subarray(0, Math.min(this.#filled, PROBE)).includes(0) ? 'rest' : 'text';
+      if (this.#state === 'rest') return;
     }
-    const end = last ? filled : cutBefore(window, filled);
+    const end = last ? this.#filled : cutBefore(window, this.#filled);
     const text = window.toString('utf8', 0, end);
-    search(text, where());
-    if (last && filled === size && isScript(path, text)) {
-      // Each has its own bound too: one small script must not write what is meant for all.
-      const own = textBudget(text.length);
-      const most = Math.min(own.left, budget.left);
-      own.left = most;
-      const { variants } = decodeVariants(text, () => undefined, own);
-      budget.left -= most - own.left;
-      for (const variant of variants) if (variant !== text) search(variant, where());
-    }
-    window.copyWithin(0, end, filled);
-    filled -= end;
-  };
-  const takeText = (piece: Buffer): void => {
-    for (let at = 0; at < piece.length && state !== 'rest';) {
-      const length = Math.min(piece.length - at, window.length - filled, limits.file - taken, left);
-      piece.copy(window, filled, at, at + length);
-      at += length;
-      filled += length;
-      taken += length;
-      left -= length;
-      if (taken === limits.file || left === 0) {
-        flush(true);
-        state = 'rest';
-      } else if (filled === window.length) flush(false);
-    }
-  };
+    this.#search(text, placeOf(this.#path));
+    if (last && this.#filled === this.#size && isScript(this.#path, text)) this.#searchDecoded(text);
+    window.copyWithin(0, end, this.#filled);
+    this.#filled -= end;
+  }
 
-  return {
-    matches,
-    get truncated() {
-      return truncated;
-    },
-    entry(name, link) {
-      if (truncated || addresses === 0) return;
-      search(utf8(name), `context file ${utf8(name)}`);
-      if (link !== '') search(utf8(link), `context file ${utf8(name)}`);
-    },
-    file(name, length) {
-      path = name;
-      size = length;
-      hashes = [];
-      taken = 0;
-      filled = 0;
-      state = truncated || addresses === 0 || left === 0 || length === 0 ? 'rest' : 'probe';
-    },
-    data(piece) {
-      if (piece.length === size) {
-        for (const algorithm of algorithms) lookUp(hash(algorithm, piece));
-      } else {
-        if (hashes.length === 0) hashes = algorithms.map((algorithm) => createHash(algorithm));
-        for (const hash of hashes) hash.update(piece);
-      }
-      if (state !== 'rest') takeText(piece);
-    },
-    done() {
-      for (const hash of hashes) lookUp(hash.digest('hex'));
-      hashes = [];
-      if (state !== 'rest') flush(true);
-      state = 'rest';
-    },
-  };
+  #searchDecoded(script: string): void {
+    // Each has its own bound too: one small script must not write what is meant for all.
+    const own = textBudget(script.length);
+    const most = Math.min(own.left, this.#budget.left);
+    own.left = most;
+    const { variants } = decodeVariants(script, () => undefined, own);
+    this.#budget.left -= most - own.left;
+    for (const variant of variants) if (variant !== script) this.#search(variant, placeOf(this.#path));
+  }
+
+  #search(text: string, where: string): void {
+    const found = scanText(text, this.#index, where);
+    for (const { hit, value } of found.matches) this.#note(hit, value, where);
+    if (found.truncated) this.truncated = true;
+  }
+
+  #lookUp(hex: string): void {
+    const hit = this.#index.hash(hex);
+    if (hit !== undefined) this.#note(hit, hex, placeOf(this.#path));
+  }
+
+  #note(hit: Hit, value: string, where: string): void {
+    const key = `${hit.indicator} ${where}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    if (this.matches.length < MAX_MATCHES) this.matches.push({ hit, value, where });
+    else this.truncated = true;
+  }
 }
+
+const placeOf = (name: string): string => `context file ${utf8(name)}`;
 
 function utf8(name: string): string {
   return Buffer.from(name, 'latin1').toString();
