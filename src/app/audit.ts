@@ -1,31 +1,21 @@
 import { readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
+import type { RecordFormat } from '../base/audit-names.js';
 import { readPublicKey, type Checkpoint } from '../audit/checkpoint.js';
-import { formatRecord, type FormatName } from '../audit/formats/format.js';
-import { escapeUnseen } from '../audit/json-text.js';
-import { readTrail, type TrailEvent } from '../audit/trail.js';
+import { formatRecord } from '../audit/formats/format.js';
+import { escapeUnseen } from '../audit/event-line.js';
+import type { TrailEvent } from '../audit/trail.js';
 import { readCheckpoint, verifyJournal, type Verification } from '../audit/verify.js';
 import { VERSION } from './version.js';
 
-export { FORMATS, type FormatName } from '../audit/formats/format.js';
-export { readTrail, type TrailEvent, type TrailLine, type TrailOptions } from '../audit/trail.js';
-export type { Verification } from '../audit/verify.js';
-
-/** The events of a trail one by one, see readTrail; undefined for a line that is none. */
-export async function* followTrail(
-  path: string,
-  follow?: AbortSignal,
-): AsyncGenerator<TrailEvent | undefined> {
-  for await (const lines of readTrail(path, follow === undefined ? {} : { follow })) {
-    for (const { event } of lines) yield event;
-  }
-}
+// The command line has no door into the trail but this one.
+export { readTrail, type TrailEvent } from '../audit/trail.js';
 
 /** An event as a line of JSON that can be shown in a terminal. */
 export const jsonLine = (event: TrailEvent): string => escapeUnseen(JSON.stringify(event));
 
 /** The lines that an event becomes in a format, without their ends. */
-export function formatLines(format: FormatName, event: TrailEvent, host = hostname()): string[] {
+export function formatLines(format: RecordFormat, event: TrailEvent, host = hostname()): string[] {
   return formatRecord(format, event, { version: VERSION, host }).map(({ text }) => text);
 }
 

@@ -12,7 +12,6 @@ import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
-import { shareReads } from '../upstream/share.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
@@ -94,8 +93,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     config.upstream.url === TRIAL_ENGINE
       ? await (await import('../trial-engine/engine.js')).startTrialEngine()
       : undefined;
-  const opened = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
-  const engine = config.upstream.shareReads ? shareReads(opened) : opened;
+  const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
   const request: RequestEngine = (...args) => requestEngine(engine, ...args);
   const ownership =
     config.ownership === null

@@ -1,7 +1,5 @@
 import type { EgressContainer } from './egress-event.js';
-import { list, text } from './json-text.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
-import { indicators } from './indicator-matches.js';
 
 /**
  * What an alert is about. `denied`: calls that policy denied. `unreadable`: input that never became a call. `indicator`:
@@ -49,30 +47,4 @@ export interface AlertClient {
   readonly address: string;
   /** Of IPv6: the /64 that is counted as one. Else empty. */
   readonly network: string;
-}
-
-/** One JSON line, see formatEvent. */
-export function formatAlert(event: AlertEvent, time: string): string {
-  const { client, container, operations } = event;
-  return (
-    `{"v":1,"event":"alert","time":"${time}","id":${text(event.id)},"kind":"${event.kind}",` +
-    (event.action === '' ? '' : `"action":"${event.action}",`) +
-    (client === undefined
-      ? ''
-      : `"client":{"listener":${text(client.listener)},"address":${text(client.address)}` +
-        (client.network === '' ? '},' : `,"network":${text(client.network)}},`)) +
-    (event.address === '' ? '' : `"address":${text(event.address)},`) +
-    (container === undefined
-      ? ''
-      : `"container":{"id":${text(container.id)},"name":${text(container.name)},"image":${text(container.image)}},`) +
-    (event.addresses === 0 ? '' : `"addresses":${event.addresses},`) +
-    `"sources":${list(event.sources)},"operation":${text(operations.length === 1 ? operations[0]! : '')},` +
-    (operations.length > 1 ? `"operations":${list(operations)},` : '') +
-    `"code":${text(event.code)},` +
-    (event.rule === '' ? '' : `"rule":${text(event.rule)},`) +
-    (event.hazards.length === 0 ? '' : `"hazards":${list(event.hazards)},`) +
-    (event.indicators.length === 0 ? '' : indicators(event.indicators)) +
-    `"count":${event.count},"first":"${new Date(event.first).toISOString()}",` +
-    `"last":"${new Date(event.last).toISOString()}","window":${event.window},"message":${text(event.message)}}\n`
-  );
 }

@@ -1,5 +1,3 @@
-import { list, text } from './json-text.js';
-
 /** The container that an event is about. */
 export interface EgressContainer {
   readonly id: string;
@@ -48,24 +46,4 @@ export interface EgressEvent {
   readonly threat: string;
   /** In words, of a response or a notice. */
   readonly message: string;
-}
-
-/** One JSON line, see formatEvent. */
-export function formatEgress(event: EgressEvent, time: string): string {
-  const { container, createdBy } = event;
-  return (
-    `{"v":1,"event":"egress","time":"${time}","id":${text(event.id)},"kind":"${event.kind}",` +
-    `"action":${text(event.action)},"via":${text(event.via)},"address":${text(event.address)},` +
-    (container === undefined
-      ? ''
-      : `"container":{"id":${text(container.id)},"name":${text(container.name)},"image":${text(container.image)}},`) +
-    (createdBy === undefined
-      ? ''
-      : `"createdBy":{"call":${text(createdBy.call)},"operation":${text(createdBy.operation)},` +
-        `"sources":${list(createdBy.sources)},"client":${text(createdBy.client)}},`) +
-    `"destination":${text(event.destination)},"name":${text(event.name)},"protocol":${text(event.protocol)},` +
-    `"port":${event.port},"count":${event.count},"first":${text(event.first)},"last":${text(event.last)},` +
-    `"indicator":${text(event.indicator)},"type":${text(event.type)},"feed":${text(event.feed)},` +
-    `"confidence":${event.confidence},"threat":${text(event.threat)},"message":${text(event.message)}}\n`
-  );
 }

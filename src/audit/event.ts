@@ -1,10 +1,8 @@
 import type { Client } from '../docker/call.js';
 import type { FactValue, SequenceFinding } from '../hazards/inspection.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
-import { formatAlert, type AlertEvent } from './alert-event.js';
-import { formatEgress, type EgressEvent } from './egress-event.js';
-import { list, record, text } from './json-text.js';
-import { indicators } from './indicator-matches.js';
+import type { AlertEvent } from './alert-event.js';
+import type { EgressEvent } from './egress-event.js';
 
 /** The decision about one call, and what it rests on. Written before it takes effect. */
 export interface DecisionEvent {
@@ -57,57 +55,3 @@ export interface OutcomeEvent {
 }
 
 export type AuditEvent = DecisionEvent | OutcomeEvent | EgressEvent | AlertEvent;
-
-/**
- * One JSON line, newline included. `time` is RFC 3339 with milliseconds. Long texts and lists are cut (and say so),
- * credentials inside URLs are masked. Registry auth, tokens, env and build-arg values are not in events at all:
- * facts carry names only.
- */
-export function formatEvent(event: AuditEvent, time: string): string {
-  if (event.event === 'egress') return formatEgress(event, time);
-  if (event.event === 'alert') return formatAlert(event, time);
-  if (event.event === 'outcome') {
-    return (
-      `{"v":1,"event":"outcome","time":"${time}","id":"${event.call}.o","call":"${event.call}",` +
-      `"operation":"${event.operation}","status":${event.status},"end":"${event.end}",` +
-      `"duration":${event.duration},"bytesIn":${event.bytesIn},"bytesOut":${event.bytesOut}}\n`
-    );
-  }
-  return (
-    `{"v":1,"event":"decision","time":"${time}","id":"${event.call}.d","call":"${event.call}",` +
-    `"client":${formatClient(event.client)},"sources":${list(event.sources)},"method":${text(event.method)},` +
-    `"operation":"${event.operation}","apiVersion":"${event.apiVersion}","params":${record(event.params)},` +
-    (event.target === undefined ? '' : `"target":${text(event.target)},`) +
-    `"facts":${record(event.facts)},"hazards":${list(event.hazards)},` +
-    (event.indicators === undefined ? '' : indicators(event.indicators)) +
-    (event.sequences === undefined ? '' : sequences(event.sequences)) +
-    `"verdict":"${event.verdict}",` +
-    `"enforced":${event.enforced},"rule":${text(event.rule)},"code":"${event.code}","reason":${text(event.reason)},` +
-    `"rewrites":${list(event.rewrites)},"policy":"${event.policy}"}\n`
-  );
-}
-
-function sequences(found: readonly SequenceFinding[]): string {
-  const shown = found.map(({ sequence, action, calls, since }) => {
-    const time = new Date(since).toISOString();
-    return `{"sequence":"${sequence}","action":"${action}","calls":${list(calls)},"since":"${time}"}`;
-  });
-  return `"sequences":[${shown.join(',')}],`;
-}
-
-/** One text for each connection: the client's data does not change while it lasts. */
-const clients = new WeakMap<Client, string>();
-
-function formatClient(client: Client): string {
-  let known = clients.get(client);
-  if (known === undefined) {
-    const certificate = client.certificate.length === 0 ? '' : `,"certificate":${list(client.certificate)}`;
-    // Only the first half of the token's hash: enough to distinguish two tokens, useless as a policy entry.
-    const token = client.tokenSha256 === '' ? '' : `,"token":"sha256:${client.tokenSha256.slice(0, 16)}…"`;
-    known =
-      `{"listener":${text(client.listener)},"address":${text(client.address)},"port":${client.port}` +
-      `${certificate}${token}}`;
-    clients.set(client, known);
-  }
-  return known;
-}

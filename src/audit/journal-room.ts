@@ -1,9 +1,7 @@
 import { rmSync } from 'node:fs';
 import { syncDirectorySync } from '../store/write-whole.js';
 import { listSegments, segmentSize } from './journal-files.js';
-
-/** Code of the error when records that are not delivered have used up the room. */
-export const JOURNAL_FULL = 'JOURNAL_FULL';
+import { JOURNAL_FULL } from './writer.js';
 
 /** How much of the journal is kept. */
 export interface Retention {

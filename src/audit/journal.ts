@@ -3,8 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../store/lock.js';
 import { openSigner, type Signer } from './checkpoint.js';
-import { timestamp } from './json-text.js';
-import { formatEvent, type AuditEvent } from './event.js';
+import type { AuditEvent } from './event.js';
+import { formatEvent } from './event-line.js';
 import { GroupCommit } from './group-commit.js';
 import { recover } from './journal-files.js';
 import { makeRoom, type Retention } from './journal-room.js';
@@ -128,14 +128,14 @@ class SegmentedJournal implements Journal {
   }
 
   record(event: AuditEvent, written?: Written, durable = false): void {
-    this.#lines.push(formatEvent(event, timestamp()));
+    this.#lines.push(formatEvent(event));
     if (written !== undefined) this.#waiting.push({ written, durable });
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => this.flush());
+    setImmediate(this.flush);
   }
 
-  flush(): void {
+  readonly flush = (): void => {
     this.#isScheduled = false;
     const lines = this.#lines;
     const waiting = this.#waiting;
@@ -156,7 +156,7 @@ class SegmentedJournal implements Journal {
     }
     commit.start();
     if (failure === undefined && lines.length > 0) for (const listener of this.#listeners) listener();
-  }
+  };
 
   reopen(): void {
     // Segments rotate by themselves.

@@ -2,7 +2,6 @@ import { closeSync, fdatasync, fsyncSync, ftruncateSync, openSync, rmSync, write
 import { join } from 'node:path';
 import { syncDirectorySync } from '../store/write-whole.js';
 import { chain, type Head } from './chain.js';
-import { timestamp } from './json-text.js';
 import { segmentName } from './journal-files.js';
 
 /** The newest file of a journal: appends records to it, begins the next one, brings it to the disk. */
@@ -35,7 +34,8 @@ export class SegmentWriter {
 
   /** A record of the journal itself, to be appended next. */
   ownEvent(kind: string, members: string): string {
-    return `{"v":1,"event":"${kind}","time":"${timestamp()}","id":"${this.id}.${this.head.seq + 1}",${members}}\n`;
+    const time = new Date().toISOString();
+    return `{"v":1,"event":"${kind}","time":"${time}","id":"${this.id}.${this.head.seq + 1}",${members}}\n`;
   }
 
   /** Writes lines behind the head; the head moves when all of them are written. @throws Error */

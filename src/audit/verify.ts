@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { follows, GENESIS, readRecord, type ChainedRecord } from './chain.js';
 import { checkpointProblem, type Checkpoint } from './checkpoint.js';
-import { listSegments, parseMembers, readLines, readSegmentHead } from './journal-files.js';
+import { listSegments, parseMembers, readLines, readSegmentHead, type Segment } from './journal-files.js';
 
 export interface VerifyOptions {
   /** Checks the signatures of checkpoints; without it only that they say what the chain says. */
@@ -38,33 +38,101 @@ export interface Verification {
  * @throws Error when the directory or a segment cannot be read.
  */
 export async function verifyJournal(directory: string, options: VerifyOptions = {}): Promise<Verification> {
-  const shipped = [...(options.shipped ?? [])].sort((a, b) => a.seq - b.seq);
-  let journal = '';
-  let previous: { readonly seq: number; readonly hash: string } | undefined;
-  let first = 0;
-  let records = 0;
-  let checkpoints = 0;
-  let signed = 0;
-  const result = (problem?: Problem): Verification => ({
-    journal,
-    records,
-    first,
-    last: previous?.seq ?? 0,
-    checkpoints,
-    unsigned: (previous?.seq ?? 0) - signed,
-    problem,
-  });
+  const check = new JournalCheck(options);
+  const segments = listSegments(directory);
+  if (segments.length === 0) {
+    return check.result({ where: directory, seq: 0, what: 'there is no journal here' });
+  }
+  for (const [index, segment] of segments.entries()) {
+    let number = 0;
+    for await (const line of readLines(segment.path)) {
+      number += 1;
+      const wrong = check.line(line, number === 1 ? segment : undefined);
+      if (wrong !== undefined) return check.result({ where: `${segment.path} line ${number}`, ...wrong });
+    }
+    if (number === 0 && index < segments.length - 1) {
+      return check.result({ where: segment.path, seq: segment.first, what: 'is empty' });
+    }
+  }
+  const missing = check.missingEnd();
+  return check.result(missing === undefined ? undefined : { where: segments.at(-1)!.path, ...missing });
+}
 
-  /** What is wrong with the record, in words. */
-  const check = (record: ChainedRecord, opens: boolean, expected: number): string | undefined => {
+type Wrong = Omit<Problem, 'where'>;
+
+/** What has been checked so far, record by record. */
+class JournalCheck {
+  readonly #key: KeyObject | undefined;
+  /** Checkpoints that were kept elsewhere and are still to come, in order. */
+  readonly #shipped: Checkpoint[];
+  #journal = '';
+  #previous: { readonly seq: number; readonly hash: string } | undefined;
+  #first = 0;
+  #records = 0;
+  #checkpoints = 0;
+  /** The last checkpoint. */
+  #signed = 0;
+
+  constructor({ key, shipped = [] }: VerifyOptions) {
+    this.#key = key;
+    this.#shipped = [...shipped].sort((a, b) => a.seq - b.seq);
+  }
+
+  /** @param opens the segment that begins with this line. */
+  line(line: string, opens: Segment | undefined): Wrong | undefined {
+    const previous = this.#previous;
+    const record = readRecord(line);
+    const expected = opens?.first ?? previous!.seq + 1;
+    const at = (what: string): Wrong => ({ seq: record?.seq ?? expected, what });
+    if (opens !== undefined && previous !== undefined && opens.first !== previous.seq + 1) {
+      return at(`the segment begins with number ${opens.first}, the one before it ends with ${previous.seq}`);
+    }
+    if (record === undefined) return at('is no record of a journal');
+    const wrong =
+      this.#chainProblem(record, opens !== undefined, expected) ??
+      this.#checkpointProblem(record) ??
+      this.#shippedProblem(record);
+    if (wrong !== undefined) return at(wrong);
+    if (this.#first === 0) this.#first = record.seq;
+    this.#previous = record;
+    this.#records += 1;
+    return undefined;
+  }
+
+  /** A checkpoint that was kept elsewhere speaks of more than there is. */
+  missingEnd(): Wrong | undefined {
+    const missing = this.#shipped[0];
+    if (missing === undefined) return undefined;
+    const last = this.#previous?.seq ?? 0;
+    const what = `the journal ends with number ${last}, but a checkpoint that was kept elsewhere speaks of number ${missing.seq}: the end was cut off`;
+    return { seq: last + 1, what };
+  }
+
+  result(problem: Problem | undefined): Verification {
+    const last = this.#previous?.seq ?? 0;
+    return {
+      journal: this.#journal,
+      records: this.#records,
+      first: this.#first,
+      last,
+      checkpoints: this.#checkpoints,
+      unsigned: last - this.#signed,
+      problem,
+    };
+  }
+
+  /** What is wrong with the record itself, in words. */
+  #chainProblem(record: ChainedRecord, opens: boolean, expected: number): string | undefined {
+    const previous = this.#previous;
     const head = opens ? readSegmentHead(record.members) : undefined;
     if (opens && head === undefined) return 'the segment does not begin with its own first record';
     if (head !== undefined) {
-      if (journal !== '' && head.journal !== journal) return `belongs to another journal (${head.journal})`;
+      if (this.#journal !== '' && head.journal !== this.#journal)
+        return `belongs to another journal (${head.journal})`;
       if (previous !== undefined && head.previous !== previous.hash) {
         return 'does not follow the segment before it: records were removed or changed there';
       }
-      journal = head.journal;
+      this.#journal = head.journal;
     }
     if (record.seq !== expected)
       return `number ${record.seq} where ${expected} is expected: records were removed, inserted or swapped`;
@@ -72,78 +140,37 @@ export async function verifyJournal(directory: string, options: VerifyOptions = 
       return 'its hash is wrong: this record or the order of the records was changed';
     }
     return undefined;
-  };
+  }
 
-  const checkCheckpoint = (record: ChainedRecord): string | undefined => {
+  #checkpointProblem(record: ChainedRecord): string | undefined {
     const event = parseMembers(record.members);
     if (event?.['event'] !== 'checkpoint') return undefined;
     const checkpoint = readCheckpoint(event);
     if (checkpoint === undefined) return 'a checkpoint that cannot be read';
-    if (
-      checkpoint.seq !== previous?.seq ||
-      checkpoint.hash !== previous.hash ||
-      checkpoint.journal !== journal
-    ) {
+    const { seq, hash, journal } = checkpoint;
+    if (seq !== this.#previous?.seq || hash !== this.#previous.hash || journal !== this.#journal) {
       return 'a checkpoint that does not speak of the record before it';
     }
-    checkpoints += 1;
-    signed = record.seq;
-    return options.key === undefined ? undefined : checkpointProblem(checkpoint, options.key);
-  };
-
-  const segments = listSegments(directory);
-  if (segments.length === 0) return result({ where: directory, seq: 0, what: 'there is no journal here' });
-  for (const [index, segment] of segments.entries()) {
-    let number = 0;
-    for await (const line of readLines(segment.path)) {
-      number += 1;
-      const where = `${segment.path} line ${number}`;
-      const record = readRecord(line);
-      const expected: number = number === 1 ? segment.first : previous!.seq + 1;
-      const at = (what: string): Verification => result({ where, seq: record?.seq ?? expected, what });
-      if (number === 1 && previous !== undefined && segment.first !== previous.seq + 1) {
-        return at(
-          `the segment begins with number ${segment.first}, the one before it ends with ${previous.seq}`,
-        );
-      }
-      if (record === undefined) return at('is no record of a journal');
-      const wrong = check(record, number === 1, expected) ?? checkCheckpoint(record);
-      if (wrong !== undefined) return at(wrong);
-      while (shipped[0] !== undefined && shipped[0].seq <= record.seq) {
-        const checkpoint = shipped.shift()!;
-        const problem = shippedProblem(checkpoint, record, journal, first || record.seq, options.key);
-        if (problem !== undefined) return at(problem);
-      }
-      if (first === 0) first = record.seq;
-      previous = record;
-      records += 1;
-    }
-    if (number === 0 && index < segments.length - 1) {
-      return result({ where: segment.path, seq: segment.first, what: 'is empty' });
-    }
+    this.#checkpoints += 1;
+    this.#signed = record.seq;
+    return this.#key === undefined ? undefined : checkpointProblem(checkpoint, this.#key);
   }
-  const missing = shipped[0];
-  if (missing === undefined) return result();
-  const where = segments.at(-1)!.path;
-  const last = previous?.seq ?? 0;
-  const what = `the journal ends with number ${last}, but a checkpoint that was kept elsewhere speaks of number ${missing.seq}: the end was cut off`;
-  return result({ where, seq: last + 1, what });
-}
 
-function shippedProblem(
-  checkpoint: Checkpoint,
-  record: ChainedRecord,
-  journal: string,
-  first: number,
-  key: KeyObject | undefined,
-): string | undefined {
-  const unsigned = key === undefined ? undefined : checkpointProblem(checkpoint, key);
-  if (unsigned !== undefined) return `a checkpoint that was kept elsewhere: ${unsigned}`;
-  if (checkpoint.journal !== journal) return 'a checkpoint that was kept elsewhere is of another journal';
-  // Older than what is kept.
-  if (checkpoint.seq < first) return undefined;
-  if (checkpoint.seq === record.seq && checkpoint.hash === record.hash) return undefined;
-  return `is not what a checkpoint that was kept elsewhere says of number ${checkpoint.seq}: the journal was written anew`;
+  /** Of the checkpoints that were kept elsewhere, those up to this record. */
+  #shippedProblem(record: ChainedRecord): string | undefined {
+    while (this.#shipped[0] !== undefined && this.#shipped[0].seq <= record.seq) {
+      const checkpoint = this.#shipped.shift()!;
+      const unsigned = this.#key === undefined ? undefined : checkpointProblem(checkpoint, this.#key);
+      if (unsigned !== undefined) return `a checkpoint that was kept elsewhere: ${unsigned}`;
+      if (checkpoint.journal !== this.#journal)
+        return 'a checkpoint that was kept elsewhere is of another journal';
+      // Older than what is kept.
+      if (checkpoint.seq < (this.#first || record.seq)) continue;
+      if (checkpoint.seq !== record.seq || checkpoint.hash !== record.hash)
+        return `is not what a checkpoint that was kept elsewhere says of number ${checkpoint.seq}: the journal was written anew`;
+    }
+    return undefined;
+  }
 }
 
 /** A checkpoint as an event of the journal, or as a SIEM gives it back; undefined when it is none. */

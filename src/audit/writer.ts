@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
-import { timestamp } from './json-text.js';
-import { formatEvent, type AuditEvent } from './event.js';
+import type { AuditEvent } from './event.js';
+import { formatEvent } from './event-line.js';
 
 /** Called when the line is written (or could not be). */
 export type Written = (error: Error | undefined) => void;
@@ -21,6 +21,25 @@ export interface AuditWriter {
   close(): void;
   /** Lines written, failed writes, and whether the last write worked. */
   readonly stats: { lines: number; failures: number; healthy: boolean };
+}
+
+/** Code of the error when records that are not delivered have used up the room of a journal. */
+export const JOURNAL_FULL = 'JOURNAL_FULL';
+
+/** The reason that a caller gets: without any path of this machine. */
+const WHY: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space is left on its disk',
+  EDQUOT: 'its quota is used up',
+  EROFS: 'its file system is read-only',
+  EIO: 'its disk fails',
+  EFBIG: 'its file has become too large',
+  [JOURNAL_FULL]: 'audit.keep.size is used up by records that a sink has not delivered',
+};
+
+/** The message for a call that was not made because its decision cannot be put on record. */
+export function unrecorded(failure: Error): string {
+  const why = WHY[String((failure as NodeJS.ErrnoException).code)];
+  return `the audit trail cannot be written${why === undefined ? '' : ` (${why})`}, so the call was not made; tell the administrator of the guard`;
 }
 
 /** How long a full pipe may hold the guard up before the write counts as failed. */
@@ -54,14 +73,14 @@ class LineWriter implements AuditWriter {
   }
 
   record(event: AuditEvent, written?: Written): void {
-    this.#lines.push(formatEvent(event, timestamp()));
+    this.#lines.push(formatEvent(event));
     if (written !== undefined) this.#waiting.push(written);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => this.flush());
+    setImmediate(this.flush);
   }
 
-  flush(): void {
+  readonly flush = (): void => {
     this.#isScheduled = false;
     if (this.#lines.length === 0 && this.#rest === undefined) return;
     const lines = this.#lines;
@@ -80,7 +99,7 @@ class LineWriter implements AuditWriter {
       this.stats.healthy = false;
     }
     for (const written of waiting) written(failure);
-  }
+  };
 
   reopen(): void {
     if (this.#fd === STDOUT) return;
@@ -101,36 +120,31 @@ class LineWriter implements AuditWriter {
     closeSync(this.#fd);
   }
 
+  /**
+   * Writes all of it. A non-blocking pipe may be full: waits for the reader, bounded.
+   *
+   * @throws Error when not all of it could be written; what is left of a part comes first the next time.
+   */
   #write(bytes: Buffer): void {
-    this.#rest = writeAll(this.#fd, bytes);
-    if (this.#rest !== undefined) throw new Error('the audit output takes no more data');
-  }
-}
-
-/**
- * Writes all of `data`. A non-blocking pipe may be full: waits for the reader, bounded.
- *
- * @returns what could not be written after a part of it was, else undefined.
- * @throws Error when nothing could be written.
- */
-function writeAll(fd: number, data: Buffer): Buffer | undefined {
-  let at = 0;
-  let deadline = 0;
-  while (at < data.length) {
-    try {
-      at += writeSync(fd, data, at);
-    } catch (error) {
-      const now = Date.now();
-      if (deadline === 0) deadline = now + PIPE_TIMEOUT_MS;
-      if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && now < deadline) {
-        Atomics.wait(PAUSE, 0, 0, 2);
-        continue;
+    let at = 0;
+    let deadline = 0;
+    while (at < bytes.length) {
+      try {
+        at += writeSync(this.#fd, bytes, at);
+      } catch (error) {
+        const now = Date.now();
+        if (deadline === 0) deadline = now + PIPE_TIMEOUT_MS;
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && now < deadline) {
+          Atomics.wait(PAUSE, 0, 0, 2);
+          continue;
+        }
+        if (at === 0) throw error;
+        this.#rest = bytes.subarray(at);
+        throw new Error('the audit output takes no more data');
       }
-      if (at === 0) throw error;
-      return data.subarray(at);
     }
+    this.#rest = undefined;
   }
-  return undefined;
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));

@@ -1,11 +1,12 @@
-import { formatLines, readTrail, type FormatName } from '../app/audit.js';
+import type { RecordFormat } from '../base/audit-names.js';
+import { formatLines, readTrail } from '../app/audit.js';
 import type { Filter } from './audit-filter.js';
 import { toFile, toStream, type Output } from './audit-output.js';
 import type { Io } from './command.js';
 
 export interface ExportOptions {
   readonly path: string;
-  readonly format: FormatName;
+  readonly format: RecordFormat;
   readonly filter: Filter;
   /** A file; undefined: stdout. */
   readonly out: string | undefined;
@@ -44,7 +45,7 @@ export async function exportTrail({ path, format, filter, out }: ExportOptions, 
 }
 
 /** @returns how many lines were no records. */
-async function copy(path: string, format: FormatName, filter: Filter, output: Output): Promise<number> {
+async function copy(path: string, format: RecordFormat, filter: Filter, output: Output): Promise<number> {
   let bad = 0;
   let pieces: Buffer[] = [];
   let size = 0;

@@ -1,3 +1,4 @@
+import { RECORD_EVENTS } from '../base/audit-names.js';
 import { parseDuration } from '../base/units.js';
 import type { TrailEvent } from '../app/audit.js';
 
@@ -32,8 +33,6 @@ export interface Filter {
   readonly wants: (event: TrailEvent) => boolean;
 }
 
-const EVENTS = ['decision', 'outcome', 'egress', 'alert', 'checkpoint', 'segment', 'journal'];
-
 /** @returns the filter, or what is wrong with the options, in words. */
 export function readFilter(values: Values, now: number): Filter | string {
   const { verdict, source, operation, call, hazard, event: kind } = values;
@@ -52,8 +51,8 @@ export function readFilter(values: Values, now: number): Filter | string {
     return `--since ${values.since} is not before --until ${values.until}: nothing lies between them`;
   }
   if (verdict !== undefined && !['allow', 'deny'].includes(verdict)) return '--verdict is "allow" or "deny"';
-  if (kind !== undefined && !EVENTS.includes(kind)) {
-    return `--event ${JSON.stringify(kind)} is none; it is one of ${EVENTS.join(', ')}`;
+  if (kind !== undefined && !(RECORD_EVENTS as readonly string[]).includes(kind)) {
+    return `--event ${JSON.stringify(kind)} is none; it is one of ${RECORD_EVENTS.join(', ')}`;
   }
   const has = (list: unknown, test: (entry: string) => boolean): boolean =>
     Array.isArray(list) && list.some((entry) => typeof entry === 'string' && test(entry));

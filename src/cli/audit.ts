@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { FORMATS, jsonLine, readTrail, verifyTrail } from '../app/audit.js';
+import { RECORD_FORMATS } from '../base/audit-names.js';
+import { jsonLine, readTrail, verifyTrail } from '../app/audit.js';
 import { exportTrail } from './audit-export.js';
 import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
 import { painter, readableLine } from './audit-line.js';
@@ -17,7 +18,7 @@ const HELP = `breakwater audit verify|tail|export PATH: look at an audit trail
     -f, --follow    go on with what is written from now on
     --json          the events as JSON
   export PATH     a part of a journal, or of a file of JSON lines, for a SIEM or for evidence; needs --since
-    --format F      ${FORMATS.join(', ')}; the default, breakwater, is each line as it stands, with which the chain of a
+    --format F      ${RECORD_FORMATS.join(', ')}; the default, breakwater, is each line as it stands, with which the chain of a
                     journal can still be checked
     --out FILE      written whole or not at all, for its owner only; default: stdout
   tail and export take these, all of which must hold:
@@ -56,9 +57,11 @@ export const runAudit = command('audit', HELP, async (args, io) => {
   if (values.since === undefined)
     throw new UsageError('export needs --since T; --since 1970-01-01 is everything');
   const { format: name = 'breakwater', out } = values;
-  const format = FORMATS.find((candidate) => candidate === name);
+  const format = RECORD_FORMATS.find((candidate) => candidate === name);
   if (format === undefined) {
-    throw new UsageError(`--format ${JSON.stringify(name)} is none; it is one of ${FORMATS.join(', ')}`);
+    throw new UsageError(
+      `--format ${JSON.stringify(name)} is none; it is one of ${RECORD_FORMATS.join(', ')}`,
+    );
   }
   return exportTrail({ path, format, filter, out }, io);
 });

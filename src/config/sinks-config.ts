@@ -1,35 +1,38 @@
 import { fileURLToPath } from 'node:url';
 import * as z from 'zod';
+import {
+  HTTP_SINKS,
+  RECORD_EVENTS,
+  RECORD_FORMATS,
+  SINKS,
+  type RecordFormat,
+  type SinkType,
+} from '../base/audit-names.js';
 import { parseUrl } from '../intel/canonical-host.js';
 import { isLoopback } from './endpoint.js';
 import { count, duration, size, text } from './shapes.js';
 
 type Secret = { readonly text: string } | { readonly env: string } | { readonly file: string };
 
-const HTTP = ['splunk-hec', 'elasticsearch', 'loki', 'otlp', 'sentinel', 'webhook'] as const;
-const TYPES = ['syslog', 'gelf', ...HTTP, 'file', 'stdout'] as const;
-/** The events of a journal. */
-const EVENTS = ['decision', 'outcome', 'egress', 'alert', 'checkpoint', 'segment', 'journal'] as const;
-type Type = (typeof TYPES)[number];
-const isHttp = (type: Type): boolean => (HTTP as readonly string[]).includes(type);
+const isHttp = (type: SinkType): boolean => (HTTP_SINKS as readonly string[]).includes(type);
 /** What takes JSON alone, and what it gets when nothing is said. */
-const FORMAT: Readonly<Partial<Record<Type, 'ecs' | 'gelf' | 'breakwater'>>> = {
+const FORMAT: Readonly<Partial<Record<SinkType, RecordFormat>>> = {
   elasticsearch: 'ecs',
   gelf: 'gelf',
   sentinel: 'breakwater',
 };
 /** Keys that mean something for these types only. */
-const OWN_KEYS: Readonly<Record<string, readonly Type[]>> = {
-  headers: HTTP,
-  token: HTTP,
-  proxy: HTTP,
+const OWN_KEYS: Readonly<Record<string, readonly SinkType[]>> = {
+  headers: HTTP_SINKS,
+  token: HTTP_SINKS,
+  proxy: HTTP_SINKS,
   oauth: ['sentinel', 'otlp', 'webhook', 'loki'],
   facility: ['syslog'],
   index: ['elasticsearch', 'splunk-hec'],
   acknowledge: ['splunk-hec'],
   labels: ['loki'],
   body: ['webhook'],
-  tls: ['syslog', 'gelf', ...HTTP],
+  tls: ['syslog', 'gelf', ...HTTP_SINKS],
 };
 
 const secret = z.union([text, z.strictObject({ env: text }), z.strictObject({ file: text })], {
@@ -45,20 +48,20 @@ export const sinkSchema = z.strictObject({
       'must be 1 to 64 letters, digits, dots, hyphens or underscores',
     )
     .describe('What log, metrics and the cursor file call it.'),
-  type: z.enum(TYPES).describe('What kind of receiver it is.'),
+  type: z.enum(SINKS).describe('What kind of receiver it is.'),
   url: text
     .optional()
     .describe(
       '`udp://`, `tcp://` or `tls://HOST:PORT` for syslog and gelf; `file:PATH`; `https://…` for the others. One without a path gets the usual path of its type.',
     ),
   format: z
-    .enum(['breakwater', 'ocsf', 'ecs', 'cef', 'leef', 'gelf'])
+    .enum(RECORD_FORMATS)
     .optional()
     .describe(
       '`breakwater` is the record as it stands. Default: `ecs` for elasticsearch, `gelf` for gelf, else `breakwater`.',
     ),
   events: z
-    .array(z.enum(EVENTS))
+    .array(z.enum(RECORD_EVENTS))
     .min(1)
     .optional()
     .describe(

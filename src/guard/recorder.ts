@@ -1,5 +1,5 @@
 import type { DecisionEvent } from '../audit/event.js';
-import { unrecorded } from '../audit/unrecorded.js';
+import { unrecorded } from '../audit/writer.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';

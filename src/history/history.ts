@@ -49,48 +49,21 @@ interface Build {
   running: number;
 }
 
+/** A call on its way that makes an image, or a container of one whose origin is `made`. */
+interface Unfinished {
+  readonly origin?: Origin;
+  readonly build?: Build;
+  readonly made?: Made;
+}
+
 /**
  * What calls have done so far, as far as a sequence may need it. In memory only, and bounded everywhere by count. Each
  * kind of step has room of its own, so that many of one kind never push out the others.
  */
-export interface History extends CallHistory {
-  discovered(client: string, what: 'look' | 'list', step: Step): void;
-  /** An image is being made: the discovery by its client so far belongs to its origin. */
-  makes(client: string, operation: OperationId, step: Step): Origin;
-  /** Images that appear while this call runs count as made by it. */
-  builds(origin: Origin): void;
-  /** What the call with this id, still on its way, makes. */
-  origin(call: string): Origin | undefined;
-  /** Can anything that is remembered still be the origin of an image? */
-  active(now: number): boolean;
-  /** A call is over. Called for all calls; most are not in the history. */
-  ended(call: string, at: number): void;
-  /** @param digits of its id. */
-  addImage(digits: string, made: Made): void;
-  /** @param name with its tag, in its short form. */
-  addImageName(name: string, made: Made): void;
-  addPull(repository: string, step: Step): void;
-  addPulledImage(digits: string, pulled: Pulled): void;
-  /** A container is being created. */
-  creates(step: Step, made: Made | undefined): void;
-  /** The container was created; `step` is of the call that created it. */
-  addContainer(digits: string, name: string, client: string, step: Step): void;
-  renamed(reference: string, name: string): void;
-  starts(reference: string): void;
-  enters(client: string, container: string, step: Step): void;
-  refuses(client: string, kind: string, step: Step): void;
-}
-
-/**
- * @param clients how many are remembered, of those that belong to a source and of strangers each: strangers cannot
- *   push out the others, see `clientKey`.
- */
-export function openHistory(clients: number, settings: SequenceSettings): History {
-  return new BoundedHistory(clients, settings);
-}
-
-class BoundedHistory implements History {
+export class History implements CallHistory {
   readonly #settings: SequenceSettings;
+  /** Of the discovery, the first step of each part of this length (ms) is kept. */
+  readonly #partLength: number;
   /** How long a build, and a pull, matters (ms); 0: not at all. */
   readonly #buildWindow: number;
   readonly #pullWindow: number;
@@ -105,18 +78,21 @@ class BoundedHistory implements History {
   /** By the first digits of their ids; and the ids by name. */
   readonly #containers = new LRUCache<string, KnownContainer>(atMost(MAX_OBJECTS));
   readonly #containerIds = new LRUCache<string, string>(atMost(MAX_OBJECTS));
-  /** Calls on their way that make images; as many as the engine's connections. */
-  readonly #running = new Map<string, { origin: Origin; build: Build | undefined }>();
-  /** Origins of containers that are being created, by call. */
-  readonly #creating = new Map<string, Made>();
+  /** Calls on their way that have to be reported as ended, by id; as many as the engine's connections. */
+  readonly unfinished = new Map<string, Unfinished>();
   /** When an image was made last, and when one was pulled that was not known (milliseconds since 1970). */
   #lastMade = -Infinity;
   #lastPull = -Infinity;
 
+  /**
+   * @param clients how many are remembered, of those that belong to a source and of strangers each: strangers cannot
+   *   push out the others, see `clientKey`.
+   */
   constructor(clients: number, settings: SequenceSettings) {
     const { 'build-and-run': built, 'pull-and-escape': pulled } = settings;
     this.#settings = settings;
     this.#buildWindow = built === false ? 0 : built.window;
+    this.#partLength = this.#buildWindow / PARTS;
     this.#pullWindow = pulled === false ? 0 : pulled.window;
     this.#known = new LRUCache<string, ClientHistory>(atMost(clients));
     this.#strangers = new LRUCache<string, ClientHistory>(atMost(clients));
@@ -176,9 +152,9 @@ class BoundedHistory implements History {
     if (this.#buildWindow === 0) return;
     const history = this.#of(client);
     const steps = history[what];
-    const part = (at: number): number => Math.floor((at * PARTS) / this.#buildWindow);
     const newest = steps.at(-1);
-    if (newest === undefined || part(newest.at) !== part(step.at)) {
+    const length = this.#partLength;
+    if (newest === undefined || Math.floor(newest.at / length) !== Math.floor(step.at / length)) {
       steps.push(step);
       if (steps.length > KEPT_PARTS) steps.shift();
     }
@@ -186,15 +162,17 @@ class BoundedHistory implements History {
     else history.lastList = step;
   }
 
+  /** An image is being made: the discovery by its client so far belongs to its origin. */
   makes(client: string, operation: OperationId, step: Step): Origin {
     const from = step.at - this.#buildWindow;
     const look = this.discovery(client, 'look', from, step.at);
     const list = this.discovery(client, 'list', from, step.at);
     const origin: Origin = { step, until: Infinity, operation, client, look, list };
-    this.#running.set(step.call, { origin, build: undefined });
+    this.unfinished.set(step.call, { origin });
     return origin;
   }
 
+  /** Images that appear while this call runs count as made by it. */
   builds(origin: Origin): void {
     const key = `${Math.floor(origin.step.at / SAME_BUILD_MS)} ${origin.client}`;
     let build = this.#builds.get(key);
@@ -207,40 +185,43 @@ class BoundedHistory implements History {
     build.made.list ??= origin.list;
     build.made.until = Infinity;
     build.running += 1;
-    this.#running.set(origin.step.call, { origin, build });
+    this.unfinished.set(origin.step.call, { origin, build });
   }
 
+  /** What the call with this id, still on its way, makes. */
   origin(call: string): Origin | undefined {
-    return this.#running.get(call)?.origin;
+    return this.unfinished.get(call)?.origin;
   }
 
+  /** Can anything that is remembered still be the origin of an image? */
   active(now: number): boolean {
     return (
-      this.#running.size > 0 ||
+      this.unfinished.size > 0 ||
       now - this.#lastMade <= 2 * this.#buildWindow ||
       now - this.#lastPull <= this.#pullWindow
     );
   }
 
+  /** A call is over. Most are not in the history. */
   ended(call: string, at: number): void {
-    if (this.#creating.size > 0) this.#creating.delete(call);
-    if (this.#running.size === 0) return;
-    const running = this.#running.get(call);
-    if (running === undefined) return;
-    this.#running.delete(call);
-    running.origin.until = at;
+    const { origin, build } = this.unfinished.get(call) ?? {};
+    this.unfinished.delete(call);
+    if (origin === undefined) return;
+    origin.until = at;
     this.#lastMade = at;
-    if (running.build === undefined) return;
-    running.build.running -= 1;
-    if (running.build.running === 0) running.build.made.until = at;
+    if (build === undefined) return;
+    build.running -= 1;
+    if (build.running === 0) build.made.until = at;
   }
 
+  /** @param digits of its id. */
   addImage(digits: string, made: Made): void {
     const id = digits.slice(0, DIGITS);
     keepDiscovery(this.#images.peek(id), made, this.#buildWindow);
     this.#images.set(id, made);
   }
 
+  /** @param name with its tag, in its short form. */
   addImageName(name: string, made: Made): void {
     if (name.length > MAX_NAME_LENGTH) return;
     keepDiscovery(this.#names.peek(name), made, this.#buildWindow);
@@ -260,13 +241,21 @@ class BoundedHistory implements History {
     this.#pulledImages.set(digits.slice(0, DIGITS), pulled);
   }
 
-  creates(step: Step, made: Made | undefined): void {
-    if (made !== undefined) this.#creating.set(step.call, made);
+  /** A container is being created, from an image of this origin. */
+  creates(step: Step, made: Made): void {
+    this.unfinished.set(step.call, { ...this.unfinished.get(step.call), made });
   }
 
+  /** The container was created; `step` is of the call that created it. */
   addContainer(digits: string, name: string, client: string, step: Step): void {
     const id = digits.slice(0, DIGITS);
-    this.#containers.set(id, { id, step, client, made: this.#creating.get(step.call), started: false });
+    this.#containers.set(id, {
+      id,
+      step,
+      client,
+      made: this.unfinished.get(step.call)?.made,
+      started: false,
+    });
     this.#nameContainer(name, id);
   }
 
@@ -297,16 +286,12 @@ class BoundedHistory implements History {
     keepLatest(refused.kinds, kind, step, probing.distinct);
   }
 
-  #cacheOf(client: string): LRUCache<string, ClientHistory> {
-    return client.startsWith('\n') ? this.#strangers : this.#known;
-  }
-
   #peek(client: string): ClientHistory | undefined {
-    return this.#cacheOf(client).peek(client);
+    return (client.startsWith('\n') ? this.#strangers : this.#known).peek(client);
   }
 
   #of(client: string): ClientHistory {
-    const cache = this.#cacheOf(client);
+    const cache = client.startsWith('\n') ? this.#strangers : this.#known;
     let history = cache.get(client);
     if (history === undefined) cache.set(client, (history = { look: [], list: [] }));
     return history;

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { Dialler } from './engine-address.js';
 import { EngineError, type EngineHandler, type EngineRequest } from './engine-call.js';
 import { BodyWriter, renderHead, writeRequest } from './request-writer.js';
-import { ResponseParser } from './response-parser.js';
+import { ResponseParser, type AnswerSink } from './response-parser.js';
 
 /** Bytes read at once. */
 const READ_SIZE = 64 * 1024;
@@ -28,10 +28,10 @@ export interface ConnectionEvents {
 }
 
 /** One connection to the engine, used for one call at a time. */
-export class Connection {
+export class Connection implements AnswerSink {
   readonly #events: ConnectionEvents;
   readonly #socket: Socket;
-  readonly #parser: ResponseParser;
+  readonly #parser = new ResponseParser(this);
   /** Read by events, so that the socket can be handed over. */
   readonly #isForUpgrade: boolean;
   #job: Job | undefined;
@@ -45,7 +45,7 @@ export class Connection {
   /** The handler takes no more for now. */
   #isPaused = false;
   #upgradeHeaders: string[] = [];
-  /** Limits the silence of the engine; 0: it does not. */
+  /** Limits the silence of the engine; 0 and undefined: it does not. */
   #timeout = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #readBuffer: ReadBuffer;
@@ -55,17 +55,8 @@ export class Connection {
     this.#events = events;
     this.#isForUpgrade = isForUpgrade;
     this.#readBuffer = new ReadBuffer(isForUpgrade ? 0 : READ_SIZE);
-    this.#parser = new ResponseParser({
-      onHeaders: (status, headers, length) => this.#onHeaders(status, headers, length),
-      onData: (piece) => this.#onBody(piece),
-    });
     this.#socket = dialler.dial(
-      isForUpgrade
-        ? undefined
-        : {
-            buffer: () => this.#readBuffer.next(),
-            callback: (bytes) => this.#onRead(this.#readBuffer.bytes.subarray(0, bytes)),
-          },
+      isForUpgrade ? undefined : { buffer: this.#readBuffer.next, callback: this.#onRead },
     );
     if (isForUpgrade) this.#socket.on('data', this.#onData);
     this.#socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
@@ -80,14 +71,15 @@ export class Connection {
     this.#isAnswered = false;
     const head = renderHead(request);
     this.#parser.begin(request.method === 'HEAD', this.#isForUpgrade);
-    this.#watch(request.timeout);
+    if (request.timeout === this.#timeout) this.#timer?.refresh();
+    else this.#watch(request.timeout);
     if (!(request.body instanceof Readable)) return writeRequest(this.#socket, head, request.body);
     this.#socket.write(head, 'latin1');
     this.#body = new BodyWriter(this.#socket, request.body, request.length, {
-      progress: () => this.#refresh(),
+      progress: () => void this.#timer?.refresh(),
       done: () => {
         this.#body = undefined;
-        this.#refresh();
+        this.#timer?.refresh();
       },
       failed: (error) => this.#fail(error, false),
     });
@@ -104,19 +96,22 @@ export class Connection {
     this.#fail(error, false);
   }
 
-  #onHeaders(status: number, headers: string[], length: number): void {
+  // What the parser reads.
+
+  onHeaders(status: number, headers: string[], length: number): void {
     if (status === 101) this.#upgradeHeaders = headers;
     else this.#job?.handler.onHeaders(status, headers, length, this.#resume);
   }
 
-  #onBody(piece: Buffer): void {
+  onData(piece: Buffer): void {
     if (this.#job === undefined) return;
     const own = this.#isForUpgrade ? piece : this.#readBuffer.keep(piece);
     if (!this.#job.handler.onData(own)) this.#isPaused = true;
   }
 
   /** @returns whether more is to be read. */
-  #onRead(data: Buffer): boolean {
+  readonly #onRead = (bytes: number, buffer: Buffer): boolean => {
+    const data = buffer.subarray(0, bytes);
     const job = this.#job;
     if (job === undefined) {
       // INVARIANT: bytes without a request are never taken for the answer to a later request.
@@ -126,18 +121,15 @@ export class Connection {
     this.#isAnswered = true;
     try {
       const read = this.#parser.feed(data);
-      if (this.#isClosed || this.#parser.state === 'more') {
-        this.#refresh();
-        return !this.#isPaused;
-      }
-      const rest = data.subarray(read);
-      if (this.#parser.state === 'upgrade') this.#handOver(job, rest);
-      else this.#complete(job, rest.length === 0);
+      const { phase } = this.#parser;
+      if (this.#isClosed || (phase !== 'done' && phase !== 'upgrade')) this.#timer?.refresh();
+      else if (phase === 'done') this.#complete(job, read === data.length);
+      else this.#handOver(job, data.subarray(read));
     } catch (error) {
       this.#fail(error as Error, false);
     }
     return !this.#isPaused;
-  }
+  };
 
   /** @param isClean nothing followed the answer. */
   #complete(job: Job, isClean: boolean): void {
@@ -147,7 +139,7 @@ export class Connection {
     // Without the rest of its body the request never ends: nothing else can follow it.
     const isWhole = isClean && this.#body === undefined;
     const keep = this.#parser.keep && isWhole && !this.#isForUpgrade && !this.#isClosed;
-    this.#dropBody();
+    if (this.#body !== undefined) this.#dropBody();
     if (keep) this.#events.idle(this);
     else this.#close();
     try {
@@ -198,16 +190,11 @@ export class Connection {
     this.#body = undefined;
   }
 
-  /** Restarts the limit on the engine's silence; 0 for none. */
+  /** Changes the limit on the engine's silence; 0 for none. */
   #watch(ms: number): void {
-    if (ms !== 0 && ms === this.#timeout) return this.#refresh();
     clearTimeout(this.#timer);
     this.#timeout = ms;
     this.#timer = ms === 0 ? undefined : setTimeout(() => this.#onSilence(), ms).unref();
-  }
-
-  #refresh(): void {
-    if (this.#timeout > 0) this.#timer?.refresh();
   }
 
   #onSilence(): void {
@@ -231,7 +218,7 @@ export class Connection {
   // Listeners, which are taken away when the socket is handed over, and the handler's way to go on.
 
   readonly #onData = (data: Buffer): void => {
-    if (!this.#onRead(data) && !this.#isClosed) this.#socket.pause();
+    if (!this.#onRead(data.length, data) && !this.#isClosed) this.#socket.pause();
   };
 
   readonly #onEnd = (): void => {
@@ -249,27 +236,29 @@ export class Connection {
   readonly #resume = (): void => {
     if (!this.#isPaused || this.#isClosed) return;
     this.#isPaused = false;
-    this.#refresh();
+    this.#timer?.refresh();
     this.#socket.resume();
   };
 }
 
-/** What a socket reads into. Node asks for it after each read. */
+/** What a socket reads into. */
 class ReadBuffer {
-  bytes: Buffer;
+  #bytes: Buffer;
   /** A handler holds a part of it. */
   #isHeld = false;
 
   constructor(size: number) {
-    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.#bytes = Buffer.allocUnsafeSlow(size);
   }
 
-  /** INVARIANT: what a handler still holds a piece of is never read into again. */
-  next(): Buffer {
-    if (this.#isHeld) this.bytes = Buffer.allocUnsafeSlow(this.bytes.length);
+  /**
+   * Node asks for it after each read. INVARIANT: what a handler still holds a piece of is never read into again.
+   */
+  readonly next = (): Buffer => {
+    if (this.#isHeld) this.#bytes = Buffer.allocUnsafeSlow(this.#bytes.length);
     this.#isHeld = false;
-    return this.bytes;
-  }
+    return this.#bytes;
+  };
 
   /** A piece of it that may be held: a copy, or a view of a buffer that is not used again. */
   keep(piece: Buffer): Buffer {

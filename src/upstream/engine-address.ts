@@ -18,8 +18,8 @@ export interface EngineAddress {
 /** How a socket delivers what it reads: by events (undefined), or into buffers of ours. */
 export interface OnRead {
   readonly buffer: () => Buffer;
-  /** False pauses. */
-  readonly callback: (bytes: number, buffer: Uint8Array) => boolean;
+  /** Gets the buffer, and how many bytes of it were read. False pauses. */
+  readonly callback: (bytes: number, buffer: Buffer) => boolean;
 }
 
 export interface Dialler {

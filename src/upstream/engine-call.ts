@@ -45,6 +45,12 @@ export interface EngineHandler {
 /** Closes the engine's side of a call at once. Does nothing when the call is over. */
 export type Abort = () => void;
 
+/** Takes requests to the engine. */
+export interface Dispatcher {
+  /** Sends one request. Never throws: what goes wrong goes to `onError`. Calls nothing before it has returned. */
+  dispatch(request: EngineRequest, handler: EngineHandler): Abort;
+}
+
 /**
  * - `ENGINE_ANSWER`: the answer is not well-formed HTTP/1.1.
  * - `ENGINE_CUT`: the connection ended before the answer was complete.

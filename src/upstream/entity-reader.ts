@@ -64,25 +64,35 @@ const MAX_CACHED = 16_384;
 const MAX_NAME_LENGTH = 4_096;
 
 export function openEntityReader(requestEngine: RequestEngine): EntityReader {
-  /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
-  const cache = new LRUCache<string, Entity>(atMost(MAX_CACHED));
+  return new EngineReader(requestEngine);
+}
 
-  const read = async (name: EntityName, use?: 'fresh'): Promise<Entity> => {
+class EngineReader implements EntityReader {
+  readonly #request: RequestEngine;
+  /** Whole ids of containers, execs and networks never stand for anything else, and their labels never change. */
+  readonly #cache = new LRUCache<string, Entity>(atMost(MAX_CACHED));
+
+  constructor(request: RequestEngine) {
+    this.#request = request;
+  }
+
+  async read(name: EntityName, use?: 'fresh'): Promise<Entity> {
     const key = cacheKey(name);
-    const cached = key === undefined || use === 'fresh' ? undefined : cache.get(key);
+    const cached = key === undefined || use === 'fresh' ? undefined : this.#cache.get(key);
     if (cached !== undefined) return cached;
-    const entity = await readObject(name);
+    const entity = await this.#readObject(name);
     const isWhole = name.kind === 'exec' || entity.id === name.name;
     // Networks and the state of a container change.
-    if (key !== undefined && entity.presence === 'present' && isWhole) cache.set(key, withoutState(entity));
+    if (key !== undefined && entity.presence === 'present' && isWhole)
+      this.#cache.set(key, withoutState(entity));
     return entity;
-  };
+  }
 
-  const readObject = async ({ kind, name }: EntityName): Promise<Entity> => {
-    if (kind === 'repository') return readRepository(name);
+  async #readObject({ kind, name }: EntityName): Promise<Entity> {
+    if (kind === 'repository') return this.#readRepository(name);
     const path = pathOf(kind, name);
     if (path === undefined) return missing({ kind, name });
-    const { status, body } = await requestEngine('GET', path).catch(unanswered(kind, name));
+    const { status, body } = await this.#request('GET', path).catch(unanswered(kind, name));
     if (status === 404) return missing({ kind, name });
     if (status !== 200 || typeof body !== 'object' || body === null) {
       const message = (body as { message?: unknown } | null)?.message;
@@ -92,14 +102,14 @@ export function openEntityReader(requestEngine: RequestEngine): EntityReader {
         `the engine cannot tell which ${kind} ${quote(name)} is: ${typeof message === 'string' ? message.slice(0, 300) : `status ${status}`}`,
       );
     }
-    return readAnswer({ kind, name }, body);
-  };
+    return this.#readAnswer({ kind, name }, body);
+  }
 
-  const readAnswer = async ({ kind, name }: EntityName, body: Inspected): Promise<Entity> => {
+  async #readAnswer({ kind, name }: EntityName, body: Inspected): Promise<Entity> {
     const of = PLACES[kind].of?.(body);
     const id = body.Id ?? body.ID ?? (kind === 'volume' ? (body.Name ?? '') : '');
     if (of !== undefined) {
-      const whole = of.name === '' ? undefined : await read(of);
+      const whole = of.name === '' ? undefined : await this.read(of);
       return { kind, name, presence: 'present', id: id || name, labels: whole?.labels };
     }
     if (id === '')
@@ -108,35 +118,34 @@ export function openEntityReader(requestEngine: RequestEngine): EntityReader {
     const entity: Entity = { kind, name, presence: 'present', id, labels };
     if (kind === 'image' || kind === 'tag') return { ...entity, images: [imageState(body, labels)] };
     if (kind === 'container') return { ...entity, container: containerState(body) };
-    if (kind === 'volume' && WHOLE_ID.test(id)) return { ...entity, usersLabels: await labelsOfUsers(id) };
+    if (kind === 'volume' && WHOLE_ID.test(id))
+      return { ...entity, usersLabels: await this.#labelsOfUsers(id) };
     return entity;
-  };
+  }
 
-  const readRepository = async (name: string): Promise<Entity> => {
+  async #readRepository(name: string): Promise<Entity> {
     const filters = encodeURIComponent(JSON.stringify({ reference: [name] }));
     const target = `/images/json?filters=${filters}`;
-    const { status, body } = await requestEngine('GET', target).catch(unanswered('repository', name));
+    const { status, body } = await this.#request('GET', target).catch(unanswered('repository', name));
     if (status !== 200 || !Array.isArray(body)) {
       throw new Refusal(502, 'ownership', `the engine did not list the images of ${quote(name)}`);
     }
     const images = (body as Inspected[]).map((image) => imageState(image, image.Labels));
     if (images.length === 0) return missing({ kind: 'repository', name });
     return { kind: 'repository', name, presence: 'present', id: name, images };
-  };
+  }
 
   /** Labels of the containers that use an anonymous volume. @throws Refusal 502 when they cannot be listed. */
-  const labelsOfUsers = async (volume: string): Promise<readonly unknown[]> => {
+  async #labelsOfUsers(volume: string): Promise<readonly unknown[]> {
     const filters = encodeURIComponent(JSON.stringify({ volume: [volume] }));
     const target = `/containers/json?all=1&filters=${filters}`;
-    const { status, body } = await requestEngine('GET', target).catch(unanswered('volume', volume));
+    const { status, body } = await this.#request('GET', target).catch(unanswered('volume', volume));
     // No answer is not "nobody uses it": the volume would pass for nobody's.
     if (status !== 200 || !Array.isArray(body)) {
       throw new Refusal(502, 'ownership', `the engine did not list the users of volume ${quote(volume)}`);
     }
     return (body as Inspected[]).map(({ Labels }) => Labels);
-  };
-
-  return { read };
+  }
 }
 
 const missing = ({ kind, name }: EntityName): Entity => ({ kind, name, presence: 'missing', id: '' });

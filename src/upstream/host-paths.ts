@@ -32,9 +32,7 @@ export async function resolveHostPaths(paths: readonly string[]): Promise<Readon
   try {
     const resolved = await Promise.race([Promise.all(paths.map(resolve)), late]);
     const elsewhere = Object.create(null) as Record<string, string>;
-    paths.forEach((path, i) => {
-      if (resolved[i] !== path) elsewhere[path] = resolved[i]!;
-    });
+    for (const [n, path] of paths.entries()) if (resolved[n] !== path) elsewhere[path] = resolved[n]!;
     return elsewhere;
   } finally {
     clearTimeout(timer);

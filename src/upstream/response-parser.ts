@@ -15,9 +15,6 @@ export interface AnswerSink {
   onData(piece: Buffer): void;
 }
 
-/** `more`: the answer goes on; `done`: it is complete; `upgrade`: a 101 that was asked for. */
-export type AnswerState = 'more' | 'done' | 'upgrade';
-
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const TEXT = '[\\t\\x20-\\x7e\\x80-\\xff]*';
 /** A whole head: no NUL or other control byte, no bare CR or LF, no folded line, no blank before a colon. */
@@ -29,29 +26,38 @@ const CLOSE = /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i;
 const CR = 13;
 const LF = 10;
 
-/** What the next byte is part of. */
-type Phase = 'head' | 'length' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'close' | 'over';
+/** What the next byte is part of; `done`: the answer is complete; `upgrade`: it is a 101 that was asked for. */
+export type Phase =
+  'head' | 'length' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'close' | 'done' | 'upgrade';
 
 const bad = (what: string): never => {
   throw new EngineError('ENGINE_ANSWER', `the engine's answer is malformed: ${what}`);
 };
 
-/** What a head says of the body after it. */
-interface Framing {
+/** The lines of a head after the first one, and what they say of the body. */
+interface Headers {
+  /** Names and values in turn. */
+  readonly headers: string[];
   /** Bytes of the body; -1 when no header says so. */
   readonly length: number;
   readonly isChunked: boolean;
   readonly keepsAlive: boolean;
 }
 
-/** @throws EngineError when two readings are possible. */
-function readFraming(headers: readonly string[], isOldVersion: boolean): Framing {
+/** @throws EngineError when two readings of the framing are possible. */
+function readHeaders(head: string, isOldVersion: boolean): Headers {
+  const headers: string[] = [];
   let length = -1;
   let isChunked = false;
   let keepsAlive = !isOldVersion;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
+  for (let from = head.indexOf('\r\n'); from !== -1;) {
+    from += 2;
+    const next = head.indexOf('\r\n', from);
+    const colon = head.indexOf(':', from);
+    const name = head.slice(from, colon);
+    const value = head.slice(colon + 1, next === -1 ? head.length : next).trim();
+    headers.push(name, value);
+    from = next;
     switch (name.length) {
       case 14:
         if (name.toLowerCase() !== 'content-length') break;
@@ -70,20 +76,7 @@ function readFraming(headers: readonly string[], isOldVersion: boolean): Framing
     }
   }
   if (isChunked && length !== -1) bad('it has a length and is chunked');
-  return { length, isChunked, keepsAlive };
-}
-
-/** The lines of a head after the first one, as names and values in turn. */
-function splitHeaders(head: string): string[] {
-  const headers: string[] = [];
-  for (let from = head.indexOf('\r\n'); from !== -1;) {
-    from += 2;
-    const next = head.indexOf('\r\n', from);
-    const colon = head.indexOf(':', from);
-    headers.push(head.slice(from, colon), head.slice(colon + 1, next === -1 ? head.length : next).trim());
-    from = next;
-  }
-  return headers;
+  return { headers, length, isChunked, keepsAlive };
 }
 
 /**
@@ -93,9 +86,8 @@ function splitHeaders(head: string): string[] {
 export class ResponseParser {
   /** May the connection take another request after this answer? */
   keep = true;
-  state: AnswerState = 'done';
+  phase: Phase = 'done';
   readonly #sink: AnswerSink;
-  #phase: Phase = 'over';
   /** It answers a HEAD request. */
   #isBodiless = false;
   /** Switching protocols was asked for. */
@@ -117,8 +109,7 @@ export class ResponseParser {
 
   /** Expects the next answer. `isBodiless`: it answers a HEAD request. */
   begin(isBodiless: boolean, wantsUpgrade: boolean): void {
-    this.#phase = 'head';
-    this.state = 'more';
+    this.phase = 'head';
     this.keep = true;
     this.#isBodiless = isBodiless;
     this.#wantsUpgrade = wantsUpgrade;
@@ -131,20 +122,26 @@ export class ResponseParser {
    */
   feed(data: Buffer): number {
     let at = 0;
-    while (at < data.length && this.#phase !== 'over') {
-      switch (this.#phase) {
+    while (at < data.length && this.phase !== 'done' && this.phase !== 'upgrade') {
+      switch (this.phase) {
         case 'head':
           at = this.#readHead(data, at);
           break;
         case 'length':
         case 'chunk':
-        case 'close':
-          at = this.#readBody(data, at);
+        case 'close': {
+          const stop = this.phase === 'close' ? data.length : Math.min(data.length, at + this.#left);
+          this.#left -= stop - at;
+          this.#sink.onData(at === 0 && stop === data.length ? data : data.subarray(at, stop));
+          if (this.#left === 0 && this.phase !== 'close')
+            this.phase = this.phase === 'length' ? 'done' : 'chunk-end';
+          at = stop;
           break;
+        }
         case 'chunk-end':
           if (this.#line === '' && data[at] === CR && data[at + 1] === LF) {
             at += 2;
-            this.#phase = 'size';
+            this.phase = 'size';
             break;
           }
           at = this.#readLine(data, at);
@@ -159,8 +156,8 @@ export class ResponseParser {
 
   /** The connection ended. True when that completes the answer, which then has no other end. */
   end(): boolean {
-    if (this.#phase !== 'close') return false;
-    this.#complete();
+    if (this.phase !== 'close') return false;
+    this.phase = 'done';
     return true;
   }
 
@@ -194,20 +191,24 @@ export class ResponseParser {
   #parseHead(head: string): void {
     if (!HEAD.test(head)) bad('its head cannot be read');
     const status = Number(head.slice(9, 12));
-    const headers = splitHeaders(head);
-    const framing = readFraming(headers, head.charCodeAt(7) === 0x30);
-    this.keep = framing.keepsAlive;
+    const {
+      headers,
+      isChunked,
+      keepsAlive,
+      length: announced,
+    } = readHeaders(head, head.charCodeAt(7) === 0x30);
+    this.keep = keepsAlive;
     if (status < 200) return this.#startInterim(status, headers);
     const hasBody = !this.#isBodiless && status !== 204 && status !== 304;
-    const length = hasBody ? framing.length : 0;
-    if (hasBody && framing.isChunked) this.#phase = 'size';
-    else if (length > 0) this.#phase = 'length';
-    else if (length === -1) {
-      this.#phase = 'close';
+    const length = hasBody ? announced : 0;
+    if (hasBody && isChunked) this.phase = 'size';
+    else if (length > 0) this.phase = 'length';
+    else if (length === 0) this.phase = 'done';
+    else {
+      this.phase = 'close';
       this.keep = false;
     }
     this.#left = length;
-    if (length === 0) this.#complete();
     this.#sink.onHeaders(status, headers, length);
   }
 
@@ -215,20 +216,10 @@ export class ResponseParser {
   #startInterim(status: number, headers: string[]): void {
     if (status === 101) {
       if (!this.#wantsUpgrade) bad('it switches protocols unasked');
-      this.#phase = 'over';
-      this.state = 'upgrade';
+      this.phase = 'upgrade';
       this.keep = false;
       this.#sink.onHeaders(status, headers, 0);
     } else if (++this.#interim > INTERIM_LIMIT) bad('too many interim answers');
-  }
-
-  #readBody(data: Buffer, at: number): number {
-    const stop = this.#phase === 'close' ? data.length : Math.min(data.length, at + this.#left);
-    this.#left -= stop - at;
-    this.#sink.onData(at === 0 && stop === data.length ? data : data.subarray(at, stop));
-    if (this.#left === 0 && this.#phase === 'length') this.#complete();
-    else if (this.#left === 0 && this.#phase === 'chunk') this.#phase = 'chunk-end';
-    return stop;
   }
 
   /** The lines around chunks: CRLF only (RFC 9112 section 7.1). */
@@ -246,26 +237,21 @@ export class ResponseParser {
   }
 
   #endLine(text: string): void {
-    if (this.#phase === 'chunk-end') {
+    if (this.phase === 'chunk-end') {
       if (text !== '') bad('a chunk is longer than its size');
-      this.#phase = 'size';
-    } else if (this.#phase === 'size') {
+      this.phase = 'size';
+    } else if (this.phase === 'size') {
       const size = CHUNK_SIZE.exec(text)?.[1] ?? bad('a chunk size is not a hexadecimal number');
       this.#left = Number.parseInt(size, 16);
-      this.#phase = this.#left === 0 ? 'trailer' : 'chunk';
+      this.phase = this.#left === 0 ? 'trailer' : 'chunk';
     } else if (text === '') {
       this.#trailers = 0;
-      this.#complete();
+      this.phase = 'done';
     } else {
       // Dropped: no client of the guard was promised any.
       this.#trailers += text.length;
       if (this.#trailers > HEAD_LIMIT || !TRAILER.test(text)) bad('a trailer cannot be read');
     }
-  }
-
-  #complete(): void {
-    this.#phase = 'over';
-    this.state = 'done';
   }
 }
 

@@ -1,5 +1,4 @@
-import type { Engine } from './engine.js';
-import type { Abort, EngineHandler, EngineRequest } from './engine-call.js';
+import type { Abort, Dispatcher, EngineHandler, EngineRequest } from './engine-call.js';
 import { Reader } from './reader.js';
 import { SharedCall, type SharedCallEvents } from './shared-call.js';
 
@@ -40,9 +39,9 @@ const LIMITS: ShareLimits = {
 };
 
 /**
- * An engine that answers equal reads together, as a group commit writes together: reads that arrive while an equal one
- * is on its way wait until that has ended, and then one call is made for all of them. Only requests marked `shared` take
- * part; equal means the same method, target and headers.
+ * Answers equal reads together, as a group commit writes together: reads that arrive while an equal one is on its way
+ * wait until that has ended, and then one call is made for all of them. The engine gives it the requests marked `shared`
+ * alone; equal means the same method, target and headers.
  *
  * INVARIANT: nobody gets an answer that was begun before he asked. What was changed, and answered as changed, before a
  * read was asked for is therefore in its answer, as without sharing.
@@ -51,25 +50,15 @@ const LIMITS: ShareLimits = {
  * written from the judged call: filters for an owner's label are in the target, credentials are in the headers. What the
  * guard itself changes or learns (redaction, own images, history, byte limits) are handlers of each caller, after this.
  */
-export function shareReads(engine: Engine, limits: ShareLimits = LIMITS): Engine {
-  const shared = new SharedReads(engine, limits);
-  return {
-    dispatch: (request, handler) =>
-      request.shared === true ? shared.dispatch(request, handler) : engine.dispatch(request, handler),
-    ping: (timeout) => engine.ping(timeout),
-    destroy: () => engine.destroy(),
-  };
-}
-
-/** The queues of all reads that are on their way, and the bytes of their answers. */
-class SharedReads {
-  readonly engine: Engine;
+export class SharedReads implements Dispatcher {
+  readonly engine: Dispatcher;
   readonly limits: ShareLimits;
+  /** Of the reads that are on their way. */
   readonly #queues = new Map<string, Queue>();
   /** Bytes of collected answers. */
   #collected = 0;
 
-  constructor(engine: Engine, limits: ShareLimits) {
+  constructor(engine: Dispatcher, limits: ShareLimits = LIMITS) {
     this.engine = engine;
     this.limits = limits;
   }
@@ -79,9 +68,10 @@ class SharedReads {
     const key = JSON.stringify([request.method, request.target, ...request.headers]);
     let queue = this.#queues.get(key);
     if (queue === undefined) {
+      const once = { ...request, shared: false };
       // No answer can be collected now: each call goes its own way.
-      if (this.#collected >= this.limits.total) return this.engine.dispatch(request, handler);
-      queue = new Queue(request, this, () => this.#queues.delete(key));
+      if (this.#collected >= this.limits.total) return this.engine.dispatch(once, handler);
+      queue = new Queue(once, this, () => this.#queues.delete(key));
       this.#queues.set(key, queue);
     }
     const reader = new Reader(handler);

@@ -1,5 +1,4 @@
-import type { Engine } from './engine.js';
-import type { Abort, EngineHandler, EngineRequest } from './engine-call.js';
+import type { Abort, Dispatcher, EngineHandler, EngineRequest } from './engine-call.js';
 import type { AnswerHead, Reader } from './reader.js';
 
 export interface SharedCallEvents {
@@ -11,7 +10,7 @@ export interface SharedCallEvents {
 
 /** What a call needs of those around it. */
 export interface SharedCallRoom {
-  readonly engine: Engine;
+  readonly engine: Dispatcher;
   readonly limits: { readonly answer: number };
   collect(bytes: number): boolean;
   release(bytes: number): void;

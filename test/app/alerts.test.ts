@@ -4,7 +4,9 @@ import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import pino from 'pino';
 import { loadConfig } from '../../src/config/load.js';
-import { followTrail, verifyTrail, type TrailEvent } from '../../src/app/audit.js';
+import { verifyTrail } from '../../src/app/audit.js';
+import type { TrailEvent } from '../../src/audit/trail.js';
+import { trailEvents } from '../support/trail.js';
 import { startGuard, TRIAL_ENGINE, type RunningGuard } from '../../src/app/guard.js';
 import { until } from '../support/command.js';
 
@@ -72,7 +74,7 @@ async function hammer(
 
 async function trailOf(directory: string): Promise<TrailEvent[]> {
   const events: TrailEvent[] = [];
-  for await (const event of followTrail(join(directory, 'journal')))
+  for await (const event of trailEvents(join(directory, 'journal')))
     if (event !== undefined) events.push(event);
   return events;
 }

@@ -3,7 +3,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { followTrail, verifyTrail, type TrailEvent } from '../../src/app/audit.js';
+import { verifyTrail } from '../../src/app/audit.js';
+import type { TrailEvent } from '../../src/audit/trail.js';
+import { trailEvents } from '../support/trail.js';
 import { sleep, until } from '../support/command.js';
 import { required } from '../support/engine.js';
 import { talk } from '../support/raw.js';
@@ -24,7 +26,7 @@ const create = async (guarded: Guarded): Promise<{ status: number; message: stri
 
 async function trailOf(directory: string): Promise<TrailEvent[]> {
   const events: TrailEvent[] = [];
-  for await (const event of followTrail(directory)) if (event !== undefined) events.push(event);
+  for await (const event of trailEvents(directory)) if (event !== undefined) events.push(event);
   return events;
 }
 

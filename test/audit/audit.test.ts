@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { formatEvent, type DecisionEvent } from '../../src/audit/event.js';
-import { maskCredentials, record } from '../../src/audit/json-text.js';
+import type { DecisionEvent } from '../../src/audit/event.js';
+import { formatEvent, maskCredentials, record } from '../../src/audit/event-line.js';
 import { openAuditWriter } from '../../src/audit/writer.js';
 
 const decision: DecisionEvent = {
@@ -34,7 +34,7 @@ const decision: DecisionEvent = {
 };
 
 t.test('one JSON line for each event, complete and masked', async (t) => {
-  const line = formatEvent(decision, '2026-01-01T00:00:00.000Z');
+  const line = formatEvent(decision, Date.UTC(2026, 0, 1));
   t.ok(line.endsWith('\n') && line.indexOf('\n') === line.length - 1, 'one line, whatever the client sent');
   const parsed: unknown = JSON.parse(line);
   t.match(parsed, {
@@ -62,7 +62,7 @@ t.test('one JSON line for each event, complete and masked', async (t) => {
       since: '2026-01-01T00:00:00.000Z',
     },
   ];
-  const led = formatEvent({ ...decision, sequences: [found] }, '2026-01-01T00:00:00.000Z');
+  const led = formatEvent({ ...decision, sequences: [found] }, Date.UTC(2026, 0, 1));
   t.strictSame((JSON.parse(led) as DecisionEvent).sequences, sequences);
   t.ok(led.indexOf('"sequences"') < led.indexOf('"verdict"'), 'before the verdict');
   t.notOk('sequences' in (parsed as object), 'and not where there are none');
@@ -78,7 +78,7 @@ t.test('one JSON line for each event, complete and masked', async (t) => {
         bytesIn: 1,
         bytesOut: 2,
       },
-      't',
+      Date.UTC(2026, 0, 1),
     ),
   );
   t.match(outcome, { id: 'abc-1.o', call: 'abc-1', status: 200, end: 'complete', bytesIn: 1, bytesOut: 2 });
@@ -119,7 +119,7 @@ t.test('attacker-controlled text cannot make a line long', async (t) => {
       reason: 'x'.repeat(1e6),
       hazards: Array.from({ length: 5000 }, (_, i) => `bind:/${'y'.repeat(3000)}${i}`),
     },
-    't',
+    Date.UTC(2026, 0, 1),
   );
   t.ok(line.length < 200_000, `${line.length} characters`);
   t.equal((JSON.parse(line) as { hazards: unknown[] }).hazards.length, 65);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { formatRecord, type FormatName } from '../../src/audit/formats/format.js';
+import { formatRecord } from '../../src/audit/formats/format.js';
+import type { RecordFormat } from '../../src/base/audit-names.js';
 import { RECORDS } from './records.js';
 import { fieldsOf } from '../support/json-fields.js';
 import { playSiemScenes } from '../support/siem-scenes.js';
@@ -20,11 +21,11 @@ const sections = new Map(
 );
 const scenes = await playSiemScenes();
 const records = [...RECORDS, ...Object.values(scenes).flatMap((scene) => scene.records)];
-const texts = (format: FormatName): string[] =>
+const texts = (format: RecordFormat): string[] =>
   records.flatMap((record) =>
     formatRecord(format, record, { version: '1', host: 'h' }).map(({ text }) => text),
   );
-const paths = (format: FormatName): Set<string> =>
+const paths = (format: RecordFormat): Set<string> =>
   new Set(texts(format).flatMap((text) => fieldsOf(JSON.parse(text))));
 
 await t.test('breakwater: every field, with its type', async (t) => {

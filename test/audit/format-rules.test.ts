@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
-import { formatRecord, type FormatName } from '../../src/audit/formats/format.js';
+import { formatRecord } from '../../src/audit/formats/format.js';
+import type { RecordFormat } from '../../src/base/audit-names.js';
 import { syslogMessage } from '../../src/audit/sinks/frames.js';
 import { RECORDS } from './records.js';
 import { ECS, type EcsType } from './rules-ecs.js';
@@ -12,7 +13,7 @@ import { problemsOf } from './rules-ocsf.js';
 
 type Json = Record<string, unknown>;
 const sender = { version: '1.2.3', host: 'guard.example' };
-const texts = (format: FormatName, record: Json): string[] =>
+const texts = (format: RecordFormat, record: Json): string[] =>
   formatRecord(format, record, sender).map(({ text }) => text);
 
 const base = RECORDS.find(({ event }) => event === 'decision')!;

@@ -2,7 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import t from 'tap';
-import { FORMATS, formatRecord, type FormatName } from '../../src/audit/formats/format.js';
+import { formatRecord } from '../../src/audit/formats/format.js';
+import { RECORD_FORMATS, type RecordFormat } from '../../src/base/audit-names.js';
 import { summarize } from '../../src/audit/formats/summary.js';
 import { TECHNIQUES } from '../../src/audit/formats/techniques.js';
 import { HAZARDS, type HazardKind } from '../../src/hazards/catalogue.js';
@@ -13,10 +14,10 @@ const golden = fileURLToPath(new URL('../../../test/audit/golden/', import.meta.
 const sender = { version: '1.2.3', host: 'guard.example' };
 type Json = Record<string, unknown>;
 
-const texts = (format: FormatName, record: Json): string[] =>
+const texts = (format: RecordFormat, record: Json): string[] =>
   formatRecord(format, record, sender).map(({ text }) => text);
 
-for (const format of FORMATS) {
+for (const format of RECORD_FORMATS) {
   await t.test(`${format}: golden file`, async (t) => {
     const made = RECORDS.flatMap((record) => texts(format, record))
       .map((text) => `${text}\n`)
@@ -255,7 +256,7 @@ function check(record: Json, value: string, evil = hostile(record, value)): void
     if (text !== true)
       throw new Error(`broken by ${JSON.stringify(value.slice(0, 100))} in ${String(record['id'])}`);
   };
-  for (const format of FORMATS) {
+  for (const format of RECORD_FORMATS) {
     for (const text of texts(format, evil)) {
       expected(!UNSAFE.test(text));
       if (format === 'cef' || format === 'leef') continue;

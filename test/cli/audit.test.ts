@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { chain, GENESIS, type Head } from '../../src/audit/chain.js';
-import { formatEvent } from '../../src/audit/event.js';
+import { formatEvent } from '../../src/audit/event-line.js';
 import { openJournal } from '../../src/audit/journal.js';
 import { segmentName } from '../../src/audit/journal-files.js';
 import { runAudit } from '../../src/cli/audit.js';
@@ -162,7 +162,7 @@ function threeDays(): { directory: string; lines: string[] } {
     );
     for (let hour = 1; hour < 24; hour++) {
       const event = { ...decision, call: `d${day}h${hour}`, reason: '\u00e9\u20ac' };
-      add(formatEvent(event, at(hour)));
+      add(formatEvent(event, Date.parse(at(hour))));
     }
     writeFileSync(path, segment.join(''));
     lines.push(...segment);
@@ -252,7 +252,7 @@ await t.test('export: every format, to a file that is whole or not there', async
 
 await t.test('export of a plain file; one without a last line end', async (t) => {
   const file = join(t.testdir(), 'audit.jsonl');
-  const one = formatEvent(decision, '2026-01-02T03:04:05.678Z');
+  const one = formatEvent(decision, Date.UTC(2026, 0, 2, 3, 4, 5, 678));
   writeFileSync(file, `${one}no json\n[1]\n${one.trim()}`);
   const { code, out, err } = await audit('export', file, '--since', '2026-01-02');
   t.equal(code, 1);

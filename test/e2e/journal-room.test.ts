@@ -5,7 +5,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startTrialEngine } from '../../src/trial-engine/engine.js';
-import { followTrail, verifyTrail, type TrailEvent } from '../../src/app/audit.js';
+import { verifyTrail } from '../../src/app/audit.js';
+import type { TrailEvent } from '../../src/audit/trail.js';
+import { trailEvents } from '../support/trail.js';
 import { sleep, until } from '../support/command.js';
 import { required } from '../support/engine.js';
 import { freePort } from '../support/free-port.js';
@@ -72,7 +74,7 @@ const isDenied = ({ status }: { status: number }): boolean => status === 503;
 
 async function eventsOf(journal: string): Promise<TrailEvent[]> {
   const events: TrailEvent[] = [];
-  for await (const event of followTrail(journal)) if (event !== undefined) events.push(event);
+  for await (const event of trailEvents(journal)) if (event !== undefined) events.push(event);
   return events;
 }
 

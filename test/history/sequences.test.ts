@@ -2,7 +2,7 @@ import t from 'tap';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { openHistory } from '../../src/history/history.js';
+import { History } from '../../src/history/history.js';
 import { sequencesSchema } from '../../src/config/sequences-config.js';
 import { startTrialEngine } from '../../src/trial-engine/engine.js';
 import { RESET, talk, type RawTarget } from '../support/raw.js';
@@ -16,7 +16,7 @@ import {
   type GuardedOptions,
 } from '../guard/guarded.js';
 
-// Attacks in several calls over real sockets: what reaches the engine, what the client is told, and what is on record.
+// Attacks in several calls over real sockets: what reaches the engine, what the client gets as an answer, and what is on record.
 
 const everything = (permit: readonly string[] = [], more: object = {}): object => ({
   ...more,
@@ -134,7 +134,7 @@ await t.test('action alert, and observe mode: on record, and let through', async
 
 const ID = 'ab12'.repeat(16);
 
-/** An engine that builds image `ID`, and knows the names it is told to. */
+/** An engine that builds image `ID`, and knows the names that it is given. */
 function engineOf(names: Readonly<Record<string, string>>, repositories: readonly string[] = []): Behaviour {
   return (request, socket) => {
     const [, image] = /^GET \/images\/(.+)\/json$/.exec(request.call) ?? [];
@@ -332,7 +332,7 @@ await t.test(
       return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
     };
     const before = heap();
-    const history = openHistory(settings.clients, settings);
+    const history = new History(settings.clients, settings);
     history.discovered('ci\n192.0.2.1', 'look', { call: 'p', at: 1 });
     let at = 1_700_000_000_000;
     for (let n = 0; n < 1_000_000; n++) {
@@ -364,7 +364,7 @@ await t.test(
     t.notOk(history.discovery('\n10.0.0.0', 'look', 0, at), 'the first strangers are forgotten');
 
     // Long texts, each a part of a longer one.
-    const texts = openHistory(settings.clients, settings);
+    const texts = new History(settings.clients, settings);
     const none = heap();
     for (let n = 0; n < 40_000; n++) {
       const request = `${n} ${'x'.repeat(16_000)}`;
@@ -384,7 +384,7 @@ await t.test(
     t.ok(texts.entered('\n1').size > 0);
 
     // The longest histories that one client can have, for all clients that are kept.
-    const full = openHistory(settings.clients, settings);
+    const full = new History(settings.clients, settings);
     const base = heap();
     for (let n = 0; n < settings.clients; n++) {
       for (let round = 0; round < 40; round++) {

@@ -62,7 +62,7 @@ function table(): Record<string, object> {
     '/exec/e1/json': { ID: 'e1', ContainerID: id('b') },
     '/images/alpine/json': ALPINE,
     '/images/alpine:latest/json': ALPINE,
-    // A step of somebody's build.
+    // A step of another client's build.
     '/images/4444/json': { Id: `sha256:${id('4')}`, RepoTags: [], RepoDigests: [], Config: { Labels: null } },
     '/images/a/app:1/json': { Id: `sha256:${id('2')}`, Config: { Labels: label('a') } },
     '/images/b/app:1/json': { Id: `sha256:${id('3')}`, Config: { Labels: label('b') } },
@@ -254,7 +254,7 @@ t.test('volumes that are not there are made before the container', async (t) => 
       { Name: 'new2', Driver: 'local', DriverOpts: {}, Labels: { x: 'y', ...label('a') } },
     ],
   );
-  // Somebody who comes past the guard makes it at that very moment.
+  // A client that comes past the guard makes it at that very moment.
   guarded.upstream.behave = (request, socket) => {
     if (isQuestion(request) && request.call.startsWith('POST'))
       answer(socket, 201, { Name: 'new1', Labels: label('b') });
@@ -431,7 +431,7 @@ t.test('names are held until the engine has answered', async (t) => {
   t.equal((await first).answers[0]?.status, 200);
   t.equal((await second).answers[0]?.status, 403, 'and is judged on what is there then');
 
-  // Whoever leaves lets go.
+  // A client that leaves lets go.
   going = undefined;
   const gone = talk(guarded.tcp, [make, 200, RESET], { timeout: 3_000, answers: 0 });
   t.ok(await until(() => going !== undefined, 4_000));

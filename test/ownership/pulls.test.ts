@@ -5,7 +5,7 @@ import { talk } from '../support/raw.js';
 import { guardBefore, http, id } from './guard-before.js';
 
 // Whose an image is that came with a pull: the caller's, but only where it came with this pull. The attack: a registry of
-// the attacker's serves a manifest that names the id of an image of somebody else's; the engine has it and fetches nothing.
+// the attacker's serves a manifest that names the id of an image of another owner; the engine has it and fetches nothing.
 
 const IMAGE = `sha256:${id('5')}`;
 const DIGEST = `sha256:${id('6')}`;

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { formatEvent } from '../../src/audit/event.js';
+import { formatEvent } from '../../src/audit/event-line.js';
 import { openJournal } from '../../src/audit/journal.js';
 import { startTrialEngine } from '../../src/trial-engine/engine.js';
 import { startGuarded } from '../guard/guarded.js';
@@ -74,8 +74,11 @@ const CALLS = {
   'socket mount': [['ci', create({ HostConfig: { Binds: ['/var/run/docker.sock:/var/run/docker.sock'] } })]],
 } as const satisfies Readonly<Record<string, readonly (readonly [Who, string | Buffer])[]>>;
 
+/** When all of it happened. */
+const TIME = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
+
 const written = (seq: number, event: string, members: string): string =>
-  `{"seq":${seq},"hash":"${'0'.repeat(64)}","v":1,"event":"${event}","time":"2026-01-02T03:04:05.678Z","id":"j1.${seq}",${members}}`;
+  `{"seq":${seq},"hash":"${'0'.repeat(64)}","v":1,"event":"${event}","time":"${new Date(TIME).toISOString()}","id":"j1.${seq}",${members}}`;
 
 /** As `journal.ts` writes them. */
 const LINES = {
@@ -105,10 +108,10 @@ export async function playSiemScenes(): Promise<Scenes> {
   };
   await playCalls(add);
   for (const [name, event] of Object.entries(EVENTS)) {
-    add(name as keyof typeof EVENTS, [formatEvent(event, '2026-01-02T03:04:05.678Z').trimEnd()]);
+    add(name as keyof typeof EVENTS, [formatEvent(event, TIME).trimEnd()]);
   }
   for (const [name, { event, found }] of Object.entries(SEQUENCES)) {
-    const line = formatEvent(event, '2026-01-02T03:04:05.678Z').trimEnd();
+    const line = formatEvent(event, TIME).trimEnd();
     add(name as keyof typeof SEQUENCES, [withSequences(line, found)]);
   }
   for (const name of Object.keys(ALERTS) as (keyof typeof ALERTS)[]) add(name, alertLines(name));

@@ -34,6 +34,18 @@ t.test('connections are kept and used again, one call at a time', async (t) => {
   t.equal(seen.length, 3);
 });
 
+t.test('only requests that are marked are shared, where reads are shared', async (t) => {
+  const asked = async (shareReads: boolean, shared: boolean): Promise<number> => {
+    const { engine, seen } = await startDaemon(t, answerWith(ok('hello')), { engine: { shareReads } });
+    const answers = await Promise.all([1, 2, 3].map(() => call(engine, { ...GET, shared })));
+    for (const one of answers) t.match(one, { status: 200, end: 'complete', length: 5 });
+    return seen.reduce((sum, { text }) => sum + text.split('GET ').length - 1, 0);
+  };
+  t.equal(await asked(true, true), 2, 'two wait for the first one, and share the next');
+  t.equal(await asked(true, false), 3);
+  t.equal(await asked(false, true), 3);
+});
+
 t.test('a connection that may not be used again is closed', async (t) => {
   const answers = {
     'Connection: close': ok('a', 'Connection: close\r\n'),

@@ -1,4 +1,4 @@
-import { FORMATS } from '../../audit/formats/format.js';
+import { RECORD_FORMATS } from '../../base/audit-names.js';
 import { syslogSeverity } from '../../audit/formats/gelf.js';
 import { ocsfSeverity } from '../../audit/formats/ocsf.js';
 import { otlpSeverity } from '../../audit/sinks/http-kinds.js';
@@ -11,7 +11,7 @@ const OTLP: Readonly<Record<number, string>> = { 9: 'INFO', 13: 'WARN', 17: 'ERR
 /** The generated parts of docs/reference/siem-formats.md; a test holds the others against what is written. */
 export const siemParts = (): ReadonlyMap<string, string> =>
   new Map([
-    ['formats', `The formats are ${FORMATS.map(code).join(', ')}.`],
+    ['formats', `The formats are ${RECORD_FORMATS.map(code).join(', ')}.`],
     ['severities', severityTable()],
   ]);
 

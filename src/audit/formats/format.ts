@@ -1,4 +1,5 @@
-import { escapeUnseen } from '../json-text.js';
+import type { RecordFormat } from '../../base/audit-names.js';
+import { escapeUnseen } from '../event-line.js';
 import { toCef, toLeef } from './cef.js';
 import { toEcs } from './ecs.js';
 import { toGelf } from './gelf.js';
@@ -29,25 +30,20 @@ type Formatter = (summary: Summary, sender: Sender) => readonly string[];
 const line = (value: object): string => escapeUnseen(JSON.stringify(value));
 
 /** The formats by name. */
-const FORMATTERS = {
+const FORMATTERS: Readonly<Record<RecordFormat, Formatter>> = {
   breakwater: ({ event }) => [line(event)],
   ocsf: (summary, { version }) => toOcsf(summary, version).map(line),
   ecs: (summary, { version }) => [line(toEcs(summary, version))],
   cef: (summary, { version }) => [toCef(summary, version)],
   leef: (summary, { version }) => [toLeef(summary, version)],
   gelf: (summary, { host }) => [line(toGelf(summary, host))],
-} as const satisfies Readonly<Record<string, Formatter>>;
-
-export type FormatName = keyof typeof FORMATTERS;
-
-export const FORMATS = Object.keys(FORMATTERS) as FormatName[];
+};
 
 /** A record as messages of a format: mostly one; OCSF has a finding for each indicator and each sequence besides. */
-export function formatRecord(format: FormatName, event: TrailEvent, sender: Sender): Message[] {
+export function formatRecord(format: RecordFormat, event: TrailEvent, sender: Sender): Message[] {
   const summary = summarize(event);
   const { id, time, severity } = summary;
-  const formatter: Formatter = FORMATTERS[format];
-  return formatter(summary, sender).map((text, index) => ({
+  return FORMATTERS[format](summary, sender).map((text, index) => ({
     id: index === 0 ? id : `${id}.f${index}`,
     time,
     severity,

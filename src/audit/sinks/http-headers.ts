@@ -1,6 +1,7 @@
+import type { HttpSinkType } from '../../base/audit-names.js';
 import type { HttpClient } from './http-client.js';
 import { HTTP_KINDS, parse } from './http-kinds.js';
-import { RetryLater, type HttpSinkType, type SinkConfig } from './sink.js';
+import { RetryLater, type SinkConfig } from './sink.js';
 
 /** A token is fetched anew so long before its end. */
 const TOKEN_MARGIN_MS = 60_000;

@@ -1,4 +1,5 @@
-import type { HttpSinkType, Outcome, Outgoing, SinkConfig } from './sink.js';
+import type { HttpSinkType } from '../../base/audit-names.js';
+import type { Outcome, Outgoing, SinkConfig } from './sink.js';
 import { TAKEN } from './sink.js';
 
 /** How a receiver wants messages, and what its answer means. */

@@ -1,9 +1,10 @@
+import type { HttpSinkType } from '../../base/audit-names.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { HttpBatch } from './http-batch.js';
 import { HttpClient, type HttpAnswer } from './http-client.js';
 import { HttpHeaders } from './http-headers.js';
 import { HTTP_KINDS, type HttpKind } from './http-kinds.js';
-import type { HttpSinkType, Outcome, Outgoing, SinkConfig, Transport } from './sink.js';
+import type { Outcome, Outgoing, SinkConfig, Transport } from './sink.js';
 
 /** Messages as posts. */
 export function openHttp(config: SinkConfig, type: HttpSinkType, host: string): Transport {

@@ -1,3 +1,4 @@
+import { appendFile, stat } from 'node:fs/promises';
 import { readRecord } from '../chain.js';
 import { formatRecord, type Sender } from '../formats/format.js';
 import { parseMembers } from '../journal-files.js';
@@ -25,4 +26,21 @@ export function messagesOf(
     ...message,
     seq,
   }));
+}
+
+/** Above that, what is refused is counted only; the journal has the records. */
+const MAX_REFUSED_BYTES = 64 * 2 ** 20;
+
+/** Keeps what a receiver refuses for good, in a file of JSON lines beside the journal. @throws Error */
+export async function putAside(
+  path: string,
+  refused: readonly { readonly message: Outgoing; readonly reason: string }[],
+): Promise<void> {
+  const { size } = await stat(path).catch(() => ({ size: 0 }));
+  if (size > MAX_REFUSED_BYTES) return;
+  const time = new Date().toISOString();
+  const lines = refused.map(({ message: { seq, id, text }, reason }) =>
+    JSON.stringify({ time, seq, id, reason, text }),
+  );
+  await appendFile(path, `${lines.join('\n')}\n`, { mode: 0o600 });
 }

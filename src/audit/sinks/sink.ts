@@ -1,4 +1,4 @@
-import type { FormatName } from '../formats/format.js';
+import type { RecordFormat, SinkType } from '../../base/audit-names.js';
 
 /** A value that is secret mostly: as it stands, from the environment, or from a file. */
 export type Secret = { readonly text: string } | { readonly env: string } | { readonly file: string };
@@ -10,9 +10,6 @@ export interface SinkTls {
   readonly key?: string;
 }
 
-export type HttpSinkType = 'splunk-hec' | 'elasticsearch' | 'loki' | 'otlp' | 'sentinel' | 'webhook';
-export type SinkType = 'syslog' | 'gelf' | HttpSinkType | 'file' | 'stdout';
-
 /** A receiver of the audit journal. Times in milliseconds. */
 export interface SinkConfig {
   /** Unique, usable in a file name. */
@@ -20,7 +17,7 @@ export interface SinkConfig {
   readonly type: SinkType;
   /** `udp://`, `tcp://` or `tls://HOST:PORT`; `http(s)://…`; a path for `file`; empty for `stdout`. */
   readonly url: string;
-  readonly format: FormatName;
+  readonly format: RecordFormat;
   /** Names of the events that it gets; undefined: all. */
   readonly events?: readonly string[] | undefined;
   readonly headers: Readonly<Record<string, Secret>>;
