@@ -72,7 +72,7 @@ export async function listenDns(options: DnsServerOptions): Promise<DnsServer> {
 }
 
 /** @returns the server, and what cuts its open connections. */
-function acceptConnections(questions: Questions): { readonly tcp: Server; cut(): void } {
+function acceptConnections(questions: Questions): { readonly tcp: Server; readonly cut: () => void } {
   const open = new Set<Socket>();
   const tcp = ignoreSocketErrors(
     createServer({ noDelay: true }, (socket) => {
@@ -91,7 +91,7 @@ function acceptConnections(questions: Questions): { readonly tcp: Server; cut():
   tcp.maxConnections = MAX_CONNECTIONS;
   return {
     tcp,
-    cut() {
+    cut: () => {
       for (const socket of open) socket.destroy();
     },
   };

@@ -91,14 +91,14 @@ class IndexedDecider implements TargetDecider {
 
   async decide(client: string, target: Target): Promise<Decision> {
     const { host, port } = target;
-    const { ports, lookUp } = this.#options;
-    const index = this.#options.index();
-    if (!ports.includes(port)) return refused(`port ${port} is not open (egress.gateway.ports)`);
+    const options = this.#options;
+    const index = options.index();
+    if (!options.ports.includes(port)) return refused(`port ${port} is not open (egress.gateway.ports)`);
     const url = target.url === '' ? undefined : index.url(target.url);
     let decision = this.#refuseListed(client, target, url, '');
     if (decision !== undefined) return decision;
     const isAddress = isIP(host) !== 0;
-    const { addresses, findings } = isAddress ? { addresses: [host], findings: [] } : await lookUp(host);
+    const { addresses, findings } = isAddress ? { addresses: [host], findings: [] } : await options.lookUp(host);
     for (const { hit, address } of findings) {
       decision = this.#refuseListed(client, target, hit, address);
       if (decision !== undefined) return decision;
@@ -145,9 +145,9 @@ class IndexedDecider implements TargetDecider {
    * @param name empty where the client gave an address.
    */
   #leadsInside(name: string, address: Address): boolean {
-    const { allow, closed } = this.#options;
+    const { allow } = this.#options;
     if (name !== '' && isNameAllowed(name, allow)) return false;
-    return isWithin(plainAddress(address), closed()) && !isWithin(address, allow.networks);
+    return isWithin(plainAddress(address), this.#options.closed()) && !isWithin(address, allow.networks);
   }
 
   /** What a rule of the network refuses; in alert mode that is only reported. @param name as for `#leadsInside`. */
