@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../../base/cache.js';
+import { atMost } from '../../base/bounded.js';
 import type { Call } from '../../docker/call.js';
 import { openLines, readLines, rewriteLines } from '../../store/lines.js';
 import { answerIdsOf } from '../../docker/answer-ids.js';
