@@ -5,7 +5,6 @@ export type Pair = readonly [name: string, value: string];
 
 /** More parameters than any operation has; a longer list only serves to cost time. */
 const MAXIMUM_PAIRS = 1024;
-const UNRESERVED = /^[A-Za-z0-9._~-]*$/;
 
 /**
  * Reads a query string or an urlencoded body as url.ParseQuery of Go reads it (net/url/url.go): `&` separates, `+` is a
@@ -58,13 +57,4 @@ function decode(text: string): string {
   if (decoded.includes('\0'))
     throw new Refusal(400, 'query-character', 'an encoded NUL in the query or form');
   return decoded;
-}
-
-/** Escapes all but RFC 3986 unreserved characters, so that every reader decodes to the same text. */
-export function escapeComponent(text: string): string {
-  if (UNRESERVED.test(text)) return text;
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
 }

@@ -1,8 +1,7 @@
 import type { QueryValue, UnknownField } from './call.js';
 import type { Pair } from './form.js';
 import { decodeJsonText } from './go-json.js';
-import { emptyRecord } from './json-any.js';
-import type { JsonValue } from '../base/json.js';
+import { BareObject, type JsonValue } from '../base/json.js';
 import type { Parameter } from './catalogue/row.js';
 import type { Operation } from './operation.js';
 import { Refusal } from './refusal.js';
@@ -24,7 +23,7 @@ const FILTERS: Schema = { type: 'map', values: { type: 'any' } };
 
 export function startParameters(): Parameters {
   return {
-    query: emptyRecord() as Record<string, unknown> as Record<string, QueryValue>,
+    query: new BareObject() as Record<string, unknown> as Record<string, QueryValue>,
     unknown: [],
     names: new Set(),
   };

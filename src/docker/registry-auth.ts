@@ -1,7 +1,7 @@
 import { decodeJson, type JsonLimits } from './go-json.js';
 import type { JsonObject } from '../base/json.js';
 import { Refusal } from './refusal.js';
-import { renderJson } from './render-json.js';
+import { renderJson } from './render.js';
 import type { Schema } from './schema.js';
 
 const STRING: Schema = { type: 'string' };
