@@ -80,7 +80,7 @@ function encodeBase64Url(text: string): string {
 }
 
 /** Fields of an AuthConfig that are sent to the registry; the others only say where it is. */
-const SECRETS = ['username', 'password', 'auth', 'email', 'identitytoken', 'registrytoken'];
+const SECRETS = FIELDS.filter((name) => name !== 'serveraddress');
 
 /**
  * The registries that a canonical header (as `readRegistryAuth` made it) holds credentials for. `""` stands for the

@@ -1,4 +1,3 @@
-import { answerIdsOf } from '../docker/answer-ids.js';
 import type { Call } from '../docker/call.js';
 import { byOperation } from '../docker/catalogue.js';
 import type { OperationId } from '../docker/operation.js';
@@ -17,7 +16,7 @@ import {
   type Step,
 } from '../hazards/sequences.js';
 import type { History } from './history.js';
-import { scanAnswer, combined } from '../docker/answers/scan.js';
+import { scanAnswer, combined, answerIdsOf } from '../docker/answers/scan.js';
 import { pulledRepository } from './lookups.js';
 
 /** A call that passes, with what the updates of the history need. */
