@@ -1,5 +1,5 @@
 import type { JsonValue } from '../base/json.js';
-import type { Call, QueryValue } from './call.js';
+import type { Call } from './call.js';
 
 /**
  * The request target of a call: its version prefix, the path template filled in, the parameters in the order of their
@@ -9,7 +9,9 @@ export function renderTarget(call: Call): string {
   const template = call.operation.path;
   const path = template.includes('{') ? fillTemplate(call, template) : template;
   const prefix = call.apiVersion === '' ? '' : `/v${call.apiVersion}`;
-  return `${prefix}${path}${renderQuery(call)}`;
+  const names = Object.keys(call.query);
+  if (names.length === 0 && call.unknown.length === 0) return `${prefix}${path}`;
+  return `${prefix}${path}${renderQuery(call, names.sort())}`;
 }
 
 function fillTemplate(call: Call, template: string): string {
@@ -40,13 +42,29 @@ function escapeComponent(text: string): string {
   );
 }
 
-function renderQuery(call: Call): string {
+function renderQuery(call: Call, names: readonly string[]): string {
   const pairs: string[] = [];
-  for (const name of Object.keys(call.query).sort()) {
+  for (const name of names) {
     const value = call.query[name];
     if (value === undefined) continue;
-    const values = value.type === 'strings' ? value.value : [renderValue(value)];
-    for (const text of values) pairs.push(`${escapeComponent(name)}=${escapeComponent(text)}`);
+    let texts: readonly string[];
+    switch (value.type) {
+      case 'string':
+        texts = [value.value];
+        break;
+      case 'strings':
+        texts = value.value;
+        break;
+      case 'boolean':
+        texts = [value.value ? '1' : '0'];
+        break;
+      case 'integer':
+        texts = [value.value.toString()];
+        break;
+      case 'json':
+        texts = [renderJson(value.value)];
+    }
+    for (const text of texts) pairs.push(`${escapeComponent(name)}=${escapeComponent(text)}`);
   }
   // Only a policy that permits an unknown parameter lets the call come this far.
   for (const { where, value } of call.unknown) {
@@ -62,21 +80,6 @@ function isUnknownParameter(call: Call, where: string): boolean {
   if (!where.startsWith('?')) return false;
   const slash = where.indexOf('/');
   return slash < 0 || !Object.hasOwn(call.query, where.slice(1, slash));
-}
-
-function renderValue(value: QueryValue): string {
-  switch (value.type) {
-    case 'string':
-      return value.value;
-    case 'boolean':
-      return value.value ? '1' : '0';
-    case 'integer':
-      return value.value.toString();
-    case 'json':
-      return renderJson(value.value);
-    case 'strings':
-      return value.value.join('');
-  }
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Call } from '../call.js';
-import type { AnswerId } from '../catalogue/traits.js';
+
+type AnswerId = NonNullable<Call['operation']['does']['answerIds']>[number];
 
 /** The patterns of ids, in the answer to this call in its API version, of new objects of one kind. */
 export function answerIdsOf({ operation, apiVersion }: Call, kind: AnswerId['kind']): readonly AnswerId[] {
