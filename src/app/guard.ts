@@ -6,7 +6,7 @@ import { withAlerts } from '../audit/alerts.js';
 import { openJournal } from '../audit/journal.js';
 import type { Sinks } from '../audit/sinks/sinks.js';
 import { openAuditWriter, type AuditWriter } from '../audit/writer.js';
-import { openBodyBudget } from '../capture/body-budget.js';
+import { openBodyBudget } from '../capture/buffer-body.js';
 import type { AuditConfig } from '../config/audit-config.js';
 import type { Config } from '../config/config.js';
 import type { EgressConfig } from '../config/egress-config.js';

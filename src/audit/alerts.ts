@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { AlertEvent } from './alert-event.js';
 import { alertMessage, occurrenceOf, failedWrites, type Occurrence } from './alert-occurrence.js';
 import type { AuditEvent } from './event.js';

@@ -16,6 +16,23 @@ export function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+export function emptyObject(): JsonObject {
+  // INVARIANT: no prototype, so that the key `__proto__` is data like any other.
+  return Object.create(null) as JsonObject;
+}
+
+/**
+ * `new BareObject()` is for objects whose keys a schema names. V8 makes a hash table of what `Object.create(null)` returns,
+ * which is right for any keys and several times slower for these. INVARIANT: nothing is inherited here either.
+ */
+export const BareObject = function () {} as unknown as new () => JsonObject;
+BareObject.prototype = Object.freeze(Object.create(null) as JsonObject);
+
+/** Was this made as a `BareObject`: are its keys names of a schema, not the sender's? */
+export function isBareObject(value: JsonObject): boolean {
+  return Object.getPrototypeOf(value) === BareObject.prototype;
+}
+
 const EMPTY: JsonObject = Object.freeze(Object.create(null) as JsonObject);
 
 // Each of these reads a value of any other type as the empty one.

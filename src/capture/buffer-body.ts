@@ -1,13 +1,41 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Refusal } from '../docker/refusal.js';
-import type { BodyBudget } from './body-budget.js';
 
 export interface BufferLimits {
   /** Most bytes of one body. */
   readonly bytes: number;
   /** Longest time for the whole body, milliseconds: a trickle must not hold a slot for ever. */
   readonly timeout: number;
+}
+
+/**
+ * Bytes of buffered bodies that all calls together may hold. Without it, many clients that each send a body just
+ * under the limit would take all memory.
+ */
+export interface BodyBudget {
+  /** Takes `bytes`; false when there is not enough left. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+  readonly used: number;
+}
+
+/** @param total bytes for all calls together. */
+export function openBodyBudget(total: number): BodyBudget {
+  let used = 0;
+  return {
+    take(bytes) {
+      if (used + bytes > total) return false;
+      used += bytes;
+      return true;
+    },
+    give(bytes) {
+      used -= bytes;
+    },
+    get used() {
+      return used;
+    },
+  };
 }
 
 /**
@@ -23,11 +51,10 @@ export function takeWhole(
   if (!request.complete || request.destroyed || size > limits.bytes || !budget.take(size)) return undefined;
   // Since Node 26 one read gives one piece of what has arrived.
   const pieces: Buffer[] = [];
-  for (let piece = read(request); piece !== null; piece = read(request)) pieces.push(piece);
+  let piece: Buffer | null;
+  while ((piece = request.read() as Buffer | null) !== null) pieces.push(piece);
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
-
-const read = (request: IncomingMessage): Buffer | null => request.read() as Buffer | null;
 
 /**
  * Reads a whole body into memory, bounded in size, time and, with the budget, over all calls together. The caller

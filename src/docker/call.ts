@@ -109,24 +109,15 @@ export interface NamedObject extends Reference {
 }
 
 /**
- * Can one answer of the engine serve several callers who request the same at once? It can when the call only reads, sends
- * nothing but its head, and its answer ends.
+ * Can one answer of the engine serve several callers who request the same at once? For operations that `mayBeShared`: it
+ * can when the call sends nothing but its head, and its answer ends.
  */
 export function isShareable({ operation, query, body }: Call): boolean {
-  const { method, writes, response, does } = operation;
-  if (writes || does.costsNothing === true || (method !== 'GET' && method !== 'HEAD') || body.kind !== 'none')
-    return false;
+  const { response, does } = operation;
+  if (body.kind !== 'none') return false;
   if (response !== 'stream') return response === 'finite';
   const flag = does.endsWithout === undefined ? undefined : query[does.endsWithout];
   return flag?.type === 'boolean' && !flag.value;
-}
-
-/**
- * Does dockerd end this operation when the client closes its half? It does for logs, events, stats, wait, builds and
- * pulls. What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
- */
-export function endsWithInput({ response, writes, body }: Operation): boolean {
-  return response === 'stream' && (!writes || body.kind === 'stream');
 }
 
 /** A classic build with its context in the body. BuildKit reads other things, see the hazard `opaque:buildkit`. */

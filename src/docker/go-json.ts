@@ -1,28 +1,6 @@
-import type { UnknownField } from './call.js';
-import { decodePlain } from './go-json-plain.js';
-import { anyValue, emptyObject, emptyRecord, foldKey, isZero } from './json-any.js';
-import {
-  MAX_DEPTH,
-  enter,
-  finishScan,
-  integerOf,
-  isEmpty,
-  next,
-  numberOf,
-  peek,
-  pointerOf,
-  scanKey,
-  scanNumber,
-  scanSmallInteger,
-  scanString,
-  scanWord,
-  shapeError,
-  shorten,
-  startScan,
-  startsNumber,
-  type Scan,
-} from './json-scan.js';
-import type { JsonObject, JsonValue } from '../base/json.js';
+import { BareObject, emptyObject, isObject, type JsonObject, type JsonValue } from '../base/json.js';
+import { decodeScanned, type DecodedJson } from './go-json-scanned.js';
+import { MAX_DEPTH, anyValue, finishScan, foldKey, startScan } from './json-scan.js';
 import { Refusal } from './refusal.js';
 import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';
@@ -33,33 +11,20 @@ export interface JsonLimits {
   readonly jsonBody: number;
 }
 
-export interface DecodedJson {
-  /** Canonical: field names as the schema spells them, no null fields, no zero-valued unknown fields. */
-  readonly value: JsonValue;
-  readonly unknown: UnknownField[];
-}
-
-interface Decoder extends Scan {
-  readonly unknown: UnknownField[];
-  /** A null in a map of scalars is data (`map[string]*string`), not the zero value. */
-  readonly keepNull: boolean;
-}
-
-type Fields = Readonly<Record<string, Schema>>;
-interface Field {
-  readonly name: string;
-  readonly folded: string;
-  readonly schema: Schema;
-  /** Another field has the same folded name. */
-  readonly shared: boolean;
-}
-
-/** More unknown fields than this say that the schema is not the one the client means. */
-const MAX_UNKNOWN = 64;
-const MAX_POINTER_LENGTH = 1024;
 const DEFAULT_DEPTH = 64;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-const fieldsByName = new WeakMap<Fields, ReadonlyMap<string, Field>>();
+/** Longer texts take the long way: this one holds the value twice for a moment. */
+const MAX_LENGTH = 64 * 1024;
+/** Digits that every double holds exactly, and every integer type of 64 bits. */
+const EXACT_DIGITS = 15;
+
+type Fields = Readonly<Record<string, Schema>>;
+const exactNames = new WeakMap<Fields, ReadonlyMap<string, Schema>>();
+
+/** Keys met so far, of all objects. */
+interface Count {
+  keys: number;
+}
 
 /**
  * Parses JSON of any shape, strictly: no duplicate keys, no trailing data, no half surrogate pairs, limited depth.
@@ -101,198 +66,143 @@ export function decodeJsonText(text: string, schema: Schema, depth: number, keep
   return value === undefined ? decodeScanned(text, schema, depth, keepNull) : { value, unknown: [] };
 }
 
-/** The long way of `decodeJsonText`: character by character, and the one that refuses. @throws Refusal 400 */
-export function decodeScanned(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
-  const decoder: Decoder = { ...startScan(text, depth), unknown: [], keepNull };
-  const root = resolveSchema(schema);
-  const value = decodeValue(decoder, root);
-  finishScan(decoder);
-  if (value !== null) return { value, unknown: decoder.unknown };
-  return { value: root.type === 'array' ? [] : emptyObject(), unknown: decoder.unknown };
+/**
+ * The fast path for JSON without special cases, which is nearly all of it: JSON.parse, and a walk along the schema.
+ *
+ * INVARIANT: it gives the value that `decodeScanned` gives, or undefined: text that could be read in two ways, has the
+ * wrong type or is not JSON is left to `decodeScanned`, which refuses it. No key can come twice: JSON.parse keeps the last
+ * of equal keys, so that the object then has fewer keys than the text has colons; and keys that differ by case are not
+ * all exact names of the schema.
+ */
+export function decodePlain(text: string, schema: Schema, depth: number): JsonValue | undefined {
+  if (text.length > MAX_LENGTH) return undefined;
+  const colons = survey(text, depth);
+  if (colons < 0) return undefined;
+  let parsed: JsonValue;
+  try {
+    parsed = JSON.parse(text) as JsonValue;
+  } catch {
+    return undefined;
+  }
+  const count: Count = { keys: 0 };
+  const value = walk(parsed, schema, count);
+  return count.keys === colons ? value : undefined;
 }
 
-/** The value, or null for a JSON null. */
-function decodeValue(decoder: Decoder, given: Schema): JsonValue {
-  const code = peek(decoder);
-  const schema = given.type === 'ref' ? resolveSchema(given) : given;
-  if (code === 0x6e) return scanWord(decoder);
-  switch (schema.type) {
-    case 'object':
-      if (code !== 0x7b) throw mismatch(decoder, code, 'an object');
-      return decodeObject(decoder, schema.fields);
-    case 'map':
-      if (code !== 0x7b) throw mismatch(decoder, code, 'an object');
-      return decodeMap(decoder, schema.values);
-    case 'array':
-      if (code !== 0x5b) throw mismatch(decoder, code, 'an array');
-      return decodeArray(decoder, schema.items);
-    case 'strslice':
-      // strslice.StrSlice: "echo hi" means ["echo hi"], it is not split.
-      if (code === 0x22) return [scanString(decoder)];
-      if (code !== 0x5b) throw mismatch(decoder, code, 'a string or an array of strings');
-      return decodeArray(decoder, STRING);
-    case 'string':
-      if (code !== 0x22) throw mismatch(decoder, code, 'a string');
-      return scanString(decoder);
-    case 'boolean':
-      if (code !== 0x74 && code !== 0x66) throw mismatch(decoder, code, 'true or false');
-      return scanWord(decoder);
-    case 'integer':
-      if (!startsNumber(code)) throw mismatch(decoder, code, 'an integer');
-      return decodeInteger(decoder, schema.bits, schema.unsigned === true);
-    case 'float': {
-      if (!startsNumber(code)) throw mismatch(decoder, code, 'a number');
-      const { literal } = scanNumber(decoder);
-      return Number(numberOf(decoder, literal, false));
+/**
+ * Colons outside of strings, one for each key; -1 when the text has a special case: an escape, a character that is not
+ * ASCII, a number that is no plain integer or too long to be exact, -0, or deeper nesting than `depth`.
+ */
+function survey(text: string, depth: number): number {
+  const { length } = text;
+  let colons = 0;
+  let level = 0;
+  for (let at = 0; at < length; at++) {
+    let code = text.charCodeAt(at);
+    if (code === 0x22) {
+      for (;;) {
+        code = text.charCodeAt(++at);
+        if (code === 0x22) break;
+        // Not a number at the end of the text.
+        if (!(code >= 0x20 && code <= 0x7e) || code === 0x5c) return -1;
+      }
+    } else if (code === 0x3a) {
+      colons++;
+    } else if (code === 0x7b || code === 0x5b) {
+      if (++level > depth) return -1;
+    } else if (code === 0x7d || code === 0x5d) {
+      level--;
+    } else if (code >= 0x30 && code <= 0x39) {
+      const start = at;
+      do code = text.charCodeAt(++at);
+      while (code >= 0x30 && code <= 0x39);
+      if (at - start > EXACT_DIGITS || code === 0x2e || code === 0x65 || code === 0x45) return -1;
+      at--;
+    } else if (code === 0x2d && text.charCodeAt(at + 1) === 0x30) {
+      return -1;
     }
-    case 'bytes':
-      if (code !== 0x22) throw mismatch(decoder, code, 'a base64 string');
-      return decodeBytes(decoder);
-    case 'any':
-      return anyValue(decoder, false);
-    case 'ref':
-      throw new Error(`unresolved schema ${schema.name}`);
+  }
+  return colons;
+}
+
+function walk(value: JsonValue, given: Schema, count: Count): JsonValue | undefined {
+  const schema = given.type === 'ref' ? resolveSchema(given) : given;
+  switch (schema.type) {
+    case 'string':
+      return typeof value === 'string' ? value : undefined;
+    case 'boolean':
+      return typeof value === 'boolean' ? value : undefined;
+    case 'integer':
+      return typeof value === 'number' && fits(value, schema.bits, schema.unsigned === true)
+        ? value
+        : undefined;
+    case 'object':
+      return isObject(value) ? walkObject(value, schema.fields, count) : undefined;
+    case 'map':
+      return isObject(value) ? walkMap(value, schema.values, count) : undefined;
+    case 'strslice':
+      if (typeof value === 'string') return [value];
+      return Array.isArray(value) ? walkArray(value, STRING, count) : undefined;
+    case 'array':
+      return Array.isArray(value) ? walkArray(value, schema.items, count) : undefined;
+    default:
+      return undefined;
   }
 }
 
 const STRING: Schema = { type: 'string' };
 
-function mismatch(decoder: Decoder, code: number, expected: string): Refusal {
-  let got: string;
-  if (code === 0x7b) got = 'an object';
-  else if (code === 0x5b) got = 'an array';
-  else if (code === 0x22) got = `the string ${shorten(JSON.stringify(scanString(decoder)))}`;
-  else if (startsNumber(code)) got = `the number ${scanNumber(decoder).literal}`;
-  else got = String(scanWord(decoder));
-  return shapeError(decoder, 'json-type', `${expected} belongs here, found ${got}`);
-}
-
-function decodeObject(decoder: Decoder, fields: Fields): JsonObject {
-  const object = emptyRecord();
-  enter(decoder);
-  if (isEmpty(decoder, 0x7d)) return object;
-  const known = indexOf(fields);
-  // Folded keys that came and that the object does not show under the name of a known field.
-  let hidden: Set<string> | undefined;
-  do {
-    const key = scanKey(decoder);
-    const exact = known.get(key);
-    const folded = exact?.folded ?? foldKey(key);
-    const field = exact ?? known.get(folded);
-    decoder.path.push(field?.name ?? key);
-    // INVARIANT: one key, one value. Go merges `"HostConfig":{…},"hostconfig":{…}`, other readers take one of them.
-    if (hidden?.has(folded) === true || (field !== undefined && field.name in object)) {
-      throw duplicate(decoder, key);
-    }
-    const value = field === undefined ? null : decodeValue(decoder, field.schema);
-    if (value === null || field?.shared === true) (hidden ??= new Set()).add(folded);
-    if (field === undefined) decodeUnknown(decoder, object, key);
-    else if (value !== null) object[field.name] = value;
-    decoder.path.pop();
-  } while (next(decoder, 0x7d));
+function walkObject(parsed: JsonObject, fields: Fields, count: Count): JsonObject | undefined {
+  const known = exactNames.get(fields) ?? findExactNames(fields);
+  const object = new BareObject();
+  for (const key in parsed) {
+    count.keys++;
+    const schema = known.get(key);
+    if (schema === undefined) return undefined;
+    const member = parsed[key]!;
+    // No field, as for `decodeScanned`.
+    if (member === null) continue;
+    const value = walk(member, schema, count);
+    if (value === undefined) return undefined;
+    object[key] = value;
+  }
   return object;
 }
 
-function duplicate(scan: Scan, key: string): Refusal {
-  return shapeError(
-    scan,
-    'duplicate-key',
-    `the key ${JSON.stringify(shorten(key))} comes twice (keys are compared without case)`,
-  );
-}
-
-function decodeUnknown(decoder: Decoder, object: JsonObject, key: string): void {
-  const value = anyValue(decoder, true);
-  if (isZero(value)) return;
-  const where = pointerOf(decoder.path);
-  // Both limits keep the pointers of one body linear in its size.
-  if (decoder.unknown.length === MAX_UNKNOWN || where.length > MAX_POINTER_LENGTH) {
-    throw shapeError(
-      decoder,
-      'too-many-unknown-fields',
-      'too many unknown fields, or one under a very long key',
-    );
-  }
-  decoder.unknown.push({ where, value });
-  object[key] = value;
-}
-
-function indexOf(fields: Fields): ReadonlyMap<string, Field> {
-  let index = fieldsByName.get(fields);
-  if (index === undefined) {
-    const made = new Map<string, Field>();
-    const names = Object.keys(fields).map(foldKey);
-    const all = Object.entries(fields).map(([name, schema]) => {
-      const folded = foldKey(name);
-      return { name, schema, folded, shared: names.indexOf(folded) !== names.lastIndexOf(folded) };
-    });
-    // Exact names last: they beat the folded spelling of another field.
-    for (const field of all) made.set(field.folded, field);
-    for (const field of all) made.set(field.name, field);
-    fieldsByName.set(fields, made);
-    index = made;
-  }
-  return index;
-}
-
-function decodeMap(decoder: Decoder, values: Schema): JsonObject {
+/** A null in a map or an array is a value of its own, which depends on the type: not for this walk. */
+function walkMap(parsed: JsonObject, values: Schema, count: Count): JsonObject | undefined {
   const object = emptyObject();
-  enter(decoder);
-  if (isEmpty(decoder, 0x7d)) return object;
-  do {
-    const key = scanKey(decoder);
-    decoder.path.push(key);
-    if (key in object) throw duplicate(decoder, key);
-    const value = decodeValue(decoder, values);
-    object[key] = value === null && !decoder.keepNull ? zeroOf(values) : value;
-    decoder.path.pop();
-  } while (next(decoder, 0x7d));
+  for (const key in parsed) {
+    count.keys++;
+    const value = walk(parsed[key]!, values, count);
+    if (value === undefined) return undefined;
+    object[key] = value;
+  }
   return object;
 }
 
-function decodeArray(decoder: Decoder, items: Schema): JsonValue[] {
-  const array: JsonValue[] = [];
-  enter(decoder);
-  if (isEmpty(decoder, 0x5d)) return array;
-  do {
-    decoder.path.push(array.length);
-    array.push(decodeValue(decoder, items) ?? zeroOf(items));
-    decoder.path.pop();
-  } while (next(decoder, 0x5d));
-  return array;
+/** The parsed array is used nowhere else, so it is changed in place. */
+function walkArray(parsed: JsonValue[], items: Schema, count: Count): JsonValue[] | undefined {
+  for (let at = 0; at < parsed.length; at++) {
+    const value = walk(parsed[at]!, items, count);
+    if (value === undefined) return undefined;
+    parsed[at] = value;
+  }
+  return parsed;
 }
 
-/** What null leaves in a new Go value. */
-function zeroOf(given: Schema): JsonValue {
-  const schema = given.type === 'ref' ? resolveSchema(given) : given;
-  if (schema.type === 'string' || schema.type === 'bytes') return '';
-  if (schema.type === 'boolean') return false;
-  return schema.type === 'integer' || schema.type === 'float' ? 0 : null;
+function fits(value: number, bits: number, unsigned: boolean): boolean {
+  if (bits === 64) return !unsigned || value >= 0;
+  return unsigned ? value >= 0 && value < 2 ** bits : value >= -(2 ** (bits - 1)) && value < 2 ** (bits - 1);
 }
 
-function decodeInteger(decoder: Decoder, bits: number, unsigned: boolean): number | bigint {
-  const small = bits >= 32 ? scanSmallInteger(decoder) : -1;
-  if (small >= 0) return small;
-  const { literal, integer } = scanNumber(decoder);
-  const type = `${unsigned ? 'an unsigned' : 'a signed'} ${bits}-bit integer`;
-  if (!integer) {
-    throw shapeError(decoder, 'json-type', `${type} belongs here, found ${literal}: no fraction or exponent`);
-  }
-  const value = integerOf(literal);
-  const lowest = unsigned ? 0n : -(1n << BigInt(bits - 1));
-  const highest = (1n << BigInt(unsigned ? bits : bits - 1)) - 1n;
-  // strconv.ParseUint takes no sign at all, so "-0" is an error there.
-  if (value < lowest || value > highest || (unsigned && literal.startsWith('-'))) {
-    throw shapeError(decoder, 'json-range', `${literal} is out of range for ${type}`);
-  }
-  return value;
-}
-
-/** base64.StdEncoding: padded, line breaks skipped. The canonical form has none, and no stray bits. */
-function decodeBytes(decoder: Decoder): string {
-  const text = scanString(decoder).replace(/[\r\n]/g, '');
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    throw shapeError(decoder, 'json-type', 'a base64 string (standard alphabet, padded) belongs here');
-  }
-  return btoa(atob(text));
+/** The fields by name, without those of which another one differs by case alone. */
+function findExactNames(fields: Fields): ReadonlyMap<string, Schema> {
+  const folded = Object.keys(fields).map(foldKey);
+  const alone = Object.entries(fields).filter(
+    (_, at) => folded.indexOf(folded[at]!) === folded.lastIndexOf(folded[at]!),
+  );
+  const names = new Map(alone);
+  exactNames.set(fields, names);
+  return names;
 }

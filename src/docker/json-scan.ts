@@ -1,3 +1,4 @@
+import { emptyObject, type JsonObject, type JsonValue } from '../base/json.js';
 import { Refusal } from './refusal.js';
 
 /** Where a decoder stands: the text, the next character, and the way from the root for messages. */
@@ -236,4 +237,51 @@ const WORDS: readonly (readonly [string, boolean | null])[] = [
 function found(scan: Scan): string {
   const character = scan.text.codePointAt(scan.at);
   return character === undefined ? 'the end of the text' : JSON.stringify(String.fromCodePoint(character));
+}
+
+/** Equal for two keys exactly when encoding/json takes them for one (fold.go): ASCII case, U+017F as s, U+212A as k. */
+export function foldKey(key: string): string {
+  return key.replaceAll('\u017f', 's').toLowerCase();
+}
+
+/**
+ * JSON that no schema describes. `foldKeys` also refuses keys that differ by case alone: the daemon may know the type
+ * that the schema does not, and would merge them.
+ */
+export function anyValue(scan: Scan, foldKeys: boolean): JsonValue {
+  const code = peek(scan);
+  if (code === 0x22) return scanString(scan);
+  if (code === 0x7b) return anyObject(scan, foldKeys);
+  if (code === 0x5b) return anyArray(scan, foldKeys);
+  if (startsNumber(code)) {
+    const { literal, integer } = scanNumber(scan);
+    return numberOf(scan, literal, integer);
+  }
+  return scanWord(scan);
+}
+
+function anyObject(scan: Scan, foldKeys: boolean): JsonObject {
+  const object = emptyObject();
+  enter(scan);
+  if (isEmpty(scan, 0x7d)) return object;
+  const seen = new Set<string>();
+  do {
+    const key = scanKey(scan);
+    const id = foldKeys ? foldKey(key) : key;
+    if (seen.has(id))
+      throw syntaxError(scan, `the key ${JSON.stringify(shorten(key))} comes twice in one object`);
+    seen.add(id);
+    object[key] = anyValue(scan, foldKeys);
+  } while (next(scan, 0x7d));
+  return object;
+}
+
+function anyArray(scan: Scan, foldKeys: boolean): JsonValue[] {
+  const array: JsonValue[] = [];
+  enter(scan);
+  if (isEmpty(scan, 0x5d)) return array;
+  do {
+    array.push(anyValue(scan, foldKeys));
+  } while (next(scan, 0x5d));
+  return array;
 }

@@ -1,12 +1,13 @@
 import { OPERATIONS } from './catalogue.js';
 import type { Operation } from './operation.js';
+import { Refusal } from './refusal.js';
 
 export type OperationMatch =
   | {
       readonly kind: 'match';
       readonly operation: Operation;
       /** Path parameters by name; no prototype. */
-      readonly path: Record<string, string>;
+      readonly path: Readonly<Record<string, string>>;
     }
   | { readonly kind: 'method-not-allowed'; readonly allowed: readonly string[] }
   | { readonly kind: 'unknown' };
@@ -31,6 +32,7 @@ interface Family {
 const UNKNOWN: OperationMatch = { kind: 'unknown' };
 const NONE: readonly Template[] = [];
 const NO_OPERATIONS: readonly Operation[] = [];
+const NO_PARAMETERS = Object.freeze(emptyPath());
 const exactPaths = collectExact();
 const longestExact = Math.max(...Array.from(exactPaths.keys(), (path) => path.length));
 const families = collectFamilies();
@@ -46,7 +48,7 @@ export function matchOperation(method: string, path: string): OperationMatch {
   const exact = path.length > longestExact ? undefined : exactPaths.get(path);
   if (exact !== undefined) {
     for (const operation of exact) {
-      if (operation.method === method) return { kind: 'match', operation, path: emptyPath() };
+      if (operation.method === method) return { kind: 'match', operation, path: NO_PARAMETERS };
     }
   }
   const end = path.indexOf('/', 1);
@@ -64,6 +66,27 @@ export function matchOperation(method: string, path: string): OperationMatch {
     if (readTemplate(template, path) !== undefined) allowed.add(template.operation.method);
   }
   return allowed.size === 0 ? UNKNOWN : { kind: 'method-not-allowed', allowed: [...allowed].sort() };
+}
+
+/** What a request is refused with that no operation matches. */
+export function noOperation(
+  match: Exclude<OperationMatch, { readonly kind: 'match' }>,
+  method: string,
+  path: string,
+): Refusal {
+  if (match.kind === 'method-not-allowed') {
+    return new Refusal(
+      405,
+      'method-not-allowed',
+      `the method ${JSON.stringify(method.slice(0, 20))} is not served here: use ${match.allowed.join(' or ')}`,
+    );
+  }
+  const shown = path.length <= 120 ? path : `${path.slice(0, 117)}…`;
+  return new Refusal(
+    404,
+    'unknown-operation',
+    `${JSON.stringify(shown)} is not in the operation catalogue, so it is denied`,
+  );
 }
 
 function matchFirst(

@@ -1,34 +1,35 @@
 import type { QueryValue, UnknownField } from './call.js';
-import type { Pair } from './form.js';
 import { decodeJsonText } from './go-json.js';
-import { emptyRecord } from './json-any.js';
-import type { JsonValue } from '../base/json.js';
+import { BareObject, type JsonValue } from '../base/json.js';
 import type { Parameter } from './catalogue/row.js';
 import type { Operation } from './operation.js';
 import { Refusal } from './refusal.js';
 import type { Schema } from './schema.js';
 
-/** The parameters of a call so far; a form body is read into the same one as the query. */
+/** One `name=value` of a query or a form, decoded. */
+type Pair = readonly [name: string, value: string];
+
+/** The parameters of a call so far. */
 export interface Parameters {
-  readonly query: Record<string, QueryValue>;
-  readonly unknown: UnknownField[];
+  readonly query: Readonly<Record<string, QueryValue>>;
+  readonly unknown: readonly UnknownField[];
   /** Every name that came, also those that were dropped. */
-  readonly names: Set<string>;
+  readonly names: ReadonlySet<string>;
 }
 
+export const NO_PARAMETERS: Parameters = {
+  query: Object.freeze(new BareObject() as Record<string, unknown> as Record<string, QueryValue>),
+  unknown: Object.freeze([]),
+  names: new Set(),
+};
+
+/** More parameters than any operation has; a longer list only serves to cost time. */
+const MAXIMUM_PAIRS = 1024;
 const INTEGER = /^[+-]?[0-9]{1,64}$/;
 const FALSE = new Set(['', '0', 'no', 'false', 'none']);
 /** What strings.TrimSpace of Go trims; String.trim also takes U+FEFF and leaves U+0085. */
 const GO_BLANK = /[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 const FILTERS: Schema = { type: 'map', values: { type: 'any' } };
-
-export function startParameters(): Parameters {
-  return {
-    query: emptyRecord() as Record<string, unknown> as Record<string, QueryValue>,
-    unknown: [],
-    names: new Set(),
-  };
-}
 
 interface Known {
   /** The catalogue's own text: V8 looks up a text that was cut out of a request much more slowly. */
@@ -38,50 +39,108 @@ interface Known {
 
 const knownOf = new WeakMap<Operation['query'], ReadonlyMap<string, Known>>();
 
-function parametersOf({ query }: Operation): ReadonlyMap<string, Known> {
-  let known = knownOf.get(query);
-  if (known === undefined) {
-    known = new Map(Object.entries(query).map(([name, parameter]) => [name, { name, parameter }]));
-    knownOf.set(query, known);
-  }
+function findKnown({ query }: Operation): ReadonlyMap<string, Known> {
+  const known = new Map(Object.entries(query).map(([name, parameter]) => [name, { name, parameter }]));
+  knownOf.set(query, known);
   return known;
 }
 
 /**
- * Reads decoded pairs by the types of the catalogue. A name that comes twice, or in the query and in the form body,
+ * Reads a query or a form by the types of the catalogue. A name that comes twice, or in the query and in the form body,
  * is refused unless all its values count: handlers differ in which one they take.
  *
+ * @param before what the query has said, when this is the form in a body
  * @throws Refusal 400
  */
 export function readParameters(
   operation: Operation,
-  pairs: readonly Pair[],
-  into: Parameters,
+  raw: string,
   depth: number,
-): void {
+  before: Parameters = NO_PARAMETERS,
+): Parameters {
+  const query = Object.assign(new BareObject() as Record<string, unknown>, before.query) as Record<
+    string,
+    QueryValue
+  >;
+  const unknown = [...before.unknown];
+  const names = new Set(before.names);
+  const known = knownOf.get(operation.query) ?? findKnown(operation);
   let lists: Map<string, string[]> | undefined;
-  const known = parametersOf(operation);
-  const earlier = into.names.size === 0 ? undefined : new Set(into.names);
-  for (const [given, value] of pairs) {
+  for (const [given, value] of parsePairs(raw)) {
     const { name, parameter } = known.get(given) ?? { name: given, parameter: undefined };
     const list = lists?.get(name);
-    if (earlier?.has(name) === true || (into.names.has(name) && list === undefined)) {
+    const isInBoth = before.names.has(name);
+    if (isInBoth || (names.has(name) && list === undefined)) {
       throw new Refusal(
         400,
         'duplicate-parameter',
-        `the parameter "${shown(name)}" comes more than once${earlier?.has(name) === true ? ' (in the query and in the form body)' : ''}: send it once`,
+        `the parameter "${shown(name)}" comes more than once${isInBoth ? ' (in the query and in the form body)' : ''}: send it once`,
       );
     }
-    into.names.add(name);
+    names.add(name);
     if (parameter?.type === 'strings') {
       if (list === undefined) (lists ??= new Map<string, string[]>()).set(name, [value]);
       else list.push(value);
     } else if (parameter !== undefined) {
-      const read = readParameter(name, value, parameter, depth, into.unknown);
-      if (read !== undefined) into.query[name] = read;
-    } else if (!ZERO.has(value)) into.unknown.push({ where: `?${name}`, value });
+      const read = readParameter(name, value, parameter, depth, unknown);
+      if (read !== undefined) query[name] = read;
+    } else if (!ZERO.has(value)) unknown.push({ where: `?${name}`, value });
   }
-  for (const [name, value] of lists ?? []) into.query[name] = { type: 'strings', value };
+  for (const [name, value] of lists ?? []) query[name] = { type: 'strings', value };
+  return { query, unknown, names };
+}
+
+/**
+ * Reads a query string or an urlencoded body as url.ParseQuery of Go reads it (net/url/url.go): `&` separates, `+` is a
+ * space, names are case-sensitive, empty pairs are skipped. What Go drops silently (`;`, bad escapes; on `/build` dockerd
+ * goes on without them) is refused.
+ *
+ * @throws Refusal 400
+ */
+function parsePairs(raw: string): Pair[] {
+  const pairs: Pair[] = [];
+  if (raw === '') return pairs;
+  if (raw.includes(';')) {
+    throw new Refusal(
+      400,
+      'query-separator',
+      'a ";" in the query or form: separate parameters with "&", or encode it as %3B',
+    );
+  }
+  const plain = !raw.includes('%') && !raw.includes('+');
+  for (let start = 0; start <= raw.length;) {
+    let end = raw.indexOf('&', start);
+    if (end < 0) end = raw.length;
+    if (end > start) {
+      if (pairs.length === MAXIMUM_PAIRS) {
+        throw new Refusal(400, 'too-many-parameters', `more than ${MAXIMUM_PAIRS} query or form parameters`);
+      }
+      const piece = raw.slice(start, end);
+      const equals = piece.indexOf('=');
+      const name = equals < 0 ? piece : piece.slice(0, equals);
+      const value = equals < 0 ? '' : piece.slice(equals + 1);
+      pairs.push(plain ? [name, value] : [decode(name), decode(value)]);
+    }
+    start = end + 1;
+  }
+  return pairs;
+}
+
+function decode(text: string): string {
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    throw new Refusal(
+      400,
+      'query-encoding',
+      `"${text.slice(0, 64)}" in the query or form has an invalid percent escape, or one that is not UTF-8`,
+    );
+  }
+  // The kernel ends a path at NUL where Go does not.
+  if (decoded.includes('\0'))
+    throw new Refusal(400, 'query-character', 'an encoded NUL in the query or form');
+  return decoded;
 }
 
 /**

@@ -1,18 +1,15 @@
+import type { BodyKind } from './catalogue/row.js';
 import type { Call, CallBody, Client, QueryValue, UnknownField } from './call.js';
 import { NEWEST_API, OLDEST_API } from './catalogue.js';
-import { parsePairs } from './form.js';
-import { readHeaders, type Framing, type HeaderReading } from './framing.js';
 import { decodeJson, decodeJsonText } from './go-json.js';
+import { NO_FRAMING, parseTarget, readHeaders, type Framing, type HeaderReading } from './http.js';
 import type { JsonObject } from '../base/json.js';
-import { matchOperation } from './match.js';
+import { matchOperation, noOperation } from './match.js';
 import { checkJsonParameters } from './media-type.js';
 import type { Operation } from './operation.js';
-import { readParameters, startParameters, type Parameters } from './query.js';
+import { NO_PARAMETERS, readParameters, type Parameters } from './query.js';
 import { Refusal } from './refusal.js';
 import { readRegistryAuth } from './registry-auth.js';
-import { parseTarget } from './target.js';
-
-export type { Framing } from './framing.js';
 
 export interface RequestHead {
   readonly method: string;
@@ -67,15 +64,11 @@ const SMALL_BODY = 64 * 1024;
  * (moby daemon/server/router/session). Its values are kept in one text, a line each; no header value has a line feed.
  */
 const LIST_HEADER = 'x-docker-expose-session-grpc-method';
-const NO_FRAMING: Framing = { kind: 'none' };
 const UPGRADE = /^[!#$%&'*+.^_`|~0-9a-z-]+(?:\/[!#$%&'*+.^_`|~0-9a-z-]+)?$/;
 const BAD_FIELD = /[^\t\x20-\x7e]/;
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze(
   Object.create(null) as Record<string, string>,
 );
-const NO_PARAMETERS: Parameters = startParameters();
-Object.freeze(NO_PARAMETERS.query);
-Object.freeze(NO_PARAMETERS.unknown);
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
@@ -86,65 +79,41 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
   const headers = readHeaders(head.rawHeaders, head.httpVersion);
   const target = parseTarget(head.target, limits.target);
-  const { operation, path } = findOperation(head.method, target.path, target.minor, target.apiVersion);
-  let parameters = NO_PARAMETERS;
-  if (target.rawQuery !== '') {
-    parameters = startParameters();
-    readParameters(operation, parsePairs(target.rawQuery), parameters, limits.jsonDepth);
-  }
+  const { minor, apiVersion } = target;
+  if (minor >= 0 && minor < OLDEST_API) throw versionRefused(apiVersion);
+  const match = matchOperation(head.method, target.path);
+  if (match.kind !== 'match') throw noOperation(match, head.method, target.path);
+  const { operation } = match;
+  // A read in an unknown version is left to the daemon: clients negotiate on its answer. A write may mean
+  // something else there than what is inspected here.
+  if (minor > NEWEST_API && operation.writes) throw versionRefused(apiVersion);
+  if (minor >= 0 && (minor < operation.since || minor > (operation.until ?? minor)))
+    throw new Refusal(404, 'unknown-operation', `${operation.id} is not part of API version ${apiVersion}`);
+  const parameters =
+    target.rawQuery === '' ? NO_PARAMETERS : readParameters(operation, target.rawQuery, limits.jsonDepth);
   const upgrade = operation.response === 'hijack' ? readUpgrade(headers.upgrade) : '';
   // dockerd hijacks without reading a body, and some clients announce a chunked one that they never start: what
   // follows the head is the stream itself.
   const hijacked = upgrade !== '' && operation.body.kind === 'none' && headers.framing.kind === 'chunked';
   const framing = hijacked ? NO_FRAMING : headers.framing;
+  const isBare = framing.kind === 'none' && headers.mediaType === '';
   const bufferLimit = operation.body.kind === 'json' ? limits.jsonBody : SMALL_BODY;
   return {
     operation,
-    apiVersion: target.apiVersion,
-    path,
+    apiVersion,
+    path: match.path,
     query: parameters.query,
     unknown: parameters.unknown,
     names: parameters.names,
     headers: operation.headers.length === 0 ? NO_HEADERS : pickHeaders(operation, head.rawHeaders, limits),
     framing,
     mediaType: headers.mediaType,
-    body: planBody(operation, headers, framing, bufferLimit),
+    body: isBare ? 'none' : planBody(operation, headers, framing, bufferLimit),
     bufferLimit,
     upgrade,
     expectContinue: headers.expectContinue,
     bearerToken: headers.bearerToken,
   };
-}
-
-function findOperation(
-  method: string,
-  path: string,
-  minor: number,
-  apiVersion: string,
-): { operation: Operation; path: Readonly<Record<string, string>> } {
-  if (minor >= 0 && minor < OLDEST_API) throw versionRefused(apiVersion);
-  const match = matchOperation(method, path);
-  if (match.kind === 'match') {
-    const { operation } = match;
-    // A read in an unknown version is left to the daemon: clients negotiate on its answer. A write may mean
-    // something else there than what is inspected here.
-    if (minor > NEWEST_API && operation.writes) throw versionRefused(apiVersion);
-    if (minor < 0 || (minor >= operation.since && minor <= (operation.until ?? minor))) return match;
-    throw new Refusal(404, 'unknown-operation', `${operation.id} is not part of API version ${apiVersion}`);
-  }
-  if (match.kind === 'method-not-allowed') {
-    throw new Refusal(
-      405,
-      'method-not-allowed',
-      `the method ${JSON.stringify(method.slice(0, 20))} is not served here: use ${match.allowed.join(' or ')}`,
-    );
-  }
-  const shown = path.length <= 120 ? path : `${path.slice(0, 117)}…`;
-  throw new Refusal(
-    404,
-    'unknown-operation',
-    `${JSON.stringify(shown)} is not in the operation catalogue, so it is denied`,
-  );
 }
 
 function versionRefused(apiVersion: string): Refusal {
@@ -229,7 +198,7 @@ function planBody(
   }
   if (kind === 'json') {
     if (mediaType !== JSON_TYPE) throw notJson(operation, mediaType);
-    checkJsonParameters(contentType);
+    if (contentType !== JSON_TYPE) checkJsonParameters(contentType);
     return 'buffer';
   }
   if (operation.method === 'GET' || operation.method === 'HEAD') throw unexpectedBody(operation);
@@ -271,34 +240,39 @@ export function readCall(
   limits: ReadLimits,
 ): Call {
   const { operation } = reading;
-  const merged = operation.body.kind === 'none' && body !== undefined && body.length > 0;
-  const completed = merged ? readUnusedBody(reading, body, limits) : reading;
-  const { value, unknown } = readBody(reading, body, limits);
+  const plan = operation.body;
+  const content = plan.kind === 'none' ? NOTHING_READ : readBody(reading, plan, body, limits);
+  const isUnused = plan.kind === 'none' && body !== undefined && body.length > 0;
+  const { query, unknown } = isUnused ? readUnusedBody(reading, body, limits) : reading;
   return {
     id,
     operation,
     apiVersion: reading.apiVersion,
     path: reading.path,
-    query: completed.query,
+    query,
     headers: reading.headers,
-    body: value,
-    unknown: unknown.length === 0 ? completed.unknown : [...completed.unknown, ...unknown],
+    body: content.value,
+    unknown: content.unknown.length === 0 ? unknown : [...unknown, ...content.unknown],
     upgrade: reading.upgrade,
     client,
   };
 }
 
+interface BodyReading {
+  readonly value: CallBody;
+  readonly unknown: readonly UnknownField[];
+}
+
 const NO_UNKNOWN: readonly UnknownField[] = [];
-const NO_BODY: CallBody = { kind: 'none' };
+const NOTHING_READ: BodyReading = { value: { kind: 'none' }, unknown: NO_UNKNOWN };
 
 function readBody(
   reading: HeadReading,
+  plan: Exclude<BodyKind, { readonly kind: 'none' }>,
   body: Uint8Array | undefined,
   limits: ReadLimits,
-): { value: CallBody; unknown: readonly UnknownField[] } {
+): BodyReading {
   const { operation } = reading;
-  const plan = operation.body;
-  if (plan.kind === 'none') return { value: NO_BODY, unknown: NO_UNKNOWN };
   if (plan.kind === 'stream') {
     const present = reading.body === 'stream';
     if (plan.required && !present) throw missingBody(operation);
@@ -334,19 +308,9 @@ function readUnusedBody(reading: HeadReading, body: Uint8Array, limits: ReadLimi
   } catch {
     throw new Refusal(400, 'invalid-utf8', 'the body is not valid UTF-8');
   }
-  const parameters: Parameters = {
-    query: Object.assign(Object.create(null) as Record<string, QueryValue>, reading.query),
-    unknown: [...reading.unknown],
-    names: new Set(reading.names),
-  };
-  if (mediaType === FORM) {
-    readParameters(operation, parsePairs(text), parameters, limits.jsonDepth);
-    return parameters;
-  }
+  if (mediaType === FORM) return readParameters(operation, text, limits.jsonDepth, reading);
   const { unknown } = decodeJsonText(text, { type: 'object', fields: {} }, limits.jsonDepth);
-  for (const field of unknown) {
-    // Popular clients send the query again as JSON. Nothing of this body is ever sent on.
-    if (!Object.hasOwn(operation.query, field.where.slice(1))) parameters.unknown.push(field);
-  }
-  return parameters;
+  // Popular clients send the query again as JSON. Nothing of this body is ever sent on.
+  const others = unknown.filter((field) => !Object.hasOwn(operation.query, field.where.slice(1)));
+  return { query: reading.query, unknown: [...reading.unknown, ...others], names: reading.names };
 }

@@ -1,7 +1,7 @@
 import { decodeJson, type JsonLimits } from './go-json.js';
 import type { JsonObject } from '../base/json.js';
 import { Refusal } from './refusal.js';
-import { renderJson } from './render-json.js';
+import { renderJson } from './render.js';
 import type { Schema } from './schema.js';
 
 const STRING: Schema = { type: 'string' };
@@ -80,7 +80,7 @@ function encodeBase64Url(text: string): string {
 }
 
 /** Fields of an AuthConfig that are sent to the registry; the others only say where it is. */
-const SECRETS = ['username', 'password', 'auth', 'email', 'identitytoken', 'registrytoken'];
+const SECRETS = FIELDS.filter((name) => name !== 'serveraddress');
 
 /**
  * The registries that a canonical header (as `readRegistryAuth` made it) holds credentials for. `""` stands for the

@@ -1,6 +1,5 @@
-import type { Call, QueryValue } from './call.js';
-import { escapeComponent } from './form.js';
-import { renderJson } from './render-json.js';
+import type { JsonValue } from '../base/json.js';
+import type { Call } from './call.js';
 
 /**
  * The request target of a call: its version prefix, the path template filled in, the parameters in the order of their
@@ -10,7 +9,9 @@ export function renderTarget(call: Call): string {
   const template = call.operation.path;
   const path = template.includes('{') ? fillTemplate(call, template) : template;
   const prefix = call.apiVersion === '' ? '' : `/v${call.apiVersion}`;
-  return `${prefix}${path}${renderQuery(call)}`;
+  const names = Object.keys(call.query);
+  if (names.length === 0 && call.unknown.length === 0) return `${prefix}${path}`;
+  return `${prefix}${path}${renderQuery(call, names.sort())}`;
 }
 
 function fillTemplate(call: Call, template: string): string {
@@ -30,13 +31,40 @@ function renderSegment(segment: string): string {
   return escapeComponent(segment);
 }
 
-function renderQuery(call: Call): string {
+const UNRESERVED = /^[A-Za-z0-9._~-]*$/;
+
+/** Escapes all but RFC 3986 unreserved characters, so that every reader decodes to the same text. */
+function escapeComponent(text: string): string {
+  if (UNRESERVED.test(text)) return text;
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+function renderQuery(call: Call, names: readonly string[]): string {
   const pairs: string[] = [];
-  for (const name of Object.keys(call.query).sort()) {
+  for (const name of names) {
     const value = call.query[name];
     if (value === undefined) continue;
-    const values = value.type === 'strings' ? value.value : [renderValue(value)];
-    for (const text of values) pairs.push(`${escapeComponent(name)}=${escapeComponent(text)}`);
+    let texts: readonly string[];
+    switch (value.type) {
+      case 'string':
+        texts = [value.value];
+        break;
+      case 'strings':
+        texts = value.value;
+        break;
+      case 'boolean':
+        texts = [value.value ? '1' : '0'];
+        break;
+      case 'integer':
+        texts = [value.value.toString()];
+        break;
+      case 'json':
+        texts = [renderJson(value.value)];
+    }
+    for (const text of texts) pairs.push(`${escapeComponent(name)}=${escapeComponent(text)}`);
   }
   // Only a policy that permits an unknown parameter lets the call come this far.
   for (const { where, value } of call.unknown) {
@@ -52,21 +80,6 @@ function isUnknownParameter(call: Call, where: string): boolean {
   if (!where.startsWith('?')) return false;
   const slash = where.indexOf('/');
   return slash < 0 || !Object.hasOwn(call.query, where.slice(1, slash));
-}
-
-function renderValue(value: QueryValue): string {
-  switch (value.type) {
-    case 'string':
-      return value.value;
-    case 'boolean':
-      return value.value ? '1' : '0';
-    case 'integer':
-      return value.value.toString();
-    case 'json':
-      return renderJson(value.value);
-    case 'strings':
-      return value.value.join('');
-  }
 }
 
 /**
@@ -93,3 +106,46 @@ export function renderHeaders(call: Call): string[] {
 export function renderBody(call: Call): string | undefined {
   return call.body.kind === 'json' ? renderJson(call.body.value) : undefined;
 }
+
+/**
+ * Writes a value as JSON text that every reader reads as the same value: no blanks, each key once, bigints exact.
+ * Nesting is that of the value; values come from a depth-limited decoder.
+ *
+ * @throws RangeError for a number that JSON cannot write
+ */
+export function renderJson(value: JsonValue): string {
+  // JSON.stringify refuses bigints, and writes a number that JSON cannot write as null: both are left to the long way.
+  try {
+    const text = JSON.stringify(value);
+    if (!text.includes('null')) return text;
+  } catch {
+    // A bigint.
+  }
+  return renderExactly(value);
+}
+
+function renderExactly(value: JsonValue): string {
+  if (typeof value === 'string') return quote(value);
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new RangeError(`${value} has no JSON form`);
+    return JSON.stringify(value);
+  }
+  if (typeof value === 'boolean' || typeof value === 'bigint') return String(value);
+  if (value === null) return 'null';
+  let text = '';
+  if (Array.isArray(value)) {
+    for (const item of value) text += text === '' ? renderExactly(item) : `,${renderExactly(item)}`;
+    return `[${text}]`;
+  }
+  // A decoded object inherits nothing; of any other, only what is its own is written.
+  for (const key of Object.keys(value)) {
+    const member = value[key];
+    if (member !== undefined) text += `${text === '' ? '' : ','}${quote(key)}:${renderExactly(member)}`;
+  }
+  return `{${text}}`;
+}
+
+/** Nothing to escape: most texts. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+const quote = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));

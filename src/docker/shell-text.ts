@@ -1,5 +1,12 @@
-import { decodeBase32, decodeBase64, decodeHex, decodePercent, toText, unescape } from './shell-decode.js';
-import { printedTexts } from './shell-pipeline.js';
+import {
+  decodeBase32,
+  decodeBase64,
+  decodeHex,
+  decodePercent,
+  toText,
+  unescape,
+  printedTexts,
+} from './shell-decode.js';
 import { UNKNOWN, type TextBudget, type Variable } from './shell-command.js';
 import { readShell } from './shell-words.js';
 

@@ -1,7 +1,5 @@
-import { unescape } from './shell-decode.js';
+import { unescape, printed } from './shell-decode.js';
 import { endOfAnsi, endOfBraces, endOfParens } from './shell-ends.js';
-import { operate } from './shell-parameter.js';
-import { printed } from './shell-pipeline.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from './shell-command.js';
 import { append, endCommand, endWord, substitute, valueOf, type Reader } from './shell-reader.js';
 
@@ -221,6 +219,35 @@ function readBraces(reader: Reader, quoted: boolean): void {
   if (operator === '+') substitute(reader, value === undefined ? UNKNOWN + word : word);
   else if (value !== undefined && value !== '') substitute(reader, value);
   else substitute(reader, operator === '?' ? UNKNOWN : word);
+}
+
+/** A word of a pattern that stands for itself: no `*`, `?`, `[`, quotes or further substitutions. */
+const LITERAL = /^[^*?[\]\\$`"'{}]{0,256}$/;
+
+/**
+ * What `${NAME` + operation + `}` makes of a value, for literal words: `%word`, `#word`, `/word/word`, `//word/word`,
+ * `:offset:length`. Undefined for expansions that are not computed.
+ */
+function operate(value: string, operation: string): string | undefined {
+  if (operation === '') return value;
+  const cut = /^(%%?|##?)(.*)$/s.exec(operation);
+  if (cut !== null) {
+    const [, kind = '', word = ''] = cut;
+    if (!LITERAL.test(word)) return undefined;
+    if (kind.startsWith('%'))
+      return value.endsWith(word) ? value.slice(0, value.length - word.length) : value;
+    return value.startsWith(word) ? value.slice(word.length) : value;
+  }
+  const swap = /^(\/\/?)([^/]+)(?:\/(.*))?$/s.exec(operation);
+  if (swap !== null) {
+    const [, kind, from = '', to = ''] = swap;
+    if (!LITERAL.test(from) || !LITERAL.test(to)) return undefined;
+    return kind === '/' ? value.replace(from, () => to) : value.replaceAll(from, () => to);
+  }
+  const part = /^:([0-9]{1,5})(?::([0-9]{1,5}))?$/.exec(operation);
+  if (part === null) return undefined;
+  const from = Number(part[1]);
+  return part[2] === undefined ? value.slice(from) : value.slice(from, from + Number(part[2]));
 }
 
 function expandInside(reader: Reader, quoted: string): string {

@@ -2,7 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import { parseAddress } from '../base/address.js';
 import { isWithin, type Network } from '../base/network.js';
 import { ignoreSocketErrors } from '../base/socket-errors.js';

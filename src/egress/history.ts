@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { parseAddress } from '../base/address.js';
 import type { Attempts } from './attempts.js';

@@ -1,7 +1,7 @@
 import { parseDuration } from '../base/units.js';
 import { formatIpv4, formatIpv6, parseAddress } from '../base/address.js';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { Elements } from './elements.js';
 import { runNft, type NftResult } from './nft.js';
 import {

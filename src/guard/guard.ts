@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { AuditWriter } from '../audit/writer.js';
-import type { BodyBudget } from '../capture/body-budget.js';
+import type { BodyBudget } from '../capture/buffer-body.js';
 import type { Config } from '../config/config.js';
 import type { PolicyStore } from '../config/policy-store.js';
 import type { Call } from '../docker/call.js';

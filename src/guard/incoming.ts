@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { BodyBudget } from '../capture/body-budget.js';
-import { takeWhole, type BufferLimits } from '../capture/buffer-body.js';
+import { takeWhole, type BodyBudget, type BufferLimits } from '../capture/buffer-body.js';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Client } from '../docker/call.js';

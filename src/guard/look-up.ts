@@ -1,4 +1,4 @@
-import { mapBounded } from '../base/map-bounded.js';
+import { mapBounded } from '../base/bounded.js';
 import type { Call, NamedObject, Reference } from '../docker/call.js';
 import { entityKey, NO_ENTITIES, type Entities, type Entity, type EntityName } from '../docker/entities.js';
 import { Refusal } from '../docker/refusal.js';

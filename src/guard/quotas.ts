@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { Flow } from '../capture/relay-body.js';
 import type { Client } from '../docker/call.js';
 import type { Operation } from '../docker/operation.js';

@@ -1,6 +1,5 @@
-import { printedBy, unescape } from '../docker/shell-decode.js';
+import { printedBy, unescape, baseName } from '../docker/shell-decode.js';
 import { decodeVariants } from '../docker/shell-text.js';
-import { baseName } from '../docker/shell-pipeline.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
 import { readShell } from '../docker/shell-words.js';
 import { addHazard, type Findings } from './findings.js';

@@ -1,5 +1,5 @@
 import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/dockerfile/model.js';
-import { baseName } from '../docker/shell-pipeline.js';
+import { baseName } from '../docker/shell-decode.js';
 import { UNKNOWN } from '../docker/shell-command.js';
 import { inspectCommand } from './command.js';
 import { addToFact, addHazard, setFact, type Findings } from './findings.js';

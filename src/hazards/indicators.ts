@@ -1,7 +1,6 @@
 import type { Call, QueryValue } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
-import { isRecord } from '../docker/json-any.js';
-import { type JsonObject, type JsonValue, asObject, asStrings } from '../base/json.js';
+import { type JsonObject, type JsonValue, asObject, asStrings, isBareObject } from '../base/json.js';
 import { authHosts } from '../docker/registry-auth.js';
 import type { Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
@@ -138,7 +137,7 @@ function searchValue(search: Search, value: JsonValue, at: (string | number)[]):
     }
     if (strings && !APART.has(at.at(-1) ?? '')) searchJoined(search, value as string[], at);
   } else if (typeof value === 'object' && value !== null) {
-    const known = isRecord(value);
+    const known = isBareObject(value);
     for (const key of Object.keys(value)) {
       if (search.truncated) return;
       const item = value[key]!;

@@ -183,7 +183,9 @@ export function inspect(
   for (const field of call.unknown) addHazard(findings, 'unknown-field', field.where);
   if (hijack && !PROTOCOLS.has(call.upgrade)) addHazard(findings, 'upgrade', call.upgrade);
   for (const header of REGISTRY_HEADERS) {
-    for (const host of credentialHosts(header, call.headers[header] ?? '')) {
+    const value = call.headers[header];
+    if (value === undefined) continue;
+    for (const host of credentialHosts(header, value)) {
       addHazard(findings, 'registry-credentials', host === '' ? 'unnamed' : host);
     }
   }

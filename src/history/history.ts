@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { OperationId } from '../docker/operation.js';
 import type {
   CallHistory,

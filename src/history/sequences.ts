@@ -1,7 +1,6 @@
 import { clientNetwork } from '../base/address.js';
 import { asObject } from '../base/json.js';
-import { answerIdsOf } from '../docker/answer-ids.js';
-import { combined, scanAnswer } from '../docker/answers/scan.js';
+import { answerIdsOf, combined, scanAnswer } from '../docker/answers/scan.js';
 import type { Call, Client } from '../docker/call.js';
 import { byOperation } from '../docker/catalogue.js';
 import { entityOf, type Entities, type EntityName } from '../docker/entities.js';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { openLines, readLines, rewriteLines } from '../store/lines.js';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 
 /** Who has pulled which image: a pulled image cannot be given a label. It survives a restart of the guard. */
 export interface ImageOwners {

@@ -1,4 +1,4 @@
-import { foldKey } from '../docker/json-any.js';
+import { foldKey } from '../docker/json-scan.js';
 import type { Call } from '../docker/call.js';
 import type { JsonObject, JsonValue } from '../base/json.js';
 import { REDACTED } from './redact-places.js';

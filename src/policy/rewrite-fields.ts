@@ -5,7 +5,7 @@ import { decodeJsonText } from '../docker/go-json.js';
 import type { JsonValue } from '../base/json.js';
 import type { Parameter } from '../docker/catalogue/row.js';
 import { Refusal } from '../docker/refusal.js';
-import { renderJson } from '../docker/render-json.js';
+import { renderJson } from '../docker/render.js';
 import type { Schema } from '../docker/schema.js';
 import { resolveSchema } from '../docker/schemas.js';
 import type { ReportAt } from './compile-rule.js';

@@ -1,7 +1,7 @@
 import type { Call } from '../docker/call.js';
 import { decodeJsonText } from '../docker/go-json.js';
 import type { JsonValue } from '../base/json.js';
-import { renderJson } from '../docker/render-json.js';
+import { renderJson } from '../docker/render.js';
 import { sameJson, startDraft, valueAt, type Step, type Variables } from './rewrite-draft.js';
 
 /** The steps of one rule for one operation, in the order in which they are taken. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../base/cache.js';
+import { atMost } from '../base/bounded.js';
 import type { ObjectKind } from '../docker/catalogue/traits.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { entityKey } from '../docker/entities.js';

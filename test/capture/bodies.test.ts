@@ -4,8 +4,7 @@ import { connect, createServer, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
-import { openBodyBudget } from '../../src/capture/body-budget.js';
-import { bufferBody, takeWhole } from '../../src/capture/buffer-body.js';
+import { bufferBody, takeWhole, openBodyBudget } from '../../src/capture/buffer-body.js';
 import { framedBody, type BodyFraming } from '../../src/capture/framed-body.js';
 import { relayBody } from '../../src/capture/relay-body.js';
 
@@ -173,7 +172,7 @@ t.test('a body that came with its head is taken at once, within the same limits'
   t.equal(takeWhole(whole('a'.repeat(51)), limits, budget), undefined, 'too large');
   const cut = whole('ab');
   cut.destroy();
-  t.equal(takeWhole(cut, limits, budget), undefined, 'nobody is left');
+  t.equal(takeWhole(cut, limits, budget), undefined, 'the client is gone');
   await t.rejects(bufferBody(cut, -1, limits, budget), { code: 'body-cut' }, 'and nothing is waited for');
   budget.take(90);
   t.equal(takeWhole(whole('a'.repeat(20)), limits, budget), undefined, 'the common budget is used up');

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { decodeJson, decodeScanned, parseStrictJson } from '../../src/docker/go-json.js';
-import { decodePlain } from '../../src/docker/go-json-plain.js';
-import { foldKey } from '../../src/docker/json-any.js';
+import { decodeJson, parseStrictJson, decodePlain } from '../../src/docker/go-json.js';
+import { decodeScanned } from '../../src/docker/go-json-scanned.js';
+import { foldKey } from '../../src/docker/json-scan.js';
 import type { JsonValue } from '../../src/base/json.js';
 import { Refusal } from '../../src/docker/refusal.js';
-import { renderJson } from '../../src/docker/render-json.js';
+import { renderJson } from '../../src/docker/render.js';
 import type { Schema } from '../../src/docker/schema.js';
 import { hold } from '../support/fuzz.js';
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Call, Client } from '../../src/docker/call.js';
 import { NEWEST_API, OLDEST_API } from '../../src/docker/catalogue.js';
+import { DECIDING } from '../../src/docker/http.js';
 import { readCall, readHead, type HeadReading, type RequestHead } from '../../src/docker/read.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { renderBody, renderHeaders, renderTarget } from '../../src/docker/render.js';
@@ -470,6 +471,32 @@ t.test('framing', async (t) => {
     const refusal = refusalOf(() => read(headers, version));
     t.equal(refusal.code, code, JSON.stringify(headers));
     t.equal(refusal.status, status);
+  }
+});
+
+t.test('every header that decides how a request is read comes once, in any case', async (t) => {
+  const values: Readonly<Record<(typeof DECIDING)[number], string>> = {
+    host: 'docker',
+    expect: '100-continue',
+    upgrade: 'tcp',
+    'content-type': 'a/b',
+    authorization: 'Bearer a',
+    'content-length': '3',
+    'content-encoding': 'identity',
+    'transfer-encoding': 'chunked',
+  };
+  t.same([...DECIDING].sort(), Object.keys(values).sort());
+  t.equal(new Set(DECIDING.map(({ length }) => length)).size, DECIDING.length, 'the length tells them apart');
+  for (const name of DECIDING) {
+    const host = name === 'host' ? [] : ['Host', 'docker'];
+    const read = (...more: readonly string[]): HeadReading =>
+      readHead(
+        { method: 'POST', target: '/build', rawHeaders: [...host, ...more], httpVersion: '1.1' },
+        limits,
+      );
+    t.doesNotThrow(() => read(name, values[name]), name);
+    const refusal = refusalOf(() => read(name, values[name], name.toUpperCase(), values[name]));
+    t.equal(refusal.code, 'duplicate-header', name);
   }
 });
 

@@ -2,8 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { answerIdsOf } from '../../src/docker/answer-ids.js';
-import { scanAnswer } from '../../src/docker/answers/scan.js';
+import { scanAnswer, answerIdsOf } from '../../src/docker/answers/scan.js';
 import { isShareable, type Call } from '../../src/docker/call.js';
 import type { Place } from '../../src/docker/catalogue/traits.js';
 import { byOperation, operationOf, operationsThat, OPERATIONS } from '../../src/docker/catalogue.js';
@@ -259,30 +258,46 @@ t.test('operationIds stand in the catalogue alone', async (t) => {
   t.same(found, [], 'give the row a trait instead');
 });
 
+t.test('the engine ends a stream with its input, unless it changes what is there', async (t) => {
+  for (const { id, response, writes, body, endsWithInput } of OPERATIONS)
+    t.equal(endsWithInput, response === 'stream' && (!writes || body.kind === 'stream'), id);
+  for (const id of [
+    'ContainerLogs',
+    'ContainerStats',
+    'ContainerWait',
+    'SystemEvents',
+    'ImageBuild',
+  ] as const)
+    t.equal(operationOf(id).endsWithInput, true, id);
+  for (const id of ['ContainerCreate', 'ContainerStop', 'ContainerDelete', 'ContainerPrune'] as const)
+    t.equal(operationOf(id).endsWithInput, false, id);
+});
+
 t.test('reads whose answers end can be shared, and nothing else', async (t) => {
   const call = (operation: Operation, query: Call['query'] = {}): Call =>
     ({ operation, query, body: { kind: operation.body.kind } }) as Call;
+  const isShared = (one: Call): boolean => one.operation.mayBeShared && isShareable(one);
   const flag = (value: boolean): Call['query'][string] => ({ type: 'boolean', value });
   for (const operation of OPERATIONS) {
     const { id, method, writes, response, does, query } = operation;
     const reads = !writes && (method === 'GET' || method === 'HEAD') && operation.body.kind === 'none';
     const isFree = does.costsNothing === true;
-    t.equal(isShareable(call(operation)), reads && response === 'finite' && !isFree, id);
+    t.equal(isShared(call(operation)), reads && response === 'finite' && !isFree, id);
     const { endsWithout } = does;
     if (response === 'stream') t.equal(endsWithout !== undefined, 'stream' in query, `${id} ?stream`);
     if (endsWithout === undefined) continue;
     t.strictSame([response, query[endsWithout]?.type], ['stream', 'boolean'], id);
-    t.ok(isShareable(call(operation, { [endsWithout]: flag(false) })), `${id}, which ends`);
-    t.notOk(isShareable(call(operation, { [endsWithout]: flag(true) })), `${id}, which does not`);
+    t.ok(isShared(call(operation, { [endsWithout]: flag(false) })), `${id}, which ends`);
+    t.notOk(isShared(call(operation, { [endsWithout]: flag(true) })), `${id}, which does not`);
   }
   const free = OPERATIONS.filter(({ does }) => does.costsNothing === true).map(({ id }) => id);
   t.same(free, ['SystemPing', 'SystemPingHead'], 'the engine answers these without any work');
   for (const id of ['ContainerList', 'ContainerInspect', 'SystemInfo', 'ImageInspect'] as const) {
-    t.ok(isShareable(call(operationOf(id))), id);
+    t.ok(isShared(call(operationOf(id))), id);
   }
   const withBody = {
     ...call(operationOf('ContainerList')),
     body: { kind: 'json', value: {} },
   } as unknown as Call;
-  t.notOk(isShareable(withBody));
+  t.notOk(isShared(withBody));
 });

@@ -15,7 +15,7 @@ import type { Readable } from 'node:stream';
 import pino from 'pino';
 import t, { type Test } from 'tap';
 import { openAuditWriter } from '../../src/audit/writer.js';
-import { openBodyBudget } from '../../src/capture/body-budget.js';
+import { openBodyBudget } from '../../src/capture/buffer-body.js';
 import { loadConfig } from '../../src/config/load.js';
 import { openPolicyStore } from '../../src/config/policy-store.js';
 import { openFeeds } from '../../src/app/feeds.js';

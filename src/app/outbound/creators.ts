@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../../base/cache.js';
+import { atMost } from '../../base/bounded.js';
 import type { Call } from '../../docker/call.js';
 import { openLines, readLines, rewriteLines } from '../../store/lines.js';
-import { answerIdsOf } from '../../docker/answer-ids.js';
-import { scanAnswer, combined } from '../../docker/answers/scan.js';
+import { scanAnswer, combined, answerIdsOf } from '../../docker/answers/scan.js';
 
 /** The call that a container came from. */
 export interface Creator {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '../../base/cache.js';
+import { atMost } from '../../base/bounded.js';
 import type { Abort } from '../../upstream/engine-call.js';
 import type { Engine } from '../../upstream/engine.js';
 import { requestEngine } from '../../upstream/request-engine.js';

@@ -1,8 +1,7 @@
-import { anyValue } from '../json-any.js';
-import { MAX_DEPTH, finishScan, startScan } from '../json-scan.js';
+import { MAX_DEPTH, finishScan, startScan, anyValue } from '../json-scan.js';
 import type { JsonValue } from '../../base/json.js';
 import { Refusal } from '../refusal.js';
-import { renderJson } from '../render-json.js';
+import { renderJson } from '../render.js';
 import { JsonTokens, type JsonVisitor } from './json-tokens.js';
 import { AnswerError, NOTHING, type AnswerTransform } from './transform.js';
 

@@ -1,4 +1,4 @@
-import { foldKey } from '../json-any.js';
+import { foldKey } from '../json-scan.js';
 import type { Place } from './place.js';
 
 /** Keys that are remembered, for each map of keys; those longer than any of the API are no key of a place. */

@@ -1,4 +1,4 @@
-import { foldKey } from '../json-any.js';
+import { foldKey } from '../json-scan.js';
 
 /**
  * What becomes of a string. A text: it is replaced, and its value is never kept. A function: gets the decoded value, and

@@ -56,6 +56,16 @@ export interface Row<Id extends string> {
   readonly until?: number;
   /** The router takes the path with a slash behind it as well. */
   readonly trailingSlash?: true;
+  /**
+   * Computed: it only reads, sends nothing but its head and costs the engine work, so that one answer can serve several
+   * callers, if it ends (see `isShareable`).
+   */
+  readonly mayBeShared: boolean;
+  /**
+   * Computed: dockerd ends it when the client closes its half, as it does for logs, events, stats, wait, builds and pulls.
+   * What changes things and may take long (create, start, stop, delete, prune) it carries out and answers.
+   */
+  readonly endsWithInput: boolean;
   /** What it does to the engine; read by the rooms above this one. */
   readonly does: Traits;
 }

@@ -66,21 +66,27 @@ export function shows(...holds: readonly Sensitive[]): Traits['answer'] & {} {
 }
 
 type Defaulted = 'spans' | 'query' | 'headers' | 'body' | 'response' | 'writes' | 'since';
-type Given<Id extends string> = Omit<Row<Id>, Defaulted> & Partial<Pick<Row<Id>, Defaulted>>;
+type Computed = 'mayBeShared' | 'endsWithInput';
+type Given<Id extends string> = Omit<Row<Id>, Defaulted | Computed> & Partial<Pick<Row<Id>, Defaulted>>;
 
 /**
  * Fills in what most rows share: nothing read but the path, an answer that comes at once, there since 1.24, and a GET
- * or HEAD does not write.
+ * or HEAD does not write. What follows from a row alone is computed here, once.
  */
 export function operation<const Id extends string>(row: Given<Id>): Row<Id> {
+  const reads = row.method === 'GET' || row.method === 'HEAD';
+  const { writes = !reads, body = NO_BODY, response = 'finite', does } = row;
+  const ends = response === 'finite' || does.endsWithout !== undefined;
   return {
     spans: [],
     query: {},
     headers: [],
-    body: NO_BODY,
-    response: 'finite',
-    writes: row.method !== 'GET' && row.method !== 'HEAD',
     since: 24,
     ...row,
+    body,
+    response,
+    writes,
+    mayBeShared: reads && !writes && ends && body.kind === 'none' && does.costsNothing !== true,
+    endsWithInput: response === 'stream' && (!writes || body.kind === 'stream'),
   };
 }

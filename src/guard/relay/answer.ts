@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Flow } from '../../capture/relay-body.js';
-import { endToEnd } from '../../docker/answers/headers.js';
-import { endsWithInput } from '../../docker/call.js';
+import { endToEnd } from '../../docker/http.js';
 import { Refusal } from '../../docker/refusal.js';
 import type { Judgement } from '../../policy/judge.js';
 import type { EngineHandler } from '../../upstream/engine-call.js';
@@ -95,7 +94,7 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.endsWithInput = endsWithInput(exchange.judgement.sent.operation);
+    this.endsWithInput = exchange.judgement.sent.operation.endsWithInput;
     exchange.incoming.reply.listen(this);
   }
 

@@ -31,7 +31,7 @@ export function relay(exchange: Exchange, head: HeadReading): Promise<Outcome> {
     upgrade: '',
     // What may rightly be silent for hours (events, logs, wait …) has no limit.
     timeout: response === 'finite' ? guard.config.upstream.timeout : 0,
-    shared: isShareable(call),
+    shared: call.operation.mayBeShared && isShareable(call),
   }).outcome;
 }
 
