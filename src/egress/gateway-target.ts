@@ -98,7 +98,9 @@ class IndexedDecider implements TargetDecider {
     let decision = this.#refuseListed(client, target, url, '');
     if (decision !== undefined) return decision;
     const isAddress = isIP(host) !== 0;
-    const { addresses, findings } = isAddress ? { addresses: [host], findings: [] } : await options.lookUp(host);
+    const { addresses, findings } = isAddress
+      ? { addresses: [host], findings: [] }
+      : await options.lookUp(host);
     for (const { hit, address } of findings) {
       decision = this.#refuseListed(client, target, hit, address);
       if (decision !== undefined) return decision;

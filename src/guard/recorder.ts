@@ -16,7 +16,7 @@ import { sourcesFor } from '../policy/decide.js';
  * @param sequences attacks in several calls that the history finds it to be part of.
  * @throws Refusal 503 when it cannot be written and `audit.onFailure` does not let the call pass without.
  */
-export function recordDecision(
+export async function recordDecision(
   guard: Guard,
   { call, snapshot, inspection, verdict, passes }: Judgement,
   sequences: DecisionEvent['sequences'],
@@ -44,15 +44,12 @@ export function recordDecision(
     policy: snapshot.revision,
   };
   const { writes } = call.operation;
-  return new Promise((resolve, reject) => {
-    const written = (failure: Error | undefined): void => {
-      const mayPass = guard.config.audit.onFailure[writes ? 'write' : 'read'] === 'allow';
-      if (failure === undefined || mayPass) resolve();
-      else reject(new Refusal(503, 'audit', unrecorded(failure)));
-    };
-    // What changes something must be on record even after a power loss; a denial changes nothing.
-    guard.audit.record(event, written, passes && writes);
-  });
+  // What changes something must be on record even after a power loss; a denial changes nothing.
+  const failure = await new Promise<Error | undefined>((resolve) =>
+    guard.audit.record(event, resolve, passes && writes),
+  );
+  if (failure !== undefined && guard.config.audit.onFailure[writes ? 'write' : 'read'] !== 'allow')
+    throw new Refusal(503, 'audit', unrecorded(failure));
 }
 
 /**
