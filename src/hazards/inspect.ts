@@ -66,6 +66,7 @@ import {
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
 import { queryFlag, queryText } from './query.js';
+import { COMPLETING, sequencesOf, withSequences, type SequenceView } from './sequences.js';
 import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
 import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
@@ -152,36 +153,64 @@ const isEmpty = ({ counts }: IndicatorIndex): boolean =>
  * @param index the indicators; with an empty index nothing is searched.
  * @param matches indicators that were found in the build context.
  * @param entities what engine and host say of what the call names.
+ * @param history the calls before; without it, no sequences are looked for.
  */
 export function inspect(
   call: Call,
   index: IndicatorIndex = EMPTY_INDEX,
   matches: ContextMatches = NO_MATCHES,
   entities: Entities = NO_ENTITIES,
+  history?: SequenceView,
 ): Inspection {
-  const inspectors = INSPECTORS.get(call.operation.id);
-  const name = call.path['id'] ?? call.path['name'];
-  const hijack = call.operation.response === 'hijack';
+  const { id, response, headers } = call.operation;
+  const probing = history?.settings.probing ?? false;
+  const sequences =
+    (probing !== false && probing.action === 'deny') || COMPLETING.has(id) ? history : undefined;
+  const inspectors = INSPECTORS.get(id);
   const hasIndicators = !isEmpty(index);
   if (
     !hasIndicators &&
     inspectors === undefined &&
+    sequences === undefined &&
     entities.objects === undefined &&
     call.unknown.length === 0 &&
-    !hijack &&
-    call.operation.headers.length === 0
+    response !== 'hijack' &&
+    headers.length === 0
   ) {
+    const name = call.path['id'] ?? call.path['name'];
     if (name === undefined) return NOTHING;
     if (!isLinkAlias(call, name)) return named(name);
   }
+  const inspection = inspectAll(
+    call,
+    inspectors ?? NO_INSPECTORS,
+    hasIndicators ? index : undefined,
+    matches,
+    entities,
+  );
+  if (sequences === undefined) return inspection;
+  const completed = sequencesOf(call, inspection, { ...sequences.context(), entities });
+  return completed.length === 0 ? inspection : withSequences(inspection, completed);
+}
+
+/** All that one call by itself shows. */
+function inspectAll(
+  call: Call,
+  inspectors: readonly Inspector[],
+  index: IndicatorIndex | undefined,
+  matches: ContextMatches,
+  entities: Entities,
+): Inspection {
   const findings = newFindings();
   if (entities.hostPaths !== undefined) findings.hostPaths = entities.hostPaths;
+  const name = call.path['id'] ?? call.path['name'];
   if (name !== undefined) {
     setFact(findings, 'name', name);
     if (isLinkAlias(call, name)) addHazard(findings, 'link-alias', name);
   }
   for (const field of call.unknown) addHazard(findings, 'unknown-field', field.where);
-  if (hijack && !PROTOCOLS.has(call.upgrade)) addHazard(findings, 'upgrade', call.upgrade);
+  if (call.operation.response === 'hijack' && !PROTOCOLS.has(call.upgrade))
+    addHazard(findings, 'upgrade', call.upgrade);
   for (const header of REGISTRY_HEADERS) {
     const value = call.headers[header];
     if (value === undefined) continue;
@@ -190,11 +219,10 @@ export function inspect(
     }
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
-  for (const inspector of inspectors ?? NO_INSPECTORS) inspector(body, findings, call);
-  inspectOwner(call, entities, findings);
-  const indicatorMatches = hasIndicators
-    ? inspectIndicators(call, findings, index, matches)
-    : NO_MATCHES.matches;
+  for (const inspector of inspectors) inspector(body, findings, call);
+  if (entities.objects !== undefined) inspectOwner(call, entities.objects, findings);
+  const indicatorMatches =
+    index === undefined ? NO_MATCHES.matches : inspectIndicators(call, findings, index, matches);
   const { facts, hazards, pending } = findings;
   if (pending === undefined && indicatorMatches.length === 0) return { facts, hazards };
   return {

@@ -1,5 +1,4 @@
 import type { Call, NamedObject } from '../docker/call.js';
-import type { Entities } from '../docker/entities.js';
 import { type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import { setFact, type Findings } from './findings.js';
 import { queryJson } from './query.js';
@@ -12,8 +11,7 @@ export const OWNER_LABEL = 'breakwater.owner';
  * Sets the fact `owner` of a call, where rules have conditions about owners: one entry for each sort of objects.
  * INVARIANT: an operation that cannot be limited says so, and a list that is not filtered counts as showing others' objects.
  */
-export function inspectOwner(call: Call, { objects }: Entities, findings: Findings): void {
-  if (objects === undefined) return;
+export function inspectOwner(call: Call, objects: readonly NamedObject[], findings: Findings): void {
   const subject = subjectOf(call.operation.id);
   if (subject.kind === 'names') {
     setFact(findings, 'owner', [...new Set([...objects.flatMap(entryOf), ...unreadBuild(findings)])]);

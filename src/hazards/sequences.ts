@@ -1,7 +1,7 @@
 import { formatDuration } from '../base/units.js';
 import type { Call } from '../docker/call.js';
 import { entityOf, NO_ENTITIES, type Entities } from '../docker/entities.js';
-import { operationOf } from '../docker/catalogue.js';
+import { operationOf, operationsThat } from '../docker/catalogue.js';
 import type { OperationId } from '../docker/operation.js';
 import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection, SequenceAction, SequenceFinding } from './inspection.js';
@@ -106,14 +106,12 @@ const MAX_CALLS = 20;
 /** Clocks of engine and guard agree within this much (ms). */
 const MAX_CLOCK_DIFFERENCE = 5_000;
 
-/** Can a call of this operation complete a sequence? Where `probing` is set to deny, every call can. */
-export function completesSequences(
-  { operation: { does } }: Call,
-  { probing: rule }: SequenceSettings,
-): boolean {
-  if (rule !== false && rule.action === 'deny') return true;
-  return does.runs !== undefined || does.starts !== undefined || does.enters !== undefined;
-}
+/** The operations that can complete a sequence. Where `probing` is set to deny, every call can. */
+export const COMPLETING: ReadonlySet<OperationId> = new Set(
+  operationsThat(
+    ({ does }) => does.runs !== undefined || does.starts !== undefined || does.enters !== undefined,
+  ),
+);
 
 /**
  * The sequences that this call completes. Pure: the history, what the engine says and the time come in.
@@ -126,33 +124,27 @@ export function sequencesOf(
   context: SequenceContext,
 ): readonly SequenceFinding[] {
   const { does } = call.operation;
-  const found: SequenceFinding[] = [];
-  if (context.settings.probing !== false && context.settings.probing.action === 'deny') {
-    add(found, probing(context));
-  }
+  const { probing: rule } = context.settings;
+  const probed = rule !== false && rule.action === 'deny' ? probing(context) : undefined;
+  const found: (SequenceFinding | undefined)[] = [probed];
   if (does.runs !== undefined) {
-    add(found, buildAndRun(madeBy(imageOf(call), context), [], context));
-    add(found, pullAndEscape(imageOf(call), inspection, context));
+    const image = imageOf(call);
+    found.push(buildAndRun(madeBy(image, context), [], context), pullAndEscape(image, inspection, context));
   } else if (does.starts !== undefined) {
-    add(found, startOf(call.path['id'] ?? '', context));
+    found.push(startOf(call.path['id'] ?? '', context));
   } else if (does.enters !== undefined) {
-    add(found, execSpread(call, inspection, context));
+    found.push(execSpread(call, inspection, context));
   }
-  return found;
+  return found.filter((one) => one !== undefined);
 }
 
 /** Puts the sequences into an inspection: those that deny as hazards, all of them for the record. */
 export function withSequences(inspection: Inspection, sequences: readonly SequenceFinding[]): Inspection {
-  if (sequences.length === 0) return inspection;
   const hazards = sequences
     .filter(({ action }) => action === 'deny')
     .map(({ sequence }): Hazard => ({ kind: 'sequence', argument: sequence }));
   return { ...inspection, hazards: [...inspection.hazards, ...hazards], sequences };
 }
-
-const add = (found: SequenceFinding[], completed: SequenceFinding | undefined): void => {
-  if (completed !== undefined) found.push(completed);
-};
 
 /** The image that a call runs, or gives another name, as written. */
 export function imageOf(call: Call): string {

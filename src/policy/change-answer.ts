@@ -6,7 +6,7 @@ import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject } from '../base/json.js';
 import { checkJsonParameters, parseMediaType } from '../docker/media-type.js';
 import { Refusal } from '../docker/refusal.js';
-import type { Redaction } from './redaction.js';
+import type { Redaction } from './compiled.js';
 
 /** The head of an answer, without what belongs to one connection. */
 export interface AnswerHead {

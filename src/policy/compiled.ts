@@ -1,10 +1,53 @@
+import type { AnswerTransform } from '../docker/answers/transform.js';
+import type { Call } from '../docker/call.js';
 import type { OperationId } from '../docker/operation.js';
+import type { Hazard } from '../hazards/inspection.js';
 import type { Glob } from '../base/glob.js';
 import type { Test } from './condition.js';
 import type { NetworkIndex } from '../base/network.js';
 import type { SourceQuotas } from './quotas.js';
 import type { CompiledRewrite } from './rewrite.js';
-import type { Verdict } from './verdict.js';
+
+/** What is known of a call from the head of its request. */
+export type CallHead = Pick<Call, 'operation' | 'client'>;
+
+/** The decision of the policy on one call. */
+export interface Verdict {
+  readonly effect: 'allow' | 'deny';
+  /** Id of the rule that decided; for a denial by default, the nearest rule, or `""` when there is none. */
+  readonly rule: string;
+  /** True when the deciding file is in `observe` mode: a deny is logged and the call is forwarded anyway. */
+  readonly observe: boolean;
+  /** One sentence a user can act on: what was denied, why, and what would permit it. */
+  readonly reason: string;
+  /** Stable word: `allowed`, `deny-rule`, `no-rule`, `source`, `condition`, `hazard`, `rewrite`, `rate-limit`. */
+  readonly code: string;
+  /** Hazards that no permit of the nearest rule covers. */
+  readonly missing: readonly Hazard[];
+  /** The call to send in place of the received one, when a rule rewrote it. It was inspected, and it is what was allowed. */
+  readonly call?: Call;
+  /** How the answer is changed, when the rule that allows the call redacts it. */
+  readonly redact?: Redaction;
+  /** What was rewritten, `where: before → after`, bounded and with values masked that may be secrets; and what is redacted of the answer. */
+  readonly rewrites: readonly string[];
+}
+
+/** How the answers to one operation are changed. Immutable, and shared by all calls. */
+export interface Redaction {
+  /** For the audit line, `answer: env, labels`; empty when answers to this operation hold nothing of what is redacted. */
+  readonly rewrites: readonly string[];
+  /**
+   * What changes the body of an answer with success, which must be JSON; undefined: it passes as it is, because it is
+   * content (logs, archives), or holds nothing of the kind.
+   */
+  readonly body: ((call: Call) => AnswerTransform) | undefined;
+  /** The transformation for the body of an error answer, where that is JSON. */
+  readonly error: () => AnswerTransform;
+  /** The same for one that is plain text. */
+  readonly errorText: (text: string) => string;
+  /** The paths in headers; undefined: they are not redacted. */
+  readonly path: ((text: string) => string) | undefined;
+}
 
 /** What a rule permits of one hazard kind. */
 export interface PermittedKind {

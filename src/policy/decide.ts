@@ -1,15 +1,18 @@
 import type { Call, Client } from '../docker/call.js';
 import { inspect } from '../hazards/inspect.js';
-import { formatHazard, type FactValue, type Hazard, type Inspection } from '../hazards/inspection.js';
-import type { CompiledPolicy, CompiledRule, Condition } from './compiled.js';
-import { coversAll, MAX_MISSING, uncovered } from './permit.js';
+import type { FactValue, Hazard, Inspection } from '../hazards/inspection.js';
+import type {
+  CallHead,
+  CompiledPolicy,
+  CompiledRule,
+  Condition,
+  OperationRules,
+  Permit,
+  Verdict,
+} from './compiled.js';
+import { denyByRule, denyNearest, denyNoRule, denySource, MAX_MISSING, type Attempt } from './denial.js';
 import { applyRewrite, type Change, type CompiledRewrite } from './rewrite.js';
 import { describeChanges } from './rewrite-text.js';
-import type { Verdict } from './verdict.js';
-
-const MAX_LISTED = 8;
-const MAX_TEXT = 200;
-const NO_REWRITES: readonly string[] = [];
 
 /**
  * Names of the sources a client belongs to, in the order the policy defines them. It depends on the connection
@@ -66,16 +69,42 @@ function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
   return true;
 }
 
-/** Do all conditions of an allow rule hold? An unknown condition does not hold; a pending one may hold later. */
-function holds(rule: CompiledRule, { facts, pending }: Inspection): boolean {
+// A path argument that is not in its shortest form could match `/srv/ci/**` and mean /etc.
+const AMBIGUOUS_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
+
+/** Does the permit cover this hazard? */
+export function covers(permit: Permit, hazard: Hazard): boolean {
+  if (permit.all) return true;
+  const kind = permit.kinds.get(hazard.kind);
+  if (kind === undefined) return false;
+  if (kind.any) return true;
+  if (kind.path && AMBIGUOUS_PATH.test(hazard.argument)) return false;
+  for (const glob of kind.globs) if (glob(hazard.argument)) return true;
+  return false;
+}
+
+/** The hazards that the permit does not cover, at most MAX_MISSING. */
+export function uncovered(permit: Permit, hazards: readonly Hazard[]): Hazard[] {
+  const missing: Hazard[] = [];
+  for (const hazard of hazards) {
+    if (covers(permit, hazard)) continue;
+    missing.push(hazard);
+    if (missing.length === MAX_MISSING) break;
+  }
+  return missing;
+}
+
+/**
+ * Does an allow rule that concerns the call let it pass? An unknown condition does not hold; a pending one may hold later.
+ * INVARIANT: an allow never passes a call with a hazard that its permit does not cover.
+ */
+function allows(rule: CompiledRule, { facts, hazards, pending }: Inspection): boolean {
   for (const condition of rule.where) {
     if (test(condition, facts) !== true && pending?.includes(condition.fact) !== true) return false;
   }
+  for (const hazard of hazards) if (!covers(rule.permit, hazard)) return false;
   return true;
 }
-
-/** What is known of a call from the head of its request. */
-type CallHead = Pick<Call, 'operation' | 'client'>;
 
 /** A call as one rule would send it. */
 interface Judged {
@@ -142,17 +171,16 @@ export function decide(
 ): Verdict {
   const rules = policy.operations.get(call.operation.id);
   if (rules === undefined) return denyNoRule(policy, call);
-  const match = denyingRule(rules.deny, sources, inspection);
+  const match = rules.deny.length === 0 ? undefined : denyingRule(rules.deny, sources, inspection);
   if (match?.observe === false) return denyByRule(match, call, policy.observe);
   for (const rule of rules.allow) {
     if (!concerns(rule, sources)) continue;
     if (rule.rewrite === null) {
-      if (!holds(rule, inspection) || !coversAll(rule.permit, inspection.hazards)) continue;
+      if (!allows(rule, inspection)) continue;
       return match === undefined ? rule.allowed : observed(rule, match, call);
     }
     const judged = judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
-    if (judged.conflict !== '' || !holds(rule, judged.inspection)) continue;
-    if (!coversAll(rule.permit, judged.inspection.hazards)) continue;
+    if (judged.conflict !== '' || !allows(rule, judged.inspection)) continue;
     const again = judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection);
     if (again?.observe === false) return denyByRule(again, call, policy.observe);
     const denied = match ?? again;
@@ -162,7 +190,32 @@ export function decide(
     return { ...verdict, call: judged.call, rewrites };
   }
   if (match !== undefined && policy.observe) return denyByRule(match, call, true);
-  return denyNearest(policy, rules.allow, call, sources, inspection, inspectCall);
+  const [first, ...others] = attemptsOf(rules, call, sources, inspection, inspectCall);
+  if (first === undefined) return denySource(policy, rules.allow, call, sources);
+  return denyNearest(policy, [first, ...others], call.operation.id, sources);
+}
+
+/** What each allow rule that concerns a denied call lacked to allow it. */
+function attemptsOf(
+  { allow }: OperationRules,
+  call: Call,
+  sources: readonly string[],
+  inspection: Inspection,
+  inspectCall: Inspect,
+): Attempt[] {
+  const attempts: Attempt[] = [];
+  for (const rule of allow) {
+    if (!concerns(rule, sources)) continue;
+    const judged =
+      rule.rewrite === null
+        ? { inspection, conflict: '' }
+        : judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
+    const { facts, hazards, pending } = judged.inspection;
+    const failing = rule.where.filter((condition) => test(condition, facts) !== true);
+    const holds = judged.conflict === '' && failing.every(({ fact }) => pending?.includes(fact) === true);
+    attempts.push({ rule, ...judged, failing, holds, missing: holds ? uncovered(rule.permit, hazards) : [] });
+  }
+  return attempts;
 }
 
 /**
@@ -177,11 +230,11 @@ export function decideUnread(
   if (policy.observe) return undefined;
   const rules = policy.operations.get(call.operation.id);
   if (rules === undefined) return denyNoRule(policy, call);
-  const denies = rules.deny.find(
-    (rule) => !rule.observe && rule.where.length === 0 && concerns(rule, sources),
-  );
-  if (denies !== undefined) return denyByRule(denies, call, false);
-  if (rules.allow.some((rule) => concerns(rule, sources))) return undefined;
+  for (const rule of rules.deny) {
+    const denies = !rule.observe && rule.where.length === 0 && concerns(rule, sources);
+    if (denies) return denyByRule(rule, call, false);
+  }
+  for (const rule of rules.allow) if (concerns(rule, sources)) return undefined;
   return denySource(policy, rules.allow, call, sources);
 }
 
@@ -196,8 +249,10 @@ export function permitsAll(
 ): boolean {
   const rules = policy.operations.get(operation.id);
   if (rules === undefined || rules.deny.length > 0) return false;
-  const first = rules.allow.find((rule) => concerns(rule, sources));
-  return first !== undefined && first.permit.all && first.where.length === 0 && first.rewrite === null;
+  for (const rule of rules.allow) {
+    if (concerns(rule, sources)) return rule.permit.all && rule.where.length === 0 && rule.rewrite === null;
+  }
+  return false;
 }
 
 /** The calls that rules with a rewrite would send in place of this one. */
@@ -231,169 +286,4 @@ function denyingRule(
     observed ??= rule;
   }
   return observed;
-}
-
-/** Printable ASCII, at most MAX_TEXT characters: the text may come from an attacker and end in a terminal. */
-function printable(text: string): string {
-  const escaped = text
-    .slice(0, MAX_TEXT + 1)
-    .replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return escaped.length > MAX_TEXT ? `${escaped.slice(0, MAX_TEXT - 3)}...` : escaped;
-}
-
-function deny(
-  rule: string,
-  observe: boolean,
-  code: string,
-  reason: string,
-  missing: readonly Hazard[] = [],
-): Verdict {
-  return { effect: 'deny', rule, observe, reason, code, missing, rewrites: NO_REWRITES };
-}
-
-function denyNoRule(policy: CompiledPolicy, call: CallHead): Verdict {
-  const id = call.operation.id;
-  return deny(
-    '',
-    policy.observe,
-    'no-rule',
-    `no rule allows ${id}; a rule with "${id}" in its operations would`,
-  );
-}
-
-function denyByRule(rule: CompiledRule, call: CallHead, observe: boolean): Verdict {
-  const why = rule.description === '' ? '' : `: ${printable(rule.description)}`;
-  return deny(rule.id, observe, 'deny-rule', `rule ${rule.id} denies ${call.operation.id}${why}`);
-}
-
-function listed(words: readonly string[]): string {
-  const more = words.length - MAX_LISTED;
-  return words.slice(0, MAX_LISTED).join(', ') + (more > 0 ? ` and ${more} more` : '');
-}
-
-/** The caller, for a denial: its sources, or the address of a caller that belongs to none. */
-function caller(call: CallHead, sources: readonly string[]): string {
-  if (sources.length > 0) return `this caller is ${listed(sources)}`;
-  const { listener, address } = call.client;
-  const from = address === '' ? '' : `, address ${printable(address)}`;
-  return `this caller belongs to no source (listener ${printable(listener)}${from})`;
-}
-
-/** `source ci` or `everyone`: whom the rule is for, as far as it concerns this caller. */
-function audience(rule: CompiledRule, sources: readonly string[]): string {
-  if (rule.sources === null) return 'everyone';
-  return `source ${sources.find((name) => rule.sources?.has(name)) ?? listed([...rule.sources])}`;
-}
-
-function describeFact(value: FactValue | undefined): string {
-  if (value === undefined) return 'the call does not state it';
-  if (typeof value !== 'object')
-    return `the call has ${printable(JSON.stringify(value).slice(0, MAX_TEXT * 2))}`;
-  const shown = value.slice(0, MAX_LISTED).map((item) => printable(JSON.stringify(item.slice(0, MAX_TEXT))));
-  const more = value.length - shown.length;
-  return `the call has [${printable(shown.join(', '))}]${more > 0 ? ` and ${more} more` : ''}`;
-}
-
-/** No rule allows the operation for this caller. */
-function denySource(
-  policy: CompiledPolicy,
-  allow: readonly CompiledRule[],
-  call: CallHead,
-  sources: readonly string[],
-): Verdict {
-  const first = allow[0];
-  if (first === undefined) return denyNoRule(policy, call);
-  const others = allow.length > 1 ? ` (nor does any other rule)` : '';
-  const reason = `rule ${first.id} allows ${call.operation.id} for ${audience(first, sources)}, not for this caller${others}; ${caller(call, sources)}`;
-  return deny(first.id, policy.observe, 'source', reason);
-}
-
-/** The rule that came nearest to allowing the call, by how far the call got with it. */
-function denyNearest(
-  policy: CompiledPolicy,
-  allow: readonly CompiledRule[],
-  call: Call,
-  sources: readonly string[],
-  inspection: Inspection,
-  inspectCall: Inspect,
-): Verdict {
-  const applicable = allow.filter((rule) => concerns(rule, sources));
-  const id = call.operation.id;
-  if (applicable.length === 0) return denySource(policy, allow, call, sources);
-  const judgedByRule = new Map<CompiledRule, Judged>();
-  for (const rule of applicable) {
-    const judged =
-      rule.rewrite === null
-        ? { call, changes: [], inspection, conflict: '' }
-        : judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
-    judgedByRule.set(rule, judged);
-  }
-  const factsFor = (rule: CompiledRule): Inspection['facts'] => judgedByRule.get(rule)!.inspection.facts;
-  let nearest: CompiledRule | undefined;
-  let missing: Hazard[] = [];
-  for (const rule of applicable) {
-    if (judgedByRule.get(rule)!.conflict !== '' || !holds(rule, judgedByRule.get(rule)!.inspection)) continue;
-    const lacks = uncovered(rule.permit, judgedByRule.get(rule)!.inspection.hazards);
-    if (nearest === undefined || lacks.length < missing.length) [nearest, missing] = [rule, lacks];
-  }
-  if (nearest !== undefined) {
-    return denyHazards(policy, nearest, missing, id, sources, judgedByRule.get(nearest)!.inspection);
-  }
-
-  const failing = (rule: CompiledRule): Condition[] =>
-    rule.where.filter((condition) => test(condition, factsFor(rule)) !== true);
-  let rule = applicable[0]!;
-  for (const other of applicable) if (failing(other).length < failing(rule).length) rule = other;
-  const { conflict } = judgedByRule.get(rule)!;
-  if (conflict !== '') {
-    const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only with its rewrite, which cannot be done: ${conflict}`;
-    return deny(rule.id, policy.observe, 'rewrite', reason);
-  }
-  const parts = failing(rule)
-    .slice(0, MAX_LISTED)
-    .map(({ fact, text }) => `${fact} must be ${printable(text)} and ${describeFact(factsFor(rule)[fact])}`);
-  const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)} only under a condition: ${parts.join('; ')}`;
-  return deny(rule.id, policy.observe, 'condition', reason);
-}
-
-function denyHazards(
-  policy: CompiledPolicy,
-  rule: CompiledRule,
-  missing: readonly Hazard[],
-  id: string,
-  sources: readonly string[],
-  inspection: Inspection,
-): Verdict {
-  const exact = missing.slice(0, MAX_LISTED).map((hazard) => {
-    // Only what was cut or escaped, or what would read as a glob, cannot be copied into a policy as it is.
-    const text = formatHazard({ kind: hazard.kind, argument: hazard.argument.slice(0, MAX_TEXT + 1) });
-    const shown = printable(text);
-    return { shown, why: whyListed(hazard, inspection), copyable: shown === text && !/[*?"\\]/.test(text) };
-  });
-  const add = exact.every((hazard) => hazard.copyable)
-    ? `add ${exact.map((hazard) => `"${hazard.shown}"`).join(', ')} to its permit if it should`
-    : 'extend its permit if it should';
-  const more = missing.length - exact.length;
-  const rest = more <= 0 ? '' : missing.length === MAX_MISSING ? ' and many more' : ` and ${more} more`;
-  const reason = `rule ${rule.id} allows ${id} for ${audience(rule, sources)}, but does not permit ${exact.map(({ shown, why }) => shown + why).join(', ')}${rest}; ${add}`;
-  return deny(rule.id, policy.observe, 'hazard', reason, missing);
-}
-
-/**
- * Details for a denial: of an indicator, the feed that lists it and where it was found; of a sequence, the calls
- * that led to it.
- */
-function whyListed(
-  { kind, argument }: Hazard,
-  { matches = [], sequences = [] }: Pick<Inspection, 'matches' | 'sequences'>,
-): string {
-  if (kind === 'sequence') {
-    const found = sequences.find(({ sequence }) => sequence === argument);
-    return found === undefined ? '' : ` (${found.why})`;
-  }
-  if (kind !== 'indicator') return '';
-  const match = matches.find(({ hit }) => hit.indicator === argument);
-  return match === undefined
-    ? ''
-    : ` (listed by feed ${printable(match.hit.feed)}, found in ${printable(match.where)})`;
 }

@@ -2,13 +2,12 @@ import type { Call } from '../docker/call.js';
 import { NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { inspect } from '../hazards/inspect.js';
 import type { ContextMatches, Inspection } from '../hazards/inspection.js';
-import { completesSequences, sequencesOf, withSequences, type SequenceView } from '../hazards/sequences.js';
+import type { SequenceView } from '../hazards/sequences.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
-import type { CompiledPolicy } from './compiled.js';
+import type { CompiledPolicy, Verdict } from './compiled.js';
 import { decide } from './decide.js';
 import { describeExceeded, type ExceededQuota } from './quotas.js';
 import { withOwner } from './ownership.js';
-import type { Verdict } from './verdict.js';
 
 /** What one call is judged by: one moment of everything that changes while the guard runs. */
 export interface Snapshot {
@@ -52,14 +51,10 @@ export function judge(
   matches?: ContextMatches,
 ): Judgement {
   const { policy, sources, index, history } = snapshot;
-  const inspectCall = (evaluated: Call): Inspection => {
-    const inspection = inspect(evaluated, index, matches, entities);
-    return completesSequences(evaluated, history.settings)
-      ? withSequences(inspection, sequencesOf(evaluated, inspection, { ...history.context(), entities }))
-      : inspection;
-  };
-  const inspection = inspectCall(call);
-  const verdict = decide(policy, call, sources, inspection, inspectCall);
+  const inspection = inspect(call, index, matches, entities, history);
+  const verdict = decide(policy, call, sources, inspection, (rewritten) =>
+    inspect(rewritten, index, matches, entities, history),
+  );
   const passes = verdict.effect === 'allow' || verdict.observe;
   const judgement = { call, entities, snapshot, inspection, verdict, sent: verdict.call ?? call, passes };
   if (!passes) return judgement;

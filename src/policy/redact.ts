@@ -16,7 +16,7 @@ import {
   type Wanted,
 } from './redact-places.js';
 import type { RedactClass, RedactShape } from './redact-schema.js';
-import type { Redaction } from './redaction.js';
+import type { Redaction } from './compiled.js';
 import { hideCommands } from './redact-top.js';
 
 type Shape = (places: Places, wanted: Wanted) => Place;

@@ -7,7 +7,7 @@ import { inspect } from '../hazards/inspect.js';
 import { formatHazard } from '../hazards/inspection.js';
 import type { ReportAt } from './compile-rule.js';
 import type { Permit } from './compiled.js';
-import { covers } from './permit.js';
+import { covers } from './decide.js';
 import {
   foldLegacy,
   noNewPrivileges,

@@ -14,7 +14,7 @@ import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
 import { withOwner, volumesToMake } from '../../src/policy/ownership.js';
-import type { Verdict } from '../../src/policy/verdict.js';
+import type { Verdict } from '../../src/policy/compiled.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
 const LABEL = `a.${'0'.repeat(32)}`;

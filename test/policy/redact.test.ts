@@ -8,8 +8,7 @@ import { inspect } from '../../src/hazards/inspect.js';
 import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
-import type { Redaction } from '../../src/policy/redaction.js';
-import type { Verdict } from '../../src/policy/verdict.js';
+import type { Redaction, Verdict } from '../../src/policy/compiled.js';
 import { hold } from '../support/fuzz.js';
 
 // What is redacted of the answers to each operation, by class, and what is not.

@@ -12,7 +12,7 @@ import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js'
 import { decide, sourcesOf } from '../../src/policy/decide.js';
 import { applyRewrite } from '../../src/policy/rewrite.js';
 import { rewriteSchema } from '../../src/policy/rewrite-schema.js';
-import type { Verdict } from '../../src/policy/verdict.js';
+import type { Verdict } from '../../src/policy/compiled.js';
 
 const LIMITS = { target: 16_384, jsonDepth: 64, jsonBody: 4 << 20 };
 const CLIENT: Client = {

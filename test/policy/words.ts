@@ -2,7 +2,7 @@ import type { Call } from '../../src/docker/call.js';
 import type { FactValue, Hazard, Inspection } from '../../src/hazards/inspection.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide, sourcesOf } from '../../src/policy/decide.js';
-import type { Verdict } from '../../src/policy/verdict.js';
+import type { Verdict } from '../../src/policy/compiled.js';
 import type { Vocabulary } from '../../src/policy/vocabulary.js';
 
 /** A small vocabulary, so that these tests do not change with the catalogues. */

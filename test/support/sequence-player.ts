@@ -5,7 +5,6 @@ import { openSequences } from '../../src/history/sequences.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { entityKey, type Entities, type Entity } from '../../src/docker/entities.js';
 import type { SequenceFinding } from '../../src/hazards/inspection.js';
-import { completesSequences, sequencesOf, withSequences } from '../../src/hazards/sequences.js';
 import { pulledRepository } from '../../src/history/lookups.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
@@ -93,10 +92,7 @@ export function newPlayer(section: object = {}): Player {
       const call: Call = { ...made, id: `${operation}-${count}`, client: { ...made.client, address } };
       const entities = entitiesOf(call, told);
       const view = sequences.view(call.client, sources);
-      const inspected = inspect(call);
-      const inspection = completesSequences(call, view.settings)
-        ? withSequences(inspected, sequencesOf(call, inspected, { ...view.context(), entities }))
-        : inspected;
+      const inspection = inspect(call, undefined, undefined, entities, view);
       const passes = refused === undefined;
       const verdict = passes
         ? { effect: 'allow' as const, code: 'allow' }
