@@ -112,12 +112,12 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ],
   [
     'the top level too, where engines',
-    'hazards/subjects.test.ts',
+    'hazards/ownership.test.ts',
     'the objects that a call names, in all places',
   ],
   [
     'an operation that is not in the catalogue',
-    'hazards/subjects.test.ts',
+    'hazards/ownership.test.ts',
     'every operation of the catalogue',
   ],
   // history and intel

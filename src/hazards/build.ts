@@ -3,10 +3,10 @@ import type { Call } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, setUnreadDockerfile } from './dockerfile.js';
-import { addHazard, setFact, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
 import { shortImageName } from './image-name.js';
-import { cleanPath } from './path.js';
-import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './query.js';
+import { cleanPath } from './host-access.js';
+import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './call-values.js';
 
 // builder/dockerfile/buildargs.go: these need no ARG line. NO_PROXY too: it leads around a proxy that filters.
 const PROXY_ARGUMENT = /^(?:http|https|ftp|all|no)_proxy$/i;

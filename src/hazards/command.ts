@@ -2,7 +2,7 @@ import { printedBy, unescape, baseName } from '../docker/shell-decode.js';
 import { decodeVariants } from '../docker/shell-text.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
 import { readShell } from '../docker/shell-words.js';
-import { addHazard, type Findings } from './findings.js';
+import { addHazard, type Findings } from './inspection.js';
 
 /** Programs that fetch what their arguments name; without a known address the argument of the hazard is `?`. */
 export const FETCHERS: ReadonlySet<string> = new Set(

@@ -3,13 +3,13 @@ import {
   type JsonObject,
   type JsonValue,
   asFlag,
+  asNumber,
   asObject,
   asString,
   asStrings,
   keysOf,
 } from '../base/json.js';
-import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { addToFact, addHazard, setFacts, type Findings } from './findings.js';
+import { addToFact, addHazard, setFacts, type Findings } from './inspection.js';
 import { imageFacts } from './image-name.js';
 import {
   eachEntry,
@@ -18,14 +18,14 @@ import {
   harmless,
   inspectFields,
   object,
+  otherThan,
   text,
   variableNames,
   whenSet,
   type FieldInspector,
 } from './field-inspectors.js';
 import { logConfig } from './logging.js';
-import { binds, mountHostPath, mounts, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
-import { impliedIpcMode, isolation, namespaceMode, networkMode } from './namespaces.js';
+import { HOST_MOUNTS, tmpfs, volumeDriver, volumesFrom } from './mounts.js';
 import {
   dnsOptions,
   dnsSearch,
@@ -34,13 +34,38 @@ import {
   links,
   macAddress,
   networkingConfig,
+  networkName,
+  portBindings,
 } from './network.js';
-import { cleanPath } from './path.js';
-import { portBindings } from './publish.js';
-import { queryText } from './query.js';
-import { bodyText } from './references.js';
-import { oomScore, resourceFacts, RESOURCES, restartPolicy } from './resources.js';
-import { maskedPaths, readonlyPaths, securityOptions, sysctls } from './security.js';
+import { cleanPath } from './host-access.js';
+import { queryText, bodyText } from './call-values.js';
+import { oomScore, RESOURCES, restartPolicy } from './resources.js';
+import {
+  addedCapabilities,
+  droppedCapabilities,
+  isolation,
+  maskedPaths,
+  readonlyPaths,
+  securityOptions,
+  sysctls,
+} from './security.js';
+
+/**
+ * PidMode, IpcMode, UTSMode, UsernsMode, CgroupnsMode (api/types/container/hostconfig.go).
+ *
+ * @param own modes that keep the container to itself. Everything else is a hazard.
+ */
+function namespaceMode(
+  namespace: 'pid' | 'ipc' | 'uts' | 'user' | 'cgroup',
+  own: readonly string[] = [],
+): FieldInspector {
+  return otherThan(own, (mode, findings) => {
+    if (mode === 'host') addHazard(findings, 'host-namespace', namespace);
+    else if (mode.startsWith('container:')) {
+      addHazard(findings, 'container-namespace', `${namespace}=${mode.slice('container:'.length)}`);
+    } else addHazard(findings, 'namespace', `${namespace}=${mode}`);
+  });
+}
 
 /** container.Config (api/types/container/config.go). It takes effect inside the container only. */
 const CONFIG: Readonly<Record<string, FieldInspector>> = {
@@ -76,10 +101,10 @@ const CONFIG: Readonly<Record<string, FieldInspector>> = {
 /** container.HostConfig (api/types/container/hostconfig.go). */
 const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   ...RESOURCES,
-  Binds: binds,
+  ...HOST_MOUNTS,
   ContainerIDFile: text((path, findings) => addHazard(findings, 'container-id-file', cleanPath(path))),
   LogConfig: logConfig,
-  NetworkMode: networkMode,
+  NetworkMode: networkName,
   PortBindings: portBindings,
   RestartPolicy: restartPolicy,
   AutoRemove: harmless,
@@ -91,14 +116,14 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   Capabilities: addedCapabilities,
   CapAdd: addedCapabilities,
   CapDrop: droppedCapabilities,
-  CgroupnsMode: namespaceMode('cgroup'),
+  CgroupnsMode: namespaceMode('cgroup', ['private']),
   Dns: dnsServers,
   DnsOptions: dnsOptions,
   DnsSearch: dnsSearch,
   ExtraHosts: extraHosts,
   GroupAdd: eachString((group, findings) => addHazard(findings, 'group-add', group)),
-  IpcMode: namespaceMode('ipc'),
-  Cgroup: namespaceMode('cgroup'),
+  IpcMode: namespaceMode('ipc', ['private', 'none']),
+  Cgroup: namespaceMode('cgroup', ['private']),
   Links: links,
   OomScoreAdj: oomScore,
   PidMode: namespaceMode('pid'),
@@ -114,16 +139,11 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   UsernsMode: namespaceMode('user'),
   ShmSize: harmless,
   Sysctls: sysctls,
-  Runtime: text((runtime, findings) => {
-    if (runtime !== 'runc') addHazard(findings, 'runtime', runtime);
-  }),
+  Runtime: otherThan(['runc'], (runtime, findings) => addHazard(findings, 'runtime', runtime)),
   Isolation: isolation,
-  Mounts: mounts,
   MaskedPaths: maskedPaths,
   ReadonlyPaths: readonlyPaths,
   Init: harmless,
-  // API 1.25: a program of the host, mounted into the container as its first process.
-  InitPath: text(mountHostPath),
 };
 
 /**
@@ -138,14 +158,32 @@ const CREATE = fields(HOST_CONFIG, CONFIG, {
 const HOST = fields(HOST_CONFIG);
 const UPDATE = fields(RESOURCES, { RestartPolicy: restartPolicy });
 
-function effectiveHostConfig(body: JsonObject): JsonObject {
-  const host = body['HostConfig'];
-  return host === undefined || host === null ? body : asObject(host);
+/** Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate). */
+function impliedIpcMode(apiVersion: string, mode: string, findings: Findings): void {
+  if (apiVersion === '' || mode !== '') return;
+  const minor = Number(/^1\.(\d+)$/.exec(apiVersion)?.[1] ?? 0);
+  if (minor < 40) addHazard(findings, 'namespace', 'ipc=shareable');
+}
+
+/** Facts about amounts, from a HostConfig or an update's body. */
+function resourceFacts(from: JsonObject): {
+  memory: number;
+  cpus: number;
+  pids: number;
+  restart: string;
+} {
+  return {
+    memory: asNumber(from['Memory']),
+    cpus: asNumber(from['NanoCpus']) / 1e9,
+    pids: asNumber(from['PidsLimit']),
+    restart: asString(asObject(from['RestartPolicy'])['Name']),
+  };
 }
 
 export function inspectContainerCreate(body: JsonValue, findings: Findings, call: Call): void {
   const config = asObject(body);
-  const host = effectiveHostConfig(config);
+  const hostConfig = config['HostConfig'] ?? null;
+  const host = hostConfig === null ? config : asObject(hostConfig);
   const given = queryText(call, 'name');
   const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);

@@ -2,7 +2,7 @@ import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/
 import { baseName } from '../docker/shell-decode.js';
 import { UNKNOWN } from '../docker/shell-command.js';
 import { inspectCommand } from './command.js';
-import { addToFact, addHazard, setFact, type Findings } from './findings.js';
+import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
 import { imageFacts, shortImageName } from './image-name.js';
 
 const LISTS = [

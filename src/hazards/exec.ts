@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
-import { addHazard, setFact, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
 import {
   fields,
   harmless,
@@ -9,9 +9,8 @@ import {
   whenSet,
   type FieldInspector,
 } from './field-inspectors.js';
-import { cleanPath } from './path.js';
-import { queryFlag, queryText } from './query.js';
-import { bodyText } from './references.js';
+import { cleanPath } from './host-access.js';
+import { queryFlag, queryText, bodyText } from './call-values.js';
 
 // The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, with any command.
 const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;

@@ -1,5 +1,5 @@
 import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
-import { addHazard, type Findings } from './findings.js';
+import { addHazard, type Findings } from './inspection.js';
 
 /**
  * Inspects one value of a body. `at` is the JSON pointer of the value.
@@ -67,6 +67,17 @@ export function text(inspect: (text: string, findings: Findings) => void): Field
   return (value, findings) => {
     const given = asString(value);
     if (given !== '') inspect(given, findings);
+  };
+}
+
+/** Inspects a string, unless it is empty or one of these, which do no harm. */
+export function otherThan(
+  plain: readonly string[],
+  inspect: (text: string, findings: Findings) => void,
+): FieldInspector {
+  return (value, findings) => {
+    const given = asString(value);
+    if (given !== '' && !plain.includes(given)) inspect(given, findings);
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, isZero } from '../base/json.js';
-import { addHazard, setFact, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
 import {
   formatImageName,
   imageFacts,
@@ -13,7 +13,7 @@ import {
   type ImageFacts,
   type ImageName,
 } from './image-name.js';
-import { queryText, queryTexts } from './query.js';
+import { queryText, queryTexts } from './call-values.js';
 
 function setImageFacts(findings: Findings, { image, registry, tag, digest }: ImageFacts): void {
   setFact(findings, 'image', image);

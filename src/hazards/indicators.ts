@@ -4,8 +4,7 @@ import { type JsonObject, type JsonValue, asObject, asStrings, isBareObject } fr
 import { authHosts } from '../docker/registry-auth.js';
 import type { Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
-import { addHazard, type Findings } from './findings.js';
-import { searchDockerfile } from './indicator-dockerfile.js';
+import { addHazard, type Findings, type ContextMatches } from './inspection.js';
 import {
   MAX_WORD_LENGTH,
   classifyWithin,
@@ -15,8 +14,9 @@ import {
   startSearch,
   type Meaning,
   type Search,
+  scan,
 } from './indicator-search.js';
-import type { ContextMatches } from './inspection.js';
+import type { DockerfileReading } from '../docker/dockerfile/model.js';
 
 /**
  * Looks for indicators in every string of a call: path, parameters, headers, body, the Dockerfile of its context; no
@@ -221,4 +221,35 @@ function environmentOf(search: Search, body: JsonValue): Variable {
     }
     return values.get(name);
   };
+}
+
+const lenient = new TextDecoder();
+
+/**
+ * Looks for indicators in a Dockerfile: every line as it stands, comments and stages that are not built too; every
+ * instruction with its continuations joined, its variables substituted, and decoded; where it has no clear reading, the
+ * whole text decoded as one.
+ */
+export function searchDockerfile(search: Search, content: Uint8Array, reading: DockerfileReading): void {
+  const text = lenient.decode(content);
+  for (const [at, line] of text.split('\n').entries()) {
+    if (search.truncated) return;
+    scan(search, line, `Dockerfile line ${at + 1}`);
+  }
+  if (!reading.clear) {
+    searchText(search, text, 'Dockerfile', 'command');
+    return;
+  }
+  const triggers = new Set<number>();
+  for (const { text, line, variable } of reading.steps) {
+    searchText(search, text, `Dockerfile line ${line}`, 'command', variable);
+    if (/^onbuild\b/i.test(text)) triggers.add(line);
+  }
+  // A trigger runs with the variables of the stages that are built on its own.
+  for (const { commands } of reading.stages) {
+    for (const { args, line, variable } of commands) {
+      if (!triggers.has(line)) continue;
+      searchText(search, args.join(' '), `Dockerfile line ${line}`, 'command', variable);
+    }
+  }
 }

@@ -9,7 +9,16 @@ import { EMPTY_INDEX } from '../intel/indicator-index.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
-import { named, newFindings, NOTHING, addHazard, setFact, type Findings } from './findings.js';
+import {
+  named,
+  newFindings,
+  NOTHING,
+  addHazard,
+  setFact,
+  type Findings,
+  type ContextMatches,
+  type Inspection,
+} from './inspection.js';
 import {
   inspectCommit,
   inspectDistribution,
@@ -23,9 +32,8 @@ import {
   inspectTag,
 } from './images.js';
 import { inspectIndicators } from './indicators.js';
-import type { ContextMatches, Inspection } from './inspection.js';
 import { inspectNetworkConnect, inspectNetworkCreate } from './network.js';
-import { cleanPath } from './path.js';
+import { cleanPath } from './host-access.js';
 import {
   actsOnSwarm,
   any,
@@ -65,11 +73,11 @@ import {
 } from './operations.js';
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
-import { queryFlag, queryText } from './query.js';
+import { queryFlag, queryText } from './call-values.js';
 import { COMPLETING, sequencesOf, withSequences, type SequenceView } from './sequences.js';
 import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
-import { inspectVolumeCreate, inspectVolumeUpdate } from './volume.js';
+import { inspectVolumeCreate, inspectVolumeUpdate } from './mounts.js';
 
 /** Inspects one call. `body` is the decoded JSON body, null for calls without one. */
 type Inspector = (body: JsonValue, findings: Findings, call: Call) => void;

@@ -1,4 +1,4 @@
-import { addHazard, type Findings } from './findings.js';
+import { addHazard, type Findings } from './inspection.js';
 import { asObject, asString } from '../base/json.js';
 import type { FieldInspector } from './field-inspectors.js';
 

@@ -1,5 +1,8 @@
-import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
-import { addToFact, addHazard, type Findings } from './findings.js';
+import { byOperation } from '../docker/catalogue.js';
+import type { Call } from '../docker/call.js';
+import { type JsonObject, type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
+import { addHazard, addToFact, newFindings, setFact, type Findings } from './inspection.js';
+import { any, createsVolume, runsContainer, runsService, startsContainer } from './operations.js';
 import {
   each,
   eachEntry,
@@ -8,13 +11,16 @@ import {
   harmless,
   inspectFields,
   object,
+  otherThan,
   text,
+  whenSet,
   type FieldInspector,
+  type Fields,
 } from './field-inspectors.js';
-import { cleanPath, mayHoldEngineSocket } from './path.js';
+import { cleanPath, mayHoldEngineSocket } from './host-access.js';
 
 /** A host path becomes visible in a container, in any syntax. */
-export function mountHostPath(source: string, findings: Findings): void {
+function mountHostPath(source: string, findings: Findings): void {
   const path = cleanPath(source);
   addHazard(findings, 'bind', path);
   if (mayHoldEngineSocket(path)) addHazard(findings, 'docker-socket');
@@ -28,19 +34,23 @@ export function mountHostPath(source: string, findings: Findings): void {
 /** Names the daemon accepts for volumes (daemon/names). Anything else as a source is not clearly a volume. */
 const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-const READ_WRITE = new Set(['rw', 'ro']);
-const LABELS = new Set(['z', 'Z']);
-const PROPAGATION = new Set(['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']);
-const COPY = new Set(['nocopy']);
-const CONSISTENCY = new Set(['consistent', 'cached', 'delegated', 'default']);
-const MODE_GROUPS = [READ_WRITE, LABELS, PROPAGATION, COPY, CONSISTENCY];
+/** The words of a mount's mode, by the group of which it takes one at most. */
+const MODES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    access: ['rw', 'ro'],
+    label: ['z', 'Z'],
+    propagation: ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared'],
+    copy: ['nocopy'],
+    consistency: ['consistent', 'cached', 'delegated', 'default'],
+  }).flatMap(([group, words]) => words.map((word) => [word, group] as const)),
+);
 
 /** linuxValidMountMode of daemon/volume/mounts/linux_parser.go: known words, at most one of each group. */
 function isMountMode(mode: string): boolean {
   if (mode === '') return true;
-  const used = new Set<unknown>();
+  const used = new Set<string>();
   for (const word of mode.split(',')) {
-    const group = MODE_GROUPS.find((words) => words.has(word));
+    const group = MODES.get(word);
     if (group === undefined || used.has(group)) return false;
     used.add(group);
   }
@@ -65,7 +75,7 @@ export function inspectBind(spec: string, findings: Findings): void {
     addToFact(findings, 'mounts', `:${cleanPath(spec)}:rw`);
     return;
   }
-  for (const word of mode.split(',')) if (PROPAGATION.has(word)) propagate(word, findings);
+  for (const word of mode.split(',')) if (MODES.get(word) === 'propagation') propagate(word, findings);
   const readOnly = mode.split(',').includes('ro');
   if (source.startsWith('/')) mountHostPath(source, findings);
   if (malformed || parts.length === 1 || (!source.startsWith('/') && !VOLUME_NAME.test(source)))
@@ -74,15 +84,15 @@ export function inspectBind(spec: string, findings: Findings): void {
   addToFact(findings, 'mounts', `${shown}:${cleanPath(target)}:${readOnly ? 'ro' : 'rw'}`);
 }
 
-export const volumeDriver: FieldInspector = text((driver, findings) => {
-  if (driver !== 'local') addHazard(findings, 'volume-driver', driver);
-});
+export const volumeDriver: FieldInspector = otherThan(['local'], (driver, findings) =>
+  addHazard(findings, 'volume-driver', driver),
+);
 
 /**
  * Options of a volume driver. Those of `local` are arguments of mount(8): with `o=bind` the device is a host path,
  * else it is a disk or a remote file system (daemon/volume/local/local_unix.go).
  */
-export const volumeOptions: FieldInspector = (value, findings) => {
+const volumeOptions: FieldInspector = (value, findings) => {
   const options = asObject(value);
   for (const key of Object.keys(options))
     addHazard(findings, 'volume-option', `${key}=${asString(options[key])}`);
@@ -177,7 +187,64 @@ function inspectMount(value: JsonValue, findings: Findings, at: string): void {
 }
 
 export const mounts: FieldInspector = each(inspectMount);
-export const binds: FieldInspector = eachString(inspectBind);
+
+/** The fields of a HostConfig by which paths of the host become visible in a container. */
+export const HOST_MOUNTS = {
+  Binds: eachString(inspectBind),
+  Mounts: mounts,
+  // API 1.25: a program of the host, mounted into the container as its first process.
+  InitPath: text(mountHostPath),
+} satisfies Readonly<Record<string, FieldInspector>>;
+
 export const volumesFrom: FieldInspector = eachString((spec, findings) =>
   addHazard(findings, 'volumes-from', spec),
 );
+
+const VOLUME = fields({
+  Name: harmless,
+  Driver: volumeDriver,
+  DriverOpts: volumeOptions,
+  Labels: harmless,
+  ClusterVolumeSpec: whenSet((findings) => addHazard(findings, 'cluster-volume', 'create')),
+});
+
+export function inspectVolumeCreate(body: JsonValue, findings: Findings): void {
+  const { Name, Driver } = asObject(body);
+  setFact(findings, 'volume.name', asString(Name));
+  setFact(findings, 'volume.driver', asString(Driver) || 'local');
+  inspectFields(VOLUME, body, findings, '');
+}
+
+export function inspectVolumeUpdate(_body: JsonValue, findings: Findings): void {
+  addHazard(findings, 'cluster-volume', 'update');
+}
+
+/** Where a body names paths of the host: below these keys, in the fields of the tables above. */
+const PLACES = byOperation<{ readonly below: readonly string[]; readonly fields: Fields }>([
+  [any(runsContainer, startsContainer), { below: [], fields: fields(HOST_MOUNTS) }],
+  [runsContainer, { below: ['HostConfig'], fields: fields(HOST_MOUNTS) }],
+  [runsService, { below: ['TaskTemplate', 'ContainerSpec'], fields: fields({ Mounts: mounts }) }],
+  [createsVolume, { below: [], fields: fields({ DriverOpts: volumeOptions }) }],
+]);
+
+const NO_PATHS: readonly string[] = [];
+
+/** The host paths that a call makes visible in a container, canonical, each once. */
+export function hostPathsOf({ body, operation }: Call): readonly string[] {
+  const places = PLACES.get(operation.id);
+  if (places === undefined || body.kind !== 'json') return NO_PATHS;
+  let findings: Findings | undefined;
+  for (const { below, fields } of places) {
+    let object: JsonObject = body.value;
+    for (const key of below) object = asObject(object[key] ?? null);
+    for (const [key, inspect] of fields) {
+      const value = object[key] ?? null;
+      if (value !== null) inspect(value, (findings ??= newFindings()), '');
+    }
+  }
+  if (findings === undefined) return NO_PATHS;
+  const paths: string[] = [];
+  for (const { kind, argument } of findings.hazards)
+    if (kind === 'bind' && argument.startsWith('/')) paths.push(argument);
+  return paths;
+}

@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
-import { type JsonValue, asFlag, asObject, asString } from '../base/json.js';
-import { addToFact, addHazard, setFact, type Findings } from './findings.js';
+import { type JsonValue, asFlag, asObject, asString, asArray, asNumber } from '../base/json.js';
+import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
 import {
   each,
   eachEntry,
@@ -9,11 +9,24 @@ import {
   harmless,
   inspectFields,
   object,
+  otherThan,
   text,
   whenSet,
   type FieldInspector,
 } from './field-inspectors.js';
-import { inspectNetworkMode } from './namespaces.js';
+
+const OWN_NETWORKS = ['default', 'bridge', 'none'];
+
+/**
+ * A network by name, as NetworkMode and NetworkingConfig give it. The daemon looks a name up as name, as id and as
+ * prefix of an id (daemon/network.go, FindNetwork), so `cafe` may be the host's network.
+ */
+export const networkName: FieldInspector = otherThan(OWN_NETWORKS, (name, findings) => {
+  if (name === 'host') addHazard(findings, 'host-namespace', 'network');
+  else if (name.startsWith('container:')) {
+    addHazard(findings, 'container-namespace', `network=${name.slice('container:'.length)}`);
+  } else if (/^[0-9a-f]+$/.test(name)) addHazard(findings, 'network-id', name);
+});
 
 const staticAddress = text((address, findings) => addHazard(findings, 'static-address', address));
 
@@ -59,7 +72,7 @@ const ENDPOINT = fields({
 export const networkingConfig: FieldInspector = object(
   fields({
     EndpointsConfig: eachEntry((network, endpoint, findings, at) => {
-      inspectNetworkMode(network, findings);
+      networkName(network, findings, at);
       addToFact(findings, 'networks', network);
       inspectFields(ENDPOINT, endpoint, findings, at);
     }),
@@ -69,7 +82,7 @@ export const networkingConfig: FieldInspector = object(
 /** NetworkAttachmentConfig of a service. */
 export const serviceNetworks: FieldInspector = each((attachment, findings, at) => {
   const target = asString(asObject(attachment)['Target']);
-  inspectNetworkMode(target, findings);
+  networkName(target, findings, at);
   addToFact(findings, 'networks', target);
   inspectFields(ATTACHMENT, attachment, findings, at);
 });
@@ -97,19 +110,15 @@ const IPAM_CONFIG = fields({
 });
 
 const NETWORK = fields({
-  Name: text((name, findings) => inspectNetworkMode(name, findings)),
-  Driver: text((driver, findings) => {
-    if (driver !== 'bridge') addHazard(findings, 'network-driver', driver);
-  }),
+  Name: networkName,
+  Driver: otherThan(['bridge'], (driver, findings) => addHazard(findings, 'network-driver', driver)),
   CheckDuplicate: harmless,
   Internal: harmless,
   Attachable: harmless,
   EnableIPv4: harmless,
   EnableIPv6: harmless,
   Labels: harmless,
-  Scope: text((scope, findings) => {
-    if (scope !== 'local') addHazard(findings, 'network-option', `scope=${scope}`);
-  }),
+  Scope: otherThan(['local'], (scope, findings) => addHazard(findings, 'network-option', `scope=${scope}`)),
   Ingress: whenSet((findings) => addHazard(findings, 'network-ingress')),
   ConfigOnly: whenSet((findings) => addHazard(findings, 'network-config', 'only')),
   ConfigFrom: object(
@@ -118,9 +127,7 @@ const NETWORK = fields({
   Options: networkOptions,
   IPAM: object(
     fields({
-      Driver: text((driver, findings) => {
-        if (driver !== 'default') addHazard(findings, 'ipam-driver', driver);
-      }),
+      Driver: otherThan(['default'], (driver, findings) => addHazard(findings, 'ipam-driver', driver)),
       Options: eachEntry((key, value, findings) =>
         addHazard(findings, 'ipam-driver', `${key}=${asString(value)}`),
       ),
@@ -151,3 +158,34 @@ export function inspectNetworkConnect(body: JsonValue, findings: Findings, call:
   if (asString(Container).slice(1).includes('/')) addHazard(findings, 'link-alias', asString(Container));
   inspectFields(CONNECT, body, findings, '');
 }
+
+/**
+ * One published port. An empty host address means every interface, an empty port one of the daemon's choice.
+ * TCP is not written, so that `publish:127.0.0.1:*` reads naturally; other protocols are: `127.0.0.1:53:udp`.
+ */
+function publish(address: string, port: string, protocol: string, findings: Findings): void {
+  const host = address === '' ? '0.0.0.0' : address.includes(':') ? `[${address}]` : address;
+  const shown = `${host}:${port === '' ? '0' : port}${protocol === 'tcp' || protocol === '' ? '' : `:${protocol}`}`;
+  addHazard(findings, 'publish', shown);
+  addToFact(findings, 'publish', shown);
+}
+
+/**
+ * HostConfig.PortBindings: `80/tcp` to a list of host addresses and ports. Engines fill an empty list with one
+ * binding on every interface (router/container/container_routes.go, handlePortBindingsBC).
+ */
+export const portBindings: FieldInspector = eachEntry((containerPort, bindings, findings) => {
+  const protocol = containerPort.split('/', 2)[1] ?? 'tcp';
+  const list = asArray(bindings);
+  if (list.length === 0) publish('', '', protocol, findings);
+  for (const binding of list) {
+    const { HostIp, HostPort } = asObject(binding);
+    publish(asString(HostIp), asString(HostPort), protocol, findings);
+  }
+});
+
+/** EndpointSpec.Ports of a service: always on every interface. */
+export const servicePorts: FieldInspector = each((port, findings) => {
+  const { PublishedPort, Protocol } = asObject(port);
+  publish('', String(asNumber(PublishedPort)), asString(Protocol), findings);
+});

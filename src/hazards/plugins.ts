@@ -1,7 +1,7 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asArray, asObject, asString, asStrings } from '../base/json.js';
-import { addHazard, setFact, type Findings } from './findings.js';
-import { queryText } from './query.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
+import { queryText } from './call-values.js';
 
 /** PluginPrivileges: what the plugin is granted (host network, mounts, devices, capabilities). */
 export function inspectPrivileges(list: readonly JsonValue[], findings: Findings): void {

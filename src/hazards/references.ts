@@ -10,7 +10,7 @@ import {
   shortImageName,
 } from './image-name.js';
 import type { Inspection } from './inspection.js';
-import { queryText, queryTexts } from './query.js';
+import { bodyOf, bodyText, queryText, queryTexts } from './call-values.js';
 
 type Facts = Inspection['facts'];
 
@@ -45,18 +45,6 @@ export const at = (steps: readonly (string | number)[], before = '', after = '')
   before,
   after,
 });
-
-/** The JSON body; empty where there is none. */
-export function bodyOf(call: Call): JsonObject {
-  return asObject(call.body.kind === 'json' ? call.body.value : null);
-}
-
-/** A text of the JSON body, by the keys that lead to it; `""` where there is none. */
-export function bodyText(call: Call, steps: readonly string[]): string {
-  let value: JsonValue | undefined = bodyOf(call);
-  for (const step of steps) value = asObject(value ?? null)[step];
-  return asString(value);
-}
 
 /** `container:NAME` in any of the fields that take it. */
 function joined(host: JsonObject, steps: readonly string[]): Reference[] {

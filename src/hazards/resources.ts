@@ -1,7 +1,7 @@
-import { asArray, asNumber, asObject, asString, asStrings, type JsonObject } from '../base/json.js';
-import { addHazard } from './findings.js';
+import { asArray, asNumber, asObject, asString, asStrings } from '../base/json.js';
+import { addHazard } from './inspection.js';
 import { each, eachString, harmless, text, whenSet, type FieldInspector } from './field-inspectors.js';
-import { cleanPath } from './path.js';
+import { cleanPath } from './host-access.js';
 
 /** HostConfig.Devices. The path may also be a directory, or a CDI name such as `vendor.com/class=name`. */
 const devices: FieldInspector = each((device, findings) => {
@@ -76,18 +76,3 @@ export const restartPolicy: FieldInspector = (value, findings) => {
   const name = asString(asObject(value)['Name']);
   if (name !== '' && name !== 'no' && name !== 'on-failure') addHazard(findings, 'restart-policy', name);
 };
-
-/** Facts about amounts, from a HostConfig or an update's body. */
-export function resourceFacts(from: JsonObject): {
-  memory: number;
-  cpus: number;
-  pids: number;
-  restart: string;
-} {
-  return {
-    memory: asNumber(from['Memory']),
-    cpus: asNumber(from['NanoCpus']) / 1e9,
-    pids: asNumber(from['PidsLimit']),
-    restart: asString(asObject(from['RestartPolicy'])['Name']),
-  };
-}

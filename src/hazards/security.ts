@@ -1,4 +1,4 @@
-import { addHazard, type Findings } from './findings.js';
+import { addHazard, type Findings, addToFact } from './inspection.js';
 import { asString } from '../base/json.js';
 import {
   eachEntry,
@@ -6,6 +6,7 @@ import {
   fields,
   harmless,
   object,
+  otherThan,
   text,
   whenSet,
   type FieldInspector,
@@ -92,4 +93,24 @@ export const servicePrivileges: FieldInspector = object(
     ),
     NoNewPrivileges: harmless,
   }),
+);
+
+/** Upper case, without `CAP_`, as NormalizeLegacyCapabilities of moby's oci/caps reads it. */
+function normalise(name: string): string {
+  const upper = name.toUpperCase();
+  return upper.startsWith('CAP_') ? upper.slice(4) : upper;
+}
+
+export const addedCapabilities: FieldInspector = eachString((name, findings) => {
+  addHazard(findings, 'capability', normalise(name));
+  addToFact(findings, 'capabilities.add', normalise(name));
+});
+
+export const droppedCapabilities: FieldInspector = eachString((name, findings) => {
+  addToFact(findings, 'capabilities.drop', normalise(name));
+});
+
+/** The technology that keeps a container apart; on Linux there is only the default. */
+export const isolation: FieldInspector = otherThan(['default'], (mode, findings) =>
+  addHazard(findings, 'isolation', mode),
 );

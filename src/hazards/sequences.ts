@@ -7,7 +7,7 @@ import type { SequenceName } from './catalogue.js';
 import type { Hazard, Inspection, SequenceAction, SequenceFinding } from './inspection.js';
 import { readImageName, shortImageName } from './image-name.js';
 import { reachesHost } from './host-access.js';
-import { bodyText } from './references.js';
+import { bodyText } from './call-values.js';
 
 /** False: not looked for. `window` is in milliseconds. */
 export interface SequenceSettings {

@@ -9,8 +9,8 @@ import {
   asStrings,
   keysOf,
 } from '../base/json.js';
-import { addedCapabilities, droppedCapabilities } from './capabilities.js';
-import { addHazard, setFact, type Findings } from './findings.js';
+import { addedCapabilities, droppedCapabilities, isolation, servicePrivileges, sysctls } from './security.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
 import { setImage } from './images.js';
 import {
   each,
@@ -25,14 +25,10 @@ import {
 } from './field-inspectors.js';
 import { serviceLogDriver } from './logging.js';
 import { mounts } from './mounts.js';
-import { isolation } from './namespaces.js';
-import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks } from './network.js';
+import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks, servicePorts } from './network.js';
 import { inspectPrivileges } from './plugins.js';
-import { servicePorts } from './publish.js';
-import { queryText } from './query.js';
-import { bodyText } from './references.js';
+import { queryText, bodyText } from './call-values.js';
 import { oomScore, ulimits } from './resources.js';
-import { servicePrivileges, sysctls } from './security.js';
 
 function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): FieldInspector {
   return each((reference, findings) => {

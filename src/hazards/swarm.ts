@@ -1,6 +1,6 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString } from '../base/json.js';
-import { addHazard, setFact, type Findings } from './findings.js';
+import { addHazard, setFact, type Findings } from './inspection.js';
 import {
   each,
   eachString,

@@ -3,7 +3,7 @@ import { OPERATIONS } from '../docker/catalogue.js';
 import type { EntityName } from '../docker/entities.js';
 import type { Operation, OperationId } from '../docker/operation.js';
 import { readImageName } from '../hazards/image-name.js';
-import { queryText } from '../hazards/query.js';
+import { queryText } from '../hazards/call-values.js';
 import { imageOf, isReference, type SequenceSettings } from '../hazards/sequences.js';
 
 /** What a sequence depends on besides the history: something of the engine that the call names. */

@@ -7,7 +7,7 @@ import { entityOf, type Entities, type EntityName } from '../docker/entities.js'
 import type { OperationId } from '../docker/operation.js';
 import { formatImageName, givenImageName, readImageName, shortImageName } from '../hazards/image-name.js';
 import type { Inspection, SequenceFinding } from '../hazards/inspection.js';
-import { queryJson, queryText, queryTexts } from '../hazards/query.js';
+import { queryJson, queryText, queryTexts } from '../hazards/call-values.js';
 import {
   digitsOf,
   entered,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Call, Reference } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { shortImageName } from '../hazards/image-name.js';
-import { bodyText } from '../hazards/references.js';
+import { bodyText } from '../hazards/call-values.js';
 
 /**
  * A name that a call depends on, such as `volume:data`. `shared`: calls of all owners may hold it at once. `owner`: calls of one

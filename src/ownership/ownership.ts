@@ -4,7 +4,7 @@ import type { Call, NamedObject, Owner, Reference } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import type { Entities, Entity } from '../docker/entities.js';
 import { Refusal } from '../docker/refusal.js';
-import { queryText } from '../hazards/query.js';
+import { queryText } from '../hazards/call-values.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { volumesToMake } from '../policy/ownership.js';
 import { openImageOwners } from './image-owners.js';

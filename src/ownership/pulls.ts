@@ -1,7 +1,7 @@
 import type { Call } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { formatImageName, pulledImageName, readImageName } from '../hazards/image-name.js';
-import { queryText } from '../hazards/query.js';
+import { queryText } from '../hazards/call-values.js';
 import type { ImageOwners } from './image-owners.js';
 
 /** The engine's images before a pull: their ids, and the repositories that they had been pulled from. */

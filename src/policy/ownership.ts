@@ -2,11 +2,18 @@ import type { Call, NamedObject, NamePlace, QueryValue } from '../docker/call.js
 import type { Entities } from '../docker/entities.js';
 import { type JsonObject, type JsonValue, asArray, asObject, asString } from '../base/json.js';
 import type { OperationId } from '../docker/operation.js';
-import { labelFilters, OWNER_LABEL, ownFilter } from '../hazards/ownership.js';
-import { queryJson, queryText, queryTexts } from '../hazards/query.js';
-import { subjectOf } from '../hazards/subjects.js';
-import { fieldOf, putEntries, putField, putQuery, putQueryEntries, startDraft } from './rewrite-draft.js';
-import type { Draft, Step } from './rewrite-draft.js';
+import { labelFilters, OWNER_LABEL, ownFilter, subjectOf } from '../hazards/ownership.js';
+import { queryJson, queryText, queryTexts } from '../hazards/call-values.js';
+import {
+  fieldOf,
+  putEntries,
+  putField,
+  putQuery,
+  putQueryEntries,
+  startDraft,
+  type Draft,
+  type Step,
+} from './rewrite-draft.js';
 
 /*
  * Ownership by rewriting calls: a rule with a condition about owners shows and removes only the caller's objects; what a

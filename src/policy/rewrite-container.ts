@@ -9,7 +9,7 @@ import {
 } from '../base/json.js';
 import type { Operation } from '../docker/operation.js';
 import { resolveSchema } from '../docker/schemas.js';
-import { queryText } from '../hazards/query.js';
+import { queryText } from '../hazards/call-values.js';
 import { copyObject, fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import type { RewriteShape } from './rewrite-schema.js';
 

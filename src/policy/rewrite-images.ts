@@ -7,7 +7,7 @@ import {
 } from '../hazards/image-name.js';
 import type { Operation } from '../docker/operation.js';
 import { asString } from '../base/json.js';
-import { queryText } from '../hazards/query.js';
+import { queryText } from '../hazards/call-values.js';
 import type { ReportAt } from './compile-rule.js';
 import { describeValue } from './problems.js';
 import { fieldOf, putField, putQuery, removeHeader, type Draft, type Step } from './rewrite-draft.js';

@@ -1,6 +1,6 @@
 import { type JsonValue, asArray, asString } from '../base/json.js';
 import type { Operation } from '../docker/operation.js';
-import { queryTexts } from '../hazards/query.js';
+import { queryTexts } from '../hazards/call-values.js';
 import type { ReportAt } from './compile-rule.js';
 import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';

@@ -2,8 +2,7 @@ import t from 'tap';
 import { readDockerfile } from '../../src/docker/dockerfile/read.js';
 import { inspectCommand } from '../../src/hazards/command.js';
 import { inspectDockerfile } from '../../src/hazards/dockerfile.js';
-import { newFindings, type Findings } from '../../src/hazards/findings.js';
-import { formatHazard } from '../../src/hazards/inspection.js';
+import { newFindings, type Findings, formatHazard } from '../../src/hazards/inspection.js';
 
 function inspected(text: string, buildArgs: Readonly<Record<string, string | null>> = {}): Findings {
   const found = newFindings();

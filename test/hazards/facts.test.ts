@@ -8,7 +8,7 @@ import { hazardsDocument } from '../../src/hazards/document.js';
 import { shortImageName } from '../../src/hazards/image-name.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
-import { cleanPath, mayHoldEngineSocket } from '../../src/hazards/path.js';
+import { cleanPath, mayHoldEngineSocket } from '../../src/hazards/host-access.js';
 import { create, makeCall, service } from './make-call.js';
 
 const raised = (call: Parameters<typeof inspect>[0]): string[] =>

@@ -1,7 +1,9 @@
 import t from 'tap';
 import type { JsonObject } from '../../src/base/json.js';
+import { OPERATIONS } from '../../src/docker/catalogue.js';
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
+import { hostPathsOf } from '../../src/hazards/mounts.js';
 import { create, makeCall } from './make-call.js';
 
 // Every word that is known of binds, volumes and tmpfs mounts, one by one.
@@ -142,5 +144,36 @@ void t.test('each option of a tmpfs', (t) => {
       `${option}, of a mount`,
     );
   }
+  t.end();
+});
+
+void t.test('the host paths of a call are those that its inspection finds, whatever the operation', (t) => {
+  const Mounts = [
+    { Type: 'bind', Source: '/a/../b', Target: '/x' },
+    { Type: 'volume', VolumeOptions: { DriverConfig: { Options: { type: 'none', device: '/c' } } } },
+    { Type: 'volume', Source: 'data', Target: '/y' },
+  ];
+  const host = { Binds: ['/d:/x', '/b:/y', 'cache:/z', '../e:/v'], Mounts, InitPath: '/f' };
+  const body: JsonObject = {
+    ...host,
+    HostConfig: { ...host, Binds: ['/g:/x'] },
+    TaskTemplate: { ContainerSpec: { Mounts: [{ Type: 'bind', Source: '/h', Target: '/x' }] } },
+    DriverOpts: { o: 'bind', device: '/i' },
+  };
+  const found = new Map<string, readonly string[]>();
+  for (const { id } of OPERATIONS) {
+    const call = makeCall(id, { body });
+    const paths = inspect(call)
+      .hazards.filter(({ kind, argument }) => kind === 'bind' && argument.startsWith('/'))
+      .map(({ argument }) => argument);
+    t.same([...hostPathsOf(call)].sort(), paths.sort(), id);
+    found.set(id, paths);
+  }
+  t.same(found.get('ContainerCreate'), ['/b', '/c', '/d', '/f', '/g']);
+  t.same(found.get('ContainerStart'), ['/b', '/c', '/d', '/f']);
+  t.same(found.get('ServiceUpdate'), ['/h']);
+  t.same(found.get('VolumeCreate'), ['/i']);
+  t.same(hostPathsOf(create({ Binds: [], Mounts: null })), []);
+  t.same(hostPathsOf(makeCall('SystemPing')), []);
   t.end();
 });

@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import { type JsonValue, asStrings } from '../base/json.js';
+import { type JsonObject, type JsonValue, asObject, asString, asStrings } from '../base/json.js';
 
 /** A query parameter as text; the first value of a repeatable one; `""` when absent. */
 export function queryText(call: Call, name: string): string {
@@ -51,4 +51,16 @@ export function queryFlag(call: Call, name: string): boolean {
 export function queryNumber(call: Call, name: string): number {
   const given = call.query[name];
   return given?.type === 'integer' ? Number(given.value) : 0;
+}
+
+/** The JSON body; empty where there is none. */
+export function bodyOf({ body }: Call): JsonObject {
+  return asObject(body.kind === 'json' ? body.value : null);
+}
+
+/** A text of the JSON body, by the keys that lead to it; `""` where there is none. */
+export function bodyText({ body }: Call, steps: readonly string[]): string {
+  let value: JsonValue | undefined = body.kind === 'json' ? body.value : null;
+  for (const step of steps) value = asObject(value ?? null)[step];
+  return asString(value);
 }

@@ -4,7 +4,7 @@ import type { Call, NamePlace, Reference } from '../../src/docker/call.js';
 import { OPERATIONS } from '../../src/docker/catalogue.js';
 import type { JsonObject, JsonValue } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';
-import { referencesOf, subjectOf } from '../../src/hazards/subjects.js';
+import { referencesOf, subjectOf } from '../../src/hazards/ownership.js';
 import { makeCall, type Parts } from './make-call.js';
 
 /** `kind name`, and how it is used where that is more than to use it. */
