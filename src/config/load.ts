@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseFile } from '../policy/parse.js';
-import { describeValue, pointerOf, shapeProblems, type Problem } from '../policy/problems.js';
+import { parseFile, describeValue, pointerOf, shapeProblems, type Problem } from '../policy/problems.js';
 import {
   configFileSchema,
   configJsonSchema,

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseMispManifest, type MispEvent } from '../intel/formats/misp-manifest.js';
+import { parseMispManifest, type MispEvent } from '../intel/formats/misp.js';
 import { writeWhole } from '../store/write-whole.js';
 import { readBounded } from './collect-file.js';
 import { conditions, readAnswer, refuseWebPage, type Collected, type Collecting } from './collecting.js';

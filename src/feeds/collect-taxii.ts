@@ -3,7 +3,7 @@ import type { CopyFile } from './copy.js';
 import { FeedError } from './feed-error.js';
 import { openHttpSession, type HttpSession } from './http.js';
 import { openNewFile } from './new-file.js';
-import { parseTaxiiEnvelope } from '../intel/formats/taxii.js';
+import { parseTaxiiEnvelope } from '../intel/formats/stix.js';
 
 const ACCEPT = 'application/taxii+json;version=2.1';
 const PAGE_LIMIT = 1_000;

@@ -1,8 +1,7 @@
 import type { FeedSource } from '../intel/feed-source.js';
 import { parseFeed } from '../intel/formats/parse.js';
 import type { ParsedFeed } from '../intel/formats/parsed-feed.js';
-import { parseStixObjects } from '../intel/formats/stix.js';
-import { parseTaxiiEnvelope } from '../intel/formats/taxii.js';
+import { parseStixObjects, parseTaxiiEnvelope } from '../intel/formats/stix.js';
 import type { Indicator } from '../intel/indicator.js';
 import { readCopyFile, type CopyFile } from './copy.js';
 import { FeedError } from './feed-error.js';

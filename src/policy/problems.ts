@@ -1,6 +1,8 @@
 import type { JsonObject, JsonValue } from '../base/json.js';
 import type * as z from 'zod';
 import { didYouMean } from '../base/nearest.js';
+import { parseStrictJson } from '../docker/go-json.js';
+import { Refusal } from '../docker/refusal.js';
 
 /** One thing that is wrong with a file, at a JSON pointer. */
 export interface Problem {
@@ -169,4 +171,18 @@ export function shapeProblems(
     ...proto,
     ...zodProblems(file, root, issues, schema, notes).filter((problem) => !seen.has(problem.pointer)),
   ];
+}
+
+/** Reads a policy or config file: strict JSON, so that a key written twice is an error and not a guess. */
+export function parseFile(
+  file: string,
+  text: string,
+): { ok: true; value: JsonValue } | { ok: false; problem: Problem } {
+  try {
+    // Some editors write a byte order mark; here, unlike in a request, it can only mean UTF-8.
+    return { ok: true, value: parseStrictJson(text.replace(/^\uFEFF/, '')) };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { ok: false, problem: { file, pointer: '', message: `${error.message}.` } };
+  }
 }

@@ -2,11 +2,10 @@ import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { FORMATS, type FormatName } from '../../src/intel/formats/format.js';
-import { parseMispManifest } from '../../src/intel/formats/misp-manifest.js';
+import { parseMispManifest } from '../../src/intel/formats/misp.js';
 import { isFormatName, parseFeed } from '../../src/intel/formats/parse.js';
-import { parseStixObjects } from '../../src/intel/formats/stix.js';
+import { parseStixObjects, parseTaxiiEnvelope } from '../../src/intel/formats/stix.js';
 import { readStixPattern } from '../../src/intel/formats/stix-pattern.js';
-import { parseTaxiiEnvelope } from '../../src/intel/formats/taxii.js';
 import { epochSeconds } from '../../src/intel/formats/times.js';
 import { MD5, NOW, SAMPLES, SHA1, SHA256 } from './samples.js';
 
