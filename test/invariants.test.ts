@@ -89,11 +89,11 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['a command that cannot be read', 'hazards/dockerfile.test.ts', 'a flood of commands is opaque'],
   [
     'HostConfig fields are judged',
-    'hazards/facts.test.ts',
+    'hazards/container.test.ts',
     'a HostConfig is inspected in all places where an engine may find it',
   ],
   ['a Dockerfile without a single', 'hazards/dockerfile.test.ts', 'a row per hazard'],
-  ['what an engine may take for the id', 'hazards/facts.test.ts', 'registry, tag and digest'],
+  ['what an engine may take for the id', 'hazards/image-name.test.ts', 'registry, tag and digest'],
   [
     'what cannot be decoded to its end',
     'hazards/indicators.test.ts',
@@ -101,10 +101,14 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ],
   [
     'every unknown field of the call',
-    'hazards/inspect.test.ts',
+    'hazards/catalogue.test.ts',
     'one row per hazard: a call that has it, and a near miss without it',
   ],
-  ['a non-zero field without an inspector', 'hazards/facts.test.ts', 'a field without an inspector'],
+  [
+    'a non-zero field without an inspector',
+    'hazards/field-inspectors.test.ts',
+    'a field without an inspector',
+  ],
   [
     'an operation that cannot be limited',
     'policy/ownership.test.ts',
@@ -135,7 +139,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   // policy
   [
     'an unknown condition counts as',
-    'policy/policy.test.ts',
+    'policy/decide.test.ts',
     'an unknown fact: no allow rule holds, every deny rule does',
   ],
   ['the call that a verdict lets pass', 'policy/rewrite.test.ts', 'a rule is judged on the rewritten call'],

@@ -5,11 +5,11 @@ import { projectRoot } from './support/command.js';
 import { allTestFiles, SUFFIX, testFilesOf } from './support/test-files.js';
 
 // `npm run test:one FILE…`: the given test files alone, in the runner and with the settings (.taprc) of the whole suite.
-// A file is named as it lies in the repository (`test/policy/policy.test.ts`) or by a part of that (`policy/policy`).
+// A file is named as it lies in the repository (`test/policy/decide.test.ts`) or by a part of that (`policy/decide`).
 
 const words = process.argv.slice(2);
 if (words.length === 0) {
-  console.error('Which file? For example: npm run test:one test/policy/policy.test.ts');
+  console.error('Which file? For example: npm run test:one test/policy/decide.test.ts');
   process.exit(2);
 }
 const all = allTestFiles();

@@ -176,3 +176,81 @@ void t.test('each sysctl, each way to change a field of the engine’s lists', (
     t.same(of({ Isolation: mode }), [`isolation:${mode}`], mode);
   t.end();
 });
+
+void t.test('facts of a container', (t) => {
+  const call = makeCall('ContainerCreate', {
+    query: { name: '/ci-job', platform: 'linux/amd64' },
+    body: {
+      Image: 'docker.io/library/alpine',
+      Cmd: ['sleep', '60'],
+      Entrypoint: ['sh'],
+      User: '1000',
+      WorkingDir: '/src',
+      Hostname: 'box',
+      Env: ['TOKEN=s3cret', 'EMPTY'],
+      Labels: { 'org.example.ci': 'x' },
+      Volumes: { '/data': {} },
+      HostConfig: {
+        Binds: ['/srv//ci:/src:ro', 'cache:/cache'],
+        Mounts: [{ Type: 'bind', Source: '/srv/x/', Target: '/x', ReadOnly: true }],
+        Tmpfs: { '/t': '' },
+        NetworkMode: 'ci_default',
+        PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }] },
+        Memory: 67108864n,
+        NanoCpus: 1500000000,
+        PidsLimit: 100,
+        CapAdd: ['net_admin'],
+        CapDrop: ['CAP_NET_RAW'],
+        RestartPolicy: { Name: 'no' },
+        AutoRemove: true,
+        ReadonlyRootfs: true,
+      },
+      NetworkingConfig: { EndpointsConfig: { ci_default: { Aliases: ['web'] } } },
+    },
+  });
+  t.same(inspect(call).facts, {
+    image: 'alpine:latest',
+    registry: 'docker.io',
+    'image.tag': 'latest',
+    'image.digest': '',
+    platform: 'linux/amd64',
+    'container.name': 'ci-job',
+    command: ['sleep', '60'],
+    entrypoint: ['sh'],
+    user: '1000',
+    workdir: '/src',
+    hostname: 'box',
+    env: ['TOKEN', 'EMPTY'],
+    labels: ['org.example.ci'],
+    mounts: [':/data:rw', '/srv/ci:/src:ro', 'cache:/cache:rw', '/srv/x:/x:ro', ':/t:rw'],
+    'network.mode': 'ci_default',
+    networks: ['ci_default'],
+    'network.aliases': ['web'],
+    publish: ['127.0.0.1:8080'],
+    'capabilities.add': ['NET_ADMIN'],
+    'capabilities.drop': ['NET_RAW'],
+    memory: 67108864,
+    cpus: 1.5,
+    pids: 100,
+    restart: 'no',
+    'read-only': true,
+    'auto-remove': true,
+  });
+  t.notMatch(JSON.stringify(inspect(call)), /s3cret/, 'no values of the environment');
+  t.end();
+});
+
+void t.test('a HostConfig is inspected in all places where an engine may find it', (t) => {
+  const legacy = makeCall('ContainerCreate', {
+    body: { Image: 'a', Binds: ['/:/h'], PidMode: 'host', NetworkMode: 'host' },
+  });
+  t.same(raised(legacy), ['bind:/', 'docker-socket', 'host-namespace:network', 'host-namespace:pid']);
+  t.equal(inspect(legacy).facts['network.mode'], 'host');
+  const both = create({ Memory: 1 }, { Privileged: true });
+  t.same(raised(both), ['privileged'], 'top level beside a HostConfig');
+  t.same(raised(create({ InitPath: '/usr/../bin/evil' })), ['bind:/bin/evil'], 'a host program as init');
+  t.same(raised(makeCall('ContainerStart', { path: { id: 'c' }, body: { Privileged: true } })), [
+    'privileged',
+  ]);
+  t.end();
+});

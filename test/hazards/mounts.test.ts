@@ -177,3 +177,28 @@ void t.test('the host paths of a call are those that its inspection finds, whate
   t.same(hostPathsOf(makeCall('SystemPing')), []);
   t.end();
 });
+
+void t.test('binds as moby reads them', (t) => {
+  const rows: readonly (readonly [string, readonly string[]])[] = [
+    ['//etc//./:/e', ['bind:/etc']],
+    ['/:/h', ['bind:/', 'docker-socket']],
+    ['/var/run/docker.sock:/s', ['bind:/var/run/docker.sock', 'docker-socket']],
+    ['/home/u/x/docker.sock:/s', ['bind:/home/u/x/docker.sock', 'docker-socket']],
+    ['/run/user/1000/:/s', ['bind:/run/user/1000', 'docker-socket']],
+    ['/proc/1/root:/s', ['bind:/proc/1/root', 'docker-socket']],
+    ['/srv/ci/..cache:/c', ['bind:/srv/ci/..cache']],
+    ['name:/c:ro,nocopy', []],
+    ['/anonymous', []],
+    ['../etc:/e', ['bind:../etc:/e']],
+    ['~/x:/e', ['bind:~/x:/e']],
+    ['name', ['bind:name']],
+    ['/etc:ro', ['bind:/etc', 'bind:/etc:ro']],
+    ['/etc:/e:odd', ['bind:/etc', 'bind:/etc:/e:odd']],
+    ['/etc:/e:ro,rw', ['bind:/etc', 'bind:/etc:/e:ro,rw']],
+    ['/etc:/e:ro:x', ['bind:/etc', 'bind:/etc:/e:ro:x']],
+    ['/etc:/e:slave', ['bind-propagation:slave', 'bind:/etc']],
+    ['', ['bind']],
+  ];
+  for (const [spec, hazards] of rows) t.same(raised({ Binds: [spec] }), hazards, spec);
+  t.end();
+});

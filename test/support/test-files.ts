@@ -4,7 +4,7 @@ import { projectRoot } from './command.js';
 
 export const SUFFIX = '.test.ts';
 
-/** Every test file, as it lies in the repository: `test/policy/policy.test.ts`. */
+/** Every test file, as it lies in the repository: `test/policy/decide.test.ts`. */
 export function allTestFiles(): readonly string[] {
   return readdirSync(join(projectRoot, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith(SUFFIX))
