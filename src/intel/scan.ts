@@ -323,10 +323,10 @@ function findScheme(state: State, from: number, colon: number): void {
     return;
   }
   let end = at;
-  let odd = false;
+  let needsReading = false;
   for (const most = Math.min(text.length, at + MAX_URL_LENGTH); end < most; end++) {
     const code = text.charCodeAt(end);
-    if (code === 0x25 || code === 0x5b) odd = true;
+    if (code === 0x25 || code === 0x5b) needsReading = true;
     else if (code <= 0x20 || code === 0x22 || code === 0x27 || code === 0x3f || code === 0x23) break;
     else if ((kindOf(code) & SLASH) !== 0) break;
   }
@@ -334,7 +334,7 @@ function findScheme(state: State, from: number, colon: number): void {
   state.urlFrom = from;
   state.hostFrom = at;
   state.hostEnd = end;
-  if (odd && state.work >= 0)
+  if (needsReading && state.work >= 0)
     scanUrl(state, text.slice(from, endOfToken(text, at, from + MAX_URL_LENGTH)), from);
 }
 

@@ -163,102 +163,111 @@ export interface Places {
   readonly event: () => Place;
 }
 
-export function placesFor(wanted: Wanted): Places {
-  const { env, paths, labels, secrets, commands } = wanted;
-  const keys = new Map<string, Place>();
-  const common: Place = { ...everywhere(undefined), keys };
-  common.items = common.other = common;
-  const copies: Map<string, Place>[] = [];
-  const add = (place: Place | undefined, ...names: string[]): void => {
-    if (place !== undefined) for (const name of names) keys.set(name, place);
-  };
+/** The rules while they are put together. */
+class Rules {
+  readonly #keys = new Map<string, Place>();
+  readonly common: Place = { ...everywhere(undefined), keys: this.#keys };
+  readonly #copies: Map<string, Place>[] = [];
+
+  constructor() {
+    this.common.items = this.common.other = this.common;
+  }
+
+  add(place: Place | undefined, ...names: string[]): void {
+    if (place !== undefined) for (const name of names) this.#keys.set(name, place);
+  }
+
   /** INVARIANT: below a key that objects may have as well, or that is a name given by a user, the common rules go on. */
-  const at = (more: Readonly<Record<string, Place>>, edit?: Edit): Place => {
-    const own = new Map([...keys, ...Object.entries(more)]);
-    copies.push(own);
-    return { edit, keys: own, items: common, other: common };
-  };
-  const text = (edit: Edit): Place => {
-    const place: Place = { edit, keys, items: common, other: common };
-    place.items = place;
-    return place;
+  readonly at = (more: Readonly<Record<string, Place>>, edit?: Edit): Place => {
+    const own = new Map([...this.#keys, ...Object.entries(more)]);
+    this.#copies.push(own);
+    return { edit, keys: own, items: this.common, other: this.common };
   };
 
-  add(FREE_TEXT, 'error', 'err', 'message', 'warnings', 'warning');
-  if (env !== undefined) add(envPlace(env), 'env');
-  if (labels !== undefined || paths !== undefined) add(labelPlace(wanted), 'labels', 'annotations');
+  text(edit: Edit): Place {
+    const place: Place = { edit, keys: this.#keys, items: this.common, other: this.common };
+    place.items = place;
+    return place;
+  }
+
+  /** Places that were made before a key was added have it too. */
+  end(): void {
+    for (const own of this.#copies)
+      for (const [key, place] of this.#keys) if (!own.has(key)) own.set(key, place);
+  }
+}
+
+export function placesFor(wanted: Wanted): Places {
+  const { env, paths, labels, secrets, commands } = wanted;
+  const rules = new Rules();
+  rules.add(FREE_TEXT, 'error', 'err', 'message', 'warnings', 'warning');
+  if (env !== undefined) rules.add(envPlace(env), 'env');
+  if (labels !== undefined || paths !== undefined) rules.add(labelPlace(wanted), 'labels', 'annotations');
   if (commands !== undefined) {
-    add(COMMAND, 'command', 'args', 'cmd', 'entrypoint', 'arguments', 'test', 'onbuild', 'shell');
-    add(COMMAND, 'createdby', 'comment', 'output', 'runtimeargs');
+    rules.add(COMMAND, 'command', 'args', 'cmd', 'entrypoint', 'arguments', 'test', 'onbuild', 'shell');
+    rules.add(COMMAND, 'createdby', 'comment', 'output', 'runtimeargs');
   }
-  const path = paths === undefined ? UNTOUCHED : text(pathEdit(paths));
-  if (paths !== undefined) {
-    add(
-      path,
-      'source',
-      'mountpoint',
-      'logpath',
-      'resolvconfpath',
-      'hostnamepath',
-      'hostspath',
-      'pathonhost',
-      'path',
-    );
-    add(
-      path,
-      'containeridfile',
-      'dockerrootdir',
-      'sandboxkey',
-      'cdispecdirs',
-      'driverstatus',
-      'systemstatus',
-    );
-    add(path, 'address', 'socket', 'initpath', 'initbinary', 'info');
-    add(text(bindEdit(paths)), 'binds');
-    add(text(profileEdit(paths)), 'securityoptions');
-  }
+  const path = paths === undefined ? UNTOUCHED : addPaths(rules, paths);
   // Of drivers of volumes, networks, logs, secrets: passwords of NFS and CIFS, tokens of loggers, devices of the host.
   const options = secrets !== undefined ? SECRET : paths !== undefined ? path : undefined;
-  add(options, 'options', 'driveropts', 'volumecontext', 'publishcontext', 'clusterstoreopts');
-  if (secrets !== undefined) {
-    add(SECRET, 'jointokens', 'unlockkey', 'identitytoken', 'registrytoken', 'auth', 'password', 'caconfig');
-    add(SECRET, 'httpproxy', 'httpsproxy', 'mirrors', 'clusterstore', 'trustroot', 'credentialspec');
-    add(SECRET_BASE64, 'certissuersubject', 'certissuerpublickey');
-    add(text(credentialEdit), 'securityopt');
-  }
+  rules.add(options, 'options', 'driveropts', 'volumecontext', 'publishcontext', 'clusterstoreopts');
+  if (secrets !== undefined) addSecrets(rules);
   // A text in base64 (configs, OCI descriptors), or the state of a storage driver (GraphDriver).
-  const data = at({}, secrets === undefined ? undefined : REDACTED_BASE64);
+  const data = rules.at({}, secrets === undefined ? undefined : REDACTED_BASE64);
   if (paths !== undefined) data.other = data.items = path;
-  if (paths !== undefined || secrets !== undefined) add(data, 'data');
+  if (paths !== undefined || secrets !== undefined) rules.add(data, 'data');
   if (paths !== undefined) {
     // What a plugin may do: `{"Name": "mount", "Value": ["/var/lib/…"]}`.
-    const privileges = at({ value: path });
+    const privileges = rules.at({ value: path });
     privileges.items = privileges.other = privileges;
-    add(privileges, 'pluginprivilege', 'pluginspec');
+    rules.add(privileges, 'pluginprivilege', 'pluginspec');
   }
   // The state of a volume, from its driver; in other places `Status` is a text of the engine.
-  const volume = at({});
+  const volume = rules.at({});
   if (options !== undefined) {
-    add(at({ config: options, options }), 'logconfig');
+    rules.add(rules.at({ config: options, options }), 'logconfig');
     (volume.keys as Map<string, Place>).set('status', options).set('items', volume);
     volume.items = volume;
-    add(volume, 'volumes', 'volumeusage');
+    rules.add(volume, 'volumes', 'volumeusage');
   }
-  for (const own of copies) for (const [key, place] of keys) if (!own.has(key)) own.set(key, place);
-  const event = (): Place => {
-    let type = '';
-    // Go writes `Type` before `Actor`. For an image, `image` is a label of the user's.
-    const noteType = everywhere((text) => void (type = text));
-    const image = everywhere((text) => (type === 'container' && REFERENCE.test(text) ? undefined : REDACTED));
-    const attributes = labelPlace(wanted, { ...KNOWN_ATTRIBUTES, image });
-    if (commands !== undefined) attributes.keys = new Map([['comment', SECRET]]);
-    return at({
-      type: noteType,
-      actor: at({ attributes }),
-      ...(commands !== undefined && { status: ACTION_PLACE, action: ACTION_PLACE }),
-    });
-  };
+  rules.end();
+  const { common, at } = rules;
+  const event = (): Place => eventPlace(wanted, at);
   return { common, at, volume, command: commands === undefined ? UNTOUCHED : COMMAND, path, event };
+}
+
+/** Paths of the host, by their keys. */
+function addPaths(rules: Rules, paths: Glob): Place {
+  const path = rules.text(pathEdit(paths));
+  rules.add(path, 'source', 'mountpoint', 'logpath', 'resolvconfpath', 'hostnamepath', 'hostspath');
+  rules.add(path, 'pathonhost', 'path', 'containeridfile', 'dockerrootdir', 'sandboxkey', 'cdispecdirs');
+  rules.add(path, 'driverstatus', 'systemstatus', 'address', 'socket', 'initpath', 'initbinary', 'info');
+  rules.add(rules.text(bindEdit(paths)), 'binds');
+  rules.add(rules.text(profileEdit(paths)), 'securityoptions');
+  return path;
+}
+
+function addSecrets(rules: Rules): void {
+  rules.add(SECRET, 'jointokens', 'unlockkey', 'identitytoken', 'registrytoken', 'auth', 'password');
+  rules.add(SECRET, 'caconfig', 'httpproxy', 'httpsproxy', 'mirrors', 'clusterstore', 'trustroot');
+  rules.add(SECRET, 'credentialspec');
+  rules.add(SECRET_BASE64, 'certissuersubject', 'certissuerpublickey');
+  rules.add(rules.text(credentialEdit), 'securityopt');
+}
+
+/** One event: what its attributes mean depends on its type, which comes first. */
+function eventPlace(wanted: Wanted, at: Places['at']): Place {
+  let type = '';
+  // Go writes `Type` before `Actor`. For an image, `image` is a label of the user's.
+  const noteType = everywhere((text) => void (type = text));
+  const image = everywhere((text) => (type === 'container' && REFERENCE.test(text) ? undefined : REDACTED));
+  const attributes = labelPlace(wanted, { ...KNOWN_ATTRIBUTES, image });
+  if (wanted.commands !== undefined) attributes.keys = new Map([['comment', SECRET]]);
+  return at({
+    type: noteType,
+    actor: at({ attributes }),
+    ...(wanted.commands !== undefined && { status: ACTION_PLACE, action: ACTION_PLACE }),
+  });
 }
 
 const shaped = (shape: RegExp): Place => everywhere((text) => (shape.test(text) ? undefined : REDACTED));

@@ -153,7 +153,7 @@ void t.test('each log driver that writes to files of the daemon, each option tha
     'credentials-file',
     'Token',
   ]) {
-    t.same(log('', { [option]: 's3cret' }), [`log-option:${option}`], `${option}: its value is not told`);
+    t.same(log('', { [option]: 's3cret' }), [`log-option:${option}`], `${option}: its value is not shown`);
   }
   t.end();
 });

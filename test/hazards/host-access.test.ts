@@ -12,7 +12,7 @@ const words = (text: string): string[] => text.trim().split(/\s+/);
 const pull: Act = {
   operation: 'ImageCreate',
   parts: { query: { fromImage: 'evil/x', tag: '1' } },
-  told: { hadRepository: false },
+  engine: { hadRepository: false },
 };
 /** Does a container with these settings reach its host? */
 const escapes = (HostConfig: object, more: Partial<Act> = {}): boolean =>

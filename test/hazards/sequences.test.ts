@@ -34,13 +34,13 @@ const tag = (from: string, repo: string): Act => ({
 });
 
 /** The image as the engine knows it. */
-const told = (
+const engineImage = (
   reference: string,
   digits = IMAGE,
   names: readonly string[] = [],
   created = NaN,
 ): Partial<Act> => ({
-  told: { image: { reference, id: id(digits), names, created } },
+  engine: { image: { reference, id: id(digits), names, created } },
 });
 
 const look = [ping, list];
@@ -57,7 +57,7 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
   ['a digest', [...look, build(), create(`other@sha256:${id(IMAGE)}`)]],
   ['a name given later', [...look, build({}), tag(IMAGE, 'alpine'), create('alpine')]],
   ['two names given later', [...look, build({}), tag(IMAGE, 'a1'), tag('a1', 'b1'), create('b1')]],
-  ['a name the guard never saw', [...look, build({}), create('y', told('y'))]],
+  ['a name the guard never saw', [...look, build({}), create('y', engineImage('y'))]],
   ['version instead of ping', [{ operation: 'SystemVersion' }, list, build(), create('x9f3')]],
   [
     'info instead of ping, disk usage instead of the list',
@@ -156,7 +156,7 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
     [
       ...look,
       { operation: 'ImageLoad', answer: '{"stream":"Loaded image: x:3\\n"}' },
-      create('77', told('77', '776655443322', ['x:3'])),
+      create('77', engineImage('77', '776655443322', ['x:3'])),
     ],
   ],
   [
@@ -167,7 +167,7 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
       create(IMAGE),
     ],
   ],
-  ['somebody else runs it', [...look, build(), create('x9f3', { by: '192.0.2.99' })]],
+  ['another client runs it', [...look, build(), create('x9f3', { by: '192.0.2.99' })]],
   [
     'the one who runs it looked around',
     [
@@ -191,15 +191,15 @@ const ATTACKS: readonly (readonly [name: string, acts: readonly Act[], section?:
     ],
   ],
   [
-    'built again by somebody who looked at nothing',
+    'built again by a client that looked at nothing',
     [...look, build(), { ...build(), by: '192.0.2.99' }, create('x9f3', { by: '192.0.2.99' })],
   ],
   [
-    'built again by somebody who looked at nothing, and run by its id',
+    'built again by a client that looked at nothing, and run by its id',
     [...look, build({}), { ...build({}), by: '192.0.2.99' }, create(IMAGE, { by: '192.0.2.99' })],
   ],
   [
-    'another image under the same name, built by somebody who looked at nothing',
+    'another image under the same name, built by a client that looked at nothing',
     [
       ...look,
       build(),
@@ -252,7 +252,7 @@ await t.test('build and run: an intermediate image of a build is recognised by i
   player.play({ ...build({}), answer: '{"stream":"Step"}' });
   const step = (created: number): readonly string[] => {
     const digits = `55${String(created).slice(-10)}`;
-    return player.play(create('55', told('55', digits, [], created))).hazards;
+    return player.play(create('55', engineImage('55', digits, [], created))).hazards;
   };
   t.strictSame(step(before + 15), ['build-and-run'], 'made while the build ran');
   t.strictSame(step(before - 60_000), [], 'older');
@@ -266,7 +266,7 @@ await t.test('build and run: BuildKit’s own connections count while they are o
   player.play({ operation: 'Grpc', runs: true });
   const acts = create('kit', {
     after: 600_000,
-    ...told('kit', '556655443322', ['kit:latest'], before + 300_000),
+    ...engineImage('kit', '556655443322', ['kit:latest'], before + 300_000),
   });
   t.strictSame(player.play(acts).hazards, ['build-and-run']);
 });
@@ -310,7 +310,7 @@ await t.test(
 
 await t.test("build and run: at the start, by the engine's record of the container", async (t) => {
   const container = (created: number, image = IMAGE, started = false): Partial<Act> => ({
-    told: { container: { id: id('c1c1c1c1c1c1'), image: id(image), created, started } },
+    engine: { container: { id: id('c1c1c1c1c1c1'), image: id(image), created, started } },
   });
   const player = newPlayer();
   between(player, [...look, build({})]);
@@ -326,7 +326,7 @@ await t.test("build and run: at the start, by the engine's record of the contain
     'a container from before',
   );
   const ran = container(player.now() + 5, IMAGE, true);
-  t.strictSame(player.play(start('x', ran)).hazards, [], 'one that somebody let run before');
+  t.strictSame(player.play(start('x', ran)).hazards, [], 'one that was let run before');
 });
 
 const HONEST: readonly (readonly [name: string, acts: readonly Act[], section?: object])[] = [
@@ -349,7 +349,7 @@ const HONEST: readonly (readonly [name: string, acts: readonly Act[], section?: 
   ['another image, whose id is alike', [...look, build({}), create('abcdef012346')]],
   [
     'the name was taken by another image since',
-    [...look, build(), create('x9f3', told('x9f3', '999999999999', ['x9f3:latest']))],
+    [...look, build(), create('x9f3', engineImage('x9f3', '999999999999', ['x9f3:latest']))],
   ],
   ['another tag', [...look, build({ t: ['x:1'] }), create('x:2')]],
   ['no run', [...look, build(), start('other')]],
@@ -411,7 +411,7 @@ const BENIGN: readonly Act[] = [
   {
     operation: 'ImageCreate',
     parts: { query: { fromImage: 'alpine', tag: '3' } },
-    told: { hadRepository: true },
+    engine: { hadRepository: true },
   },
   create('alpine', { parts: { body: { Image: 'alpine' } }, answer: `{"Id":"${id('d0d0d0d0d0d0')}"}` }),
   start('web'),
@@ -453,7 +453,7 @@ await t.test('property: whatever is done in between, the order decides', async (
 const pull = (fromImage: string, hadRepository?: boolean): Act => ({
   operation: 'ImageCreate',
   parts: { query: { fromImage, tag: '1' } },
-  ...(hadRepository === undefined ? {} : { told: { hadRepository } }),
+  ...(hadRepository === undefined ? {} : { engine: { hadRepository } }),
 });
 const run = (Image: string, HostConfig: object, more: Partial<Act> = {}): Act => ({
   operation: 'ContainerCreate',
@@ -491,14 +491,14 @@ await t.test('pull and escape', async (t) => {
     ['another tag of it', [pull('evil/x', false), run('evil/x:2', ROOT)]],
     ['the engine did not say', [pull('evil/x'), run('evil/x:1', ROOT)]],
     ['pulled twice', [pull('evil/x', false), pull('evil/x', true), run('evil/x:1', ROOT)]],
-    ['run by somebody else', [pull('evil/x', false), run('evil/x:1', ROOT, { by: '192.0.2.77' })]],
-    ['by id', [pull('evil/x', false), run('abc1', ROOT, told('abc1', 'abc1abc1abc1', ['evil/x:1']))]],
+    ['run by another client', [pull('evil/x', false), run('evil/x:1', ROOT, { by: '192.0.2.77' })]],
+    ['by id', [pull('evil/x', false), run('abc1', ROOT, engineImage('abc1', 'abc1abc1abc1', ['evil/x:1']))]],
     [
       'under another name, the first one removed',
       [
         pull('evil/x', false),
-        { ...tag('evil/x:1', 'nginx'), ...told('evil/x:1', 'abc1abc1abc1', ['evil/x:1']) },
-        run('nginx', ROOT, told('nginx', 'abc1abc1abc1', ['nginx:latest'])),
+        { ...tag('evil/x:1', 'nginx'), ...engineImage('evil/x:1', 'abc1abc1abc1', ['evil/x:1']) },
+        run('nginx', ROOT, engineImage('nginx', 'abc1abc1abc1', ['nginx:latest'])),
       ],
     ],
   ] as const) {
@@ -631,7 +631,7 @@ const scan = (rounds: number, kinds: readonly OperationId[] = KINDS, more: Parti
   Array.from({ length: rounds }, () => kinds.map((one) => refused(one, more))).flat();
 
 await t.test('probing', async (t) => {
-  const told = (acts: readonly Act[], section: object = {}): [alerts: number, hazards: number] => {
+  const counts = (acts: readonly Act[], section: object = {}): [alerts: number, hazards: number] => {
     const player = newPlayer(section);
     const heard = acts.map((act) => player.play(act));
     return [
@@ -639,17 +639,17 @@ await t.test('probing', async (t) => {
       heard.flatMap(({ hazards }) => hazards).length,
     ];
   };
-  t.strictSame(told(scan(3)), [8, 0], 'on record from the twentieth on, and no hazard');
-  t.strictSame(told(scan(3).slice(0, 19)), [0, 0], 'nineteen');
-  t.strictSame(told(scan(500, ['SecretList'])), [0, 0], 'a poll that is denied');
-  t.strictSame(told(scan(500, KINDS.slice(0, 7))), [0, 0], 'seven such polls');
-  t.strictSame(told(scan(3, KINDS, { after: 60_000 })), [0, 0], 'slowly');
-  t.strictSame(told(scan(3).map((act, n) => ({ ...act, by: `192.0.2.${n}` }))), [0, 0], 'many clients');
+  t.strictSame(counts(scan(3)), [8, 0], 'on record from the twentieth on, and no hazard');
+  t.strictSame(counts(scan(3).slice(0, 19)), [0, 0], 'nineteen');
+  t.strictSame(counts(scan(500, ['SecretList'])), [0, 0], 'a poll that is denied');
+  t.strictSame(counts(scan(500, KINDS.slice(0, 7))), [0, 0], 'seven such polls');
+  t.strictSame(counts(scan(3, KINDS, { after: 60_000 })), [0, 0], 'slowly');
+  t.strictSame(counts(scan(3).map((act, n) => ({ ...act, by: `192.0.2.${n}` }))), [0, 0], 'many clients');
   const deny = { probing: { action: 'deny' } };
-  t.strictSame(told([...scan(3), ping, list], deny), [9, 9], 'with deny, every further call');
-  t.strictSame(told([...scan(3), { ...ping, by: '192.0.2.7' }], deny), [7, 7], 'of that client alone');
+  t.strictSame(counts([...scan(3), ping, list], deny), [9, 9], 'with deny, every further call');
+  t.strictSame(counts([...scan(3), { ...ping, by: '192.0.2.7' }], deny), [7, 7], 'of that client alone');
   t.strictSame(
-    told([...scan(3), ...scan(90, ['ImageList'], { after: 5_000, refused: 'hazard' }), ping], deny)[1] < 80,
+    counts([...scan(3), ...scan(90, ['ImageList'], { after: 5_000, refused: 'hazard' }), ping], deny)[1] < 80,
     true,
     'what is refused for it does not prolong it',
   );

@@ -81,7 +81,7 @@ function oracle(
   return best === undefined ? 'none' : `${best.value} ${best.action} ${best.confidence} ${best.feed}`;
 }
 
-const told = (hit: Hit | undefined): string =>
+const described = (hit: Hit | undefined): string =>
   hit === undefined ? 'none' : `${hit.indicator} ${hit.action} ${hit.confidence} ${hit.feed}`;
 
 t.test('agrees with the plain meaning on random sets', async () => {
@@ -106,7 +106,7 @@ t.test('agrees with the plain meaning on random sets', async () => {
               : prefix.family === 4
                 ? index.ipv4(prefix.address)
                 : index.ipv6(...prefix.words);
-          if (told(hit) !== oracle(entries, exempt, type, question)) return false;
+          if (described(hit) !== oracle(entries, exempt, type, question)) return false;
           if (type === 'url' && hit !== undefined && !index.urlHost(question.replace(/[:/].*/, '')))
             return false;
         }

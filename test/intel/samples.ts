@@ -6,7 +6,7 @@ export const MD5 = '9b1d3f5a7c8e0246813579bdf02468ac';
 export const SHA1 = '0f1e2d3c4b5a69788796a5b4c3d2e1f001234567';
 export const SHA256 = '5f2b7c1de8a94036b1c7d2e0f4a8935c6e7d1b20a9f3c4e5d6b7a8091c2d3e4f';
 
-/** Small invented feeds in every format: what has to be read from them, named or told by their content. */
+/** Small invented feeds in every format: what has to be read from them, named, or known by their content. */
 export interface FeedSample {
   readonly format: FormatName;
   readonly title: string;

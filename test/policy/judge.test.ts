@@ -84,20 +84,20 @@ const relatedTo = (relation: NamedObject['relation'], more: Partial<NamedObject>
 await t.test('to a caller that is limited to its own objects those of others are not there', (t) => {
   const snapshot = snapshotOf('enforce', OWN);
   const call = { ...makeCall('ContainerInspect', { path: { id: 'web' } }), owner };
-  const told = (relation: NamedObject['relation']): Refusal | undefined =>
+  const refusalFor = (relation: NamedObject['relation']): Refusal | undefined =>
     refusalOf(judge(call, relatedTo(relation), snapshot));
-  const absent = told('missing');
+  const absent = refusalFor('missing');
   t.match(absent, { status: 404, code: 'not-found', message: 'No such container: web' });
   for (const relation of ['other', 'nobody'] as const) {
-    const got = told(relation);
+    const got = refusalFor(relation);
     t.same([got?.status, got?.code, got?.message], [absent?.status, absent?.code, absent?.message], relation);
   }
-  t.equal(told('self'), undefined);
+  t.equal(refusalFor('self'), undefined);
   const unowned = makeCall('ContainerInspect', { path: { id: 'web' } });
   t.equal(
     refusalOf(judge({ ...unowned, owner: { name: '', label: '' } }, relatedTo('other'), snapshot))?.status,
     403,
-    'whoever is no owner hears the truth',
+    'a caller that is no owner gets the real answer',
   );
   t.end();
 });

@@ -97,7 +97,7 @@ t.test('calls that a condition about owners lets pass', async (t) => {
       owned('ImageBuild', { query: { remote: 'https://x.example/y.tar' } }),
       'allow',
     ],
-    // Whoever the guard could not name owns nothing, and no list is limited to nothing.
+    // A caller that the guard could not name owns nothing, and no list is limited to nothing.
     [self, owned('ContainerList', {}, nobody), 'deny'],
     [self, owned('ContainerList', {}), 'allow'],
     [self, owned('ImageList', {}), 'allow'],

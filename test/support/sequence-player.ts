@@ -9,7 +9,7 @@ import { pulledRepository } from '../../src/history/lookups.js';
 import { makeCall, type Parts } from '../hazards/make-call.js';
 
 /** What the engine says of what a call names; absent: it does not answer in time. */
-export interface Told {
+export interface EngineState {
   readonly image?: {
     readonly reference: string;
     readonly id: string;
@@ -25,7 +25,7 @@ export interface Told {
   readonly hadRepository?: boolean;
 }
 
-function entitiesOf(call: Call, { image, container, hadRepository }: Told): Entities {
+function entitiesOf(call: Call, { image, container, hadRepository }: EngineState): Entities {
   const found = new Map<string, Entity>();
   const add = (entity: Entity): void => void found.set(entityKey(entity), entity);
   if (image !== undefined) {
@@ -55,7 +55,7 @@ export interface Act {
   /** Who calls: an address; a source after a slash (`192.0.2.1/ci`). */
   readonly by?: string;
   readonly answer?: string;
-  readonly told?: Told;
+  readonly engine?: EngineState;
   /** Milliseconds that pass before it. */
   readonly after?: number;
   /** Policy refuses it, with this code. */
@@ -76,21 +76,21 @@ export interface Player {
   now(): number;
 }
 
-/** A history of its own, and a clock that only moves when told to. Every call passes unless its act says otherwise. */
+/** A history of its own, and a clock that only an act moves. Every call passes unless its act says otherwise. */
 export function newPlayer(section: object = {}): Player {
   let clock = 1_700_000_000_000;
   let count = 0;
   const sequences = openSequences(sequencesSchema.parse(section), () => clock);
   return {
     now: () => clock,
-    play({ operation, parts = {}, by = '192.0.2.1', answer = '', told = {}, after = 10, refused, runs }) {
+    play({ operation, parts = {}, by = '192.0.2.1', answer = '', engine = {}, after = 10, refused, runs }) {
       clock += after;
       count += 1;
       const [address = '', source] = by.split('/');
       const sources = source === undefined ? [] : [source];
       const made = makeCall(operation, parts);
       const call: Call = { ...made, id: `${operation}-${count}`, client: { ...made.client, address } };
-      const entities = entitiesOf(call, told);
+      const entities = entitiesOf(call, engine);
       const view = sequences.view(call.client, sources);
       const inspection = inspect(call, undefined, undefined, entities, view);
       const passes = refused === undefined;
