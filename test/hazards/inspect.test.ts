@@ -324,3 +324,29 @@ void t.test('many hazards in one body take linear time', (t) => {
   t.ok(performance.now() - started < 4000, `took ${Math.round(performance.now() - started)} ms`);
   t.end();
 });
+
+void t.test('each protocol that a client may upgrade to', (t) => {
+  const upgrade = (name: string): string[] =>
+    raised(makeCall('ExecStart', { path: { id: 'e1' }, upgrade: name }));
+  for (const name of ['', 'tcp', 'websocket', 'h2c']) t.same(upgrade(name), [], name);
+  for (const name of ['TCP', 'spdy', 'h2', 'tcps', 'tcp,h2c'])
+    t.same(upgrade(name), [`upgrade:${name}`], name);
+  t.end();
+});
+
+void t.test('each header with credentials that the daemon sends to a registry', (t) => {
+  const value = btoa('{"serveraddress":"registry.example.com","username":"x"}');
+  const config = btoa('{"registry.example.com":{"username":"x"}}');
+  for (const [header, text] of [
+    ['x-registry-auth', value],
+    ['x-registry-config', config],
+  ] as const) {
+    const call = makeCall('ImageBuild', { dockerfile: 'FROM alpine', headers: { [header]: text } });
+    t.same(raised(call), ['registry-credentials:registry.example.com'], header);
+    t.same(
+      raised(makeCall('ImageBuild', { dockerfile: 'FROM alpine', headers: { [`${header}s`]: text } })),
+      [],
+    );
+  }
+  t.end();
+});

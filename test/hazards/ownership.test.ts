@@ -214,6 +214,17 @@ t.test('the objects that a call names, in all places', async (t) => {
   }
 });
 
+t.test('each network that every engine has: it is nobody’s', async (t) => {
+  const networks = (NetworkMode: string): string[] =>
+    referencesOf(makeCall('ContainerCreate', { body: { HostConfig: { NetworkMode } } }), {})
+      .filter(({ kind }) => kind === 'network')
+      .map(({ name }) => name);
+  for (const name of ['', 'default', 'bridge', 'none', 'host', 'nat', 'ingress']) {
+    t.same(networks(name), [], name);
+    t.same(networks(`my${name}`), [`my${name}`], `my${name}: another network`);
+  }
+});
+
 t.test('a service: an image that is not there yet must have a digest', async (t) => {
   const optional = (Image: string): unknown =>
     referencesOf(makeCall('ServiceCreate', run({ Image })), {})[0]?.optional;
