@@ -131,8 +131,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     budget: openBodyBudget(config.limits.buffered),
     quotas: openQuotas((source, limit) => metrics.overLimit(source, limit), options.clock),
     admission: new Admission(config.upstream.maxConnections),
-    // The decisions of a turn are written together, without waiting for the next turn.
-    turn: new Turn(() => audit.flush()),
+    turn: new Turn(audit),
     metrics,
     log,
   };

@@ -43,7 +43,7 @@ export async function build(
   const within = (judgement: Judgement): Judgement =>
     quota === undefined ? judgement : withinQuota(judgement, quota);
   const first = within(judge(pendingContext(call), entities, snapshot));
-  if (!first.passes || guard.admission.isFull) {
+  if (!first.passes || guard.admission.open > guard.admission.max) {
     throw (await settle(first)) ?? TOO_MANY;
   }
   const watch = watchIndicators(snapshot.index);

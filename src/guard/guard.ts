@@ -60,26 +60,13 @@ export class Admission {
   open = 0;
   /** New calls are refused; running ones finish. */
   isClosed = false;
-  readonly #max: number;
-  #idle: (() => void) | undefined;
+  /** Calls at once that may be sent to the engine (`upstream.maxConnections`). */
+  readonly max: number;
+  /** Called when the last call has ended. */
+  onIdle: (() => void) | undefined;
 
-  /** @param max calls at once that may be sent to the engine (`upstream.maxConnections`). */
   constructor(max: number) {
-    this.#max = max;
-  }
-
-  enter(): void {
-    this.open += 1;
-  }
-
-  leave(): void {
-    this.open -= 1;
-    if (this.open === 0) this.#idle?.();
-  }
-
-  /** There are too many calls to send another one to the engine. */
-  get isFull(): boolean {
-    return this.open > this.#max;
+    this.max = max;
   }
 
   /** Takes no new calls any more. Resolves when none is on its way, or after `deadline` milliseconds. */
@@ -88,7 +75,7 @@ export class Admission {
     if (this.open === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, deadline);
-      this.#idle = () => {
+      this.onIdle = () => {
         clearTimeout(timer);
         resolve();
       };
@@ -96,14 +83,13 @@ export class Admission {
   }
 }
 
-/** Lets calls that came in one turn of the event loop go on together. */
+/** Lets calls that came in one turn of the event loop go on together, and writes what they put on record at once. */
 export class Turn {
   #waiting: (() => void)[] = [];
-  readonly #afterwards: () => void;
+  readonly #audit: AuditWriter;
 
-  /** @param afterwards runs when the calls that waited have done what they can do without waiting again. */
-  constructor(afterwards: () => void) {
-    this.#afterwards = afterwards;
+  constructor(audit: AuditWriter) {
+    this.#audit = audit;
   }
 
   /** Resolves when everything that has arrived in this turn is parsed. */
@@ -114,12 +100,14 @@ export class Turn {
     });
   }
 
+  readonly #flush = (): void => this.#audit.flush();
+
   readonly #release = (): void => {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resolve of waiting) resolve();
-    // A tick that is asked for in a microtask runs when all microtasks have.
-    queueMicrotask(() => process.nextTick(this.#afterwards));
+    // A tick that is asked for in a microtask runs when all microtasks have: the calls have done what they can.
+    queueMicrotask(() => process.nextTick(this.#flush));
   };
 }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { BodyFraming } from '../capture/framed-body.js';
@@ -13,6 +13,8 @@ const CLOSING = new Set(['framing', 'duplicate-header', 'header-character', 'htt
 /** The answer to a request of HTTP/1.1. */
 export class HttpReply implements Reply {
   isDecided = false;
+  /** The connection closes behind this answer: what is pipelined behind it is not served. */
+  closes = false;
   unreadable: Refusal | undefined;
   protected readonly request: IncomingMessage;
   protected readonly response: ServerResponse;
@@ -20,8 +22,9 @@ export class HttpReply implements Reply {
   /** The client waits for `100 Continue` before it sends the body. */
   readonly #expectsContinue: boolean;
   #events: ReplyEvents | undefined;
-  #saysClose = false;
   #isCorked = false;
+  /** Past the HTTP server, see `sendWhole`. */
+  #isWritten = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
     this.request = request;
@@ -35,16 +38,11 @@ export class HttpReply implements Reply {
   }
 
   get hasBegun(): boolean {
-    return this.response.headersSent;
+    return this.#isWritten || this.response.headersSent;
   }
 
   get takesMore(): boolean {
     return !this.socket.writableNeedDrain;
-  }
-
-  /** The connection closes behind this answer: what is pipelined behind it is not served. Node may have said so itself. */
-  get closes(): boolean {
-    return this.#saysClose || (this.response.headersSent && !this.response.shouldKeepAlive);
   }
 
   /** The operation ends when the client closes its half of the connection. */
@@ -106,9 +104,9 @@ export class HttpReply implements Reply {
     const isUnread = this.isUnread();
     if (refusal.status === 503 || CLOSING.has(refusal.code) || this.closesAfterRefusal(isUnread)) {
       headers.push('Connection', 'close');
-      this.#saysClose = true;
+      this.closes = true;
     }
-    response.writeHead(refusal.status, headers);
+    this.#writeHead(refusal.status, headers);
     response.end(request.method === 'HEAD' ? undefined : message);
     if (isUnread && !this.#expectsContinue) this.discardBody();
     return { status: refusal.status, bytes: message.length };
@@ -138,17 +136,49 @@ export class HttpReply implements Reply {
   }
 
   sendWhole(status: number, headers: readonly string[], body: readonly Buffer[]): void {
-    const { response } = this;
-    response.writeHead(status, headers as string[]);
+    const { response, socket } = this;
+    if (this.#mayWriteItself(status, headers)) {
+      this.#isWritten = true;
+      socket.write(renderAnswer(status, headers, body), 'latin1');
+      // The HTTP server takes this for the end of the answer, and goes on with the connection.
+      response.emit('finish');
+      return;
+    }
+    this.#writeHead(status, headers);
     // A text joins the head in one write; a buffer would be a second one.
     if (body.length === 0) response.end();
-    else response.end((body.length === 1 ? body[0]! : Buffer.concat(body)).toString('latin1'), 'latin1');
+    else response.end(latin1(body), 'latin1');
+  }
+
+  /**
+   * Is this an answer to which the HTTP server would add nothing that means anything? Its own way takes an answer apart into
+   * several pieces and puts them together again, which costs as much as everything else that the guard does.
+   */
+  #mayWriteItself(status: number, headers: readonly string[]): boolean {
+    const { request, response } = this;
+    if (!response.shouldKeepAlive || request.httpVersion !== '1.1' || request.method === 'HEAD') return false;
+    if (status < 200 || status === 204 || status === 304) return false;
+    // It waits for the answer before it.
+    if (response.socket === null || response.headersSent) return false;
+    let hasLength = false;
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i]!.toLowerCase();
+      if (name === 'connection') return false;
+      if (name === 'content-length') hasLength = true;
+    }
+    return hasLength;
   }
 
   begin(status: number, headers: readonly string[]): void {
-    this.response.writeHead(status, headers as string[]);
+    this.#writeHead(status, headers);
     this.#cork();
     this.response.flushHeaders();
+  }
+
+  #writeHead(status: number, headers: readonly string[]): void {
+    this.response.writeHead(status, headers as string[]);
+    // The client has asked for it, or the HTTP server knows a reason.
+    if (!this.response.shouldKeepAlive) this.closes = true;
   }
 
   write(piece: Buffer): void {
@@ -187,4 +217,16 @@ export class HttpReply implements Reply {
   takeConnection(): Socket {
     throw new Error('the client did not ask for the connection');
   }
+}
+
+const latin1 = (pieces: readonly Buffer[]): string =>
+  pieces.length === 1 ? pieces[0]!.toString('latin1') : Buffer.concat(pieces).toString('latin1');
+
+/** Names and values come from the engine's answer, whose parser lets none pass that could end its line. */
+function renderAnswer(status: number, headers: readonly string[], body: readonly Buffer[]): string {
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  text += '\r\n';
+  for (const piece of body) text += piece.toString('latin1');
+  return text;
 }

@@ -5,6 +5,7 @@ import type { BodyFraming } from '../capture/framed-body.js';
 import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading, RequestHead } from '../docker/read.js';
+import type { Admission } from './guard.js';
 import type { Reply } from './reply.js';
 
 /** One request as a listener hands it over. It never changes; what became of it is an `Outcome`. */
@@ -40,7 +41,13 @@ export class Progress {
   head: HeadReading | undefined;
   /** Body bytes that were taken from the client. */
   bytesIn = 0;
+  readonly #admission: Admission;
   #held: Release[] | undefined = [];
+
+  constructor(admission: Admission) {
+    this.#admission = admission;
+    admission.open += 1;
+  }
 
   /** Lookups may still be on their way when their call has ended: what comes then is given back at once. */
   hold(release: Release): void {
@@ -53,6 +60,9 @@ export class Progress {
     const held = this.#held ?? [];
     this.#held = undefined;
     for (const release of held) release();
+    const admission = this.#admission;
+    admission.open -= 1;
+    if (admission.open === 0) admission.onIdle?.();
   }
 }
 

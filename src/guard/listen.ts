@@ -141,31 +141,26 @@ class HttpListener {
     response: ServerResponse,
     expectsContinue: boolean = false,
   ): void =>
-    this.#begin({
+    void this.#serve({
       request,
       body: new PlainBody(request, response, expectsContinue),
       reply: new HttpReply(request, response, expectsContinue),
     });
 
   /** One call at a time for each connection, as dockerd serves them: pipelining must not multiply streams. */
-  #begin(arrived: Arrived): void {
+  async #serve(arrived: Arrived): Promise<void> {
     const { socket } = arrived.request;
     const connection = this.#connections.get(socket);
     // What was parsed before the connection was cut, or follows an answer that closes it, is not served.
     if (connection === undefined || socket.destroyed || connection.reply?.closes === true) return;
-    if (!connection.isBusy) {
-      void this.#serveAll(connection, arrived);
-    } else if (connection.queue.length < MAX_PIPELINED) {
-      connection.queue.push(arrived);
-    } else {
-      this.#cutOff(arrived.request, connection, 'too many pipelined requests');
+    if (connection.isBusy) {
+      if (connection.queue.length < MAX_PIPELINED) connection.queue.push(arrived);
+      else this.#cutOff(arrived.request, connection, 'too many pipelined requests');
+      return;
     }
-  }
-
-  async #serveAll(connection: Connection, first: Arrived): Promise<void> {
     connection.isBusy = true;
-    for (let next: Arrived | undefined = first; next !== undefined; next = connection.queue.shift()) {
-      if (next.request.socket.destroyed || connection.reply?.closes === true) break;
+    for (let next: Arrived | undefined = arrived; next !== undefined; next = connection.queue.shift()) {
+      if (socket.destroyed || connection.reply?.closes === true) break;
       const { request, body, reply } = next;
       connection.request = request;
       connection.reply = reply;
@@ -207,7 +202,7 @@ class HttpListener {
         upgrade.discard();
       });
       const expectsContinue = request.headers.expect !== undefined;
-      this.#begin({
+      void this.#serve({
         request,
         body: new UpgradedBody(upgrade, response, expectsContinue),
         reply: new HijackReply(request, response, expectsContinue, upgrade),

@@ -25,8 +25,7 @@ import { tunnel } from './relay/tunnel.js';
 
 /** Takes a call from its head to its end. Never rejects. */
 export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome> {
-  const progress = new Progress();
-  guard.admission.enter();
+  const progress = new Progress(guard.admission);
   let outcome: Outcome;
   try {
     outcome = guard.admission.isClosed
@@ -36,7 +35,6 @@ export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome>
     outcome = await deny(guard, incoming, progress, error);
   }
   progress.end();
-  guard.admission.leave();
   recordOutcome(guard, incoming, progress.head?.operation.id ?? '', outcome);
   return outcome;
 }
@@ -65,7 +63,7 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   const judgement = quota === undefined ? judged : withinQuota(judged, quota);
   const refusal = await settle(guard, incoming, judgement);
   if (refusal !== undefined) throw refusal;
-  if (guard.admission.isFull) throw TOO_MANY;
+  if (guard.admission.open > guard.admission.max) throw TOO_MANY;
   // The engine would make the volumes of a container itself, as nobody's.
   await guard.ownership?.makeVolumes(judgement.sent, entities);
   const exchange = { guard, incoming, judgement, flow: quota?.flow, progress };

@@ -149,10 +149,6 @@ function isLinkAlias(call: Call, name: string): boolean {
   return name.includes('/', 1) && call.operation.path.startsWith('/containers/');
 }
 
-/** Is nothing listed? Then nothing is looked for. */
-const isEmpty = ({ counts }: IndicatorIndex): boolean =>
-  counts.ipv4 + counts.ipv6 + counts.domain + counts.url + counts.hash === 0;
-
 /**
  * Turns a call into its facts and hazards. Pure: no state, no I/O. It does not throw on a Call that the reader
  * made, and values of a wrong type are read as absent where Go refuses them.
@@ -175,7 +171,9 @@ export function inspect(
   const sequences =
     (probing !== false && probing.action === 'deny') || COMPLETING.has(id) ? history : undefined;
   const inspectors = INSPECTORS.get(id);
-  const hasIndicators = !isEmpty(index);
+  const { counts } = index;
+  // Where nothing is listed, nothing is looked for.
+  const hasIndicators = counts.ipv4 + counts.ipv6 + counts.domain + counts.url + counts.hash > 0;
   if (
     !hasIndicators &&
     inspectors === undefined &&

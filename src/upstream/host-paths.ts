@@ -22,12 +22,11 @@ export async function resolveHostPaths(paths: readonly string[]): Promise<Readon
   }
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const refusal = new Refusal(
-      503,
-      'host-paths',
-      'the host paths of the call could not be looked up in time',
+    timer = setTimeout(
+      () =>
+        reject(new Refusal(503, 'host-paths', 'the host paths of the call could not be looked up in time')),
+      LOOKUP_TIMEOUT_MS,
     );
-    timer = setTimeout(() => reject(refusal), LOOKUP_TIMEOUT_MS);
   });
   try {
     const resolved = await Promise.race([Promise.all(paths.map(resolve)), late]);

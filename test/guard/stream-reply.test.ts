@@ -141,7 +141,7 @@ async function openGuard(upstream: RecordingUpstream, file: (name: string) => st
     budget: openBodyBudget(config.limits.buffered),
     quotas: openQuotas(() => {}),
     admission: new Admission(config.upstream.maxConnections),
-    turn: new Turn(() => audit.flush()),
+    turn: new Turn(audit),
     creators: undefined,
     metrics,
     log,

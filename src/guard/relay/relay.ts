@@ -72,7 +72,16 @@ export function startExchange(
   const control: AnswerControl = { abort: () => {}, holdsBack: false, isResized: false };
   const body = typeof request.body === 'string' ? undefined : (request.body as CountedBody | undefined);
   const answer = new ClientAnswer(exchange, control, body, onCut);
-  const watch = watchAnswer(guard, judgement);
+  const { sources } = judgement.snapshot;
+  // From answers that name what was made they learn which containers and images it is, and whose.
+  const watch =
+    call.operation.does.answerIds === undefined && call.owner === undefined
+      ? undefined
+      : combined([
+          guard.creators?.watch(call, sources),
+          guard.history.watch(call, sources),
+          call.owner === undefined ? undefined : guard.ownership?.watch(call),
+        ]);
   const isChanged = call.ownAnswer === true || judgement.verdict.redact !== undefined;
   const change = isChanged ? changeOf(guard, judgement) : undefined;
   const warn = (message: string): void =>
@@ -86,17 +95,6 @@ export function startExchange(
   );
   control.abort = guard.engine.dispatch(request, chain);
   return answer;
-}
-
-/** Learns from the engine's answer: which containers and images came out of the call, and whose an image is that was pulled. */
-function watchAnswer(
-  guard: Guard,
-  { sent, snapshot: { sources } }: Judgement,
-): ((piece: Buffer) => void) | undefined {
-  const creators = guard.creators?.watch(sent, sources);
-  const history = guard.history.watch(sent, sources);
-  const owners = sent.owner === undefined ? undefined : guard.ownership?.watch(sent);
-  return creators === undefined && owners === undefined ? history : combined([creators, history, owners]);
 }
 
 /** What becomes of the answer: images of others are taken out, and what its rule redacts. */
