@@ -72,7 +72,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['of an answer that cannot be changed', 'guard/redact.test.ts', 'a large answer that goes wrong'],
   ['an answer that is cut', 'guard/bad-input.test.ts', 'an engine that misbehaves'],
   [
-    'nobody gets an answer that was begun',
+    'no caller gets an answer that was begun',
     'upstream/share.test.ts',
     'a read that is asked for after a change',
   ],
@@ -83,7 +83,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['what is sent is the call that was', 'policy/rewrite.test.ts', 'INVARIANT: what is sent was inspected'],
   ['only sources of the policy in force', 'guard/limits.test.ts', 'a reload keeps levels'],
   ['nothing that a client can make up', 'guard/limits.test.ts', 'client keys: nothing'],
-  ['what is over takes no stream', 'guard/limits.test.ts', 'streams: so many at the same time'],
+  ['a finished call never takes a stream slot', 'guard/limits.test.ts', 'streams: so many at the same time'],
   ['whatever a step throws ends here', 'guard/bad-input.test.ts', 'random bytes'],
   // hazards
   ['a command that cannot be read', 'hazards/dockerfile.test.ts', 'a flood of commands is opaque'],

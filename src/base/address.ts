@@ -9,7 +9,7 @@ export type Address =
   { readonly family: 4; readonly value: number } | { readonly family: 6; readonly value: bigint };
 
 /** Longest text of an IPv6 address: eight groups, the last two as a dotted quad. */
-const LONGEST_IPV6 = 45;
+const MAX_IPV6_LENGTH = 45;
 
 /**
  * Reads an IPv4 address as inet_aton and the WHATWG URL standard do: one to four parts, each decimal, octal (`0306`) or
@@ -79,7 +79,7 @@ export function parseIpv4(text: string): number | undefined {
 export function parseIpv6(text: string): Words | undefined {
   const zone = text.indexOf('%');
   const end = zone === -1 ? text.length : zone;
-  if (end < 2 || end > LONGEST_IPV6) return undefined;
+  if (end < 2 || end > MAX_IPV6_LENGTH) return undefined;
   const groups = [0, 0, 0, 0, 0, 0, 0, 0];
   let count = 0;
   let gap = -1;
@@ -172,7 +172,7 @@ export function formatIpv6(address: Words | bigint): string {
  * and 10 to others), zones, ports, brackets.
  */
 export function parseAddress(text: string): Address | undefined {
-  if (text.length > LONGEST_IPV6) return undefined;
+  if (text.length > MAX_IPV6_LENGTH) return undefined;
   if (!text.includes(':')) {
     const value = /(?:^|\.)0\d/.test(text) ? undefined : parseIpv4(text);
     return value === undefined ? undefined : { family: 4, value };

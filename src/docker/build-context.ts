@@ -15,7 +15,7 @@ export interface ContextReading {
   /** Bytes of file data. */
   readonly bytes: number;
   readonly compression: Compression;
-  /** Why the context has no single clear reading, one sentence each, at most `UNCLEAR_LIMIT`. */
+  /** Why the context has no single clear reading, one sentence each, at most `MAX_AMBIGUITIES`. */
   readonly ambiguities: readonly string[];
 }
 

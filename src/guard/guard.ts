@@ -39,7 +39,7 @@ export interface Guard {
   readonly quotas: Quotas;
   readonly admission: Admission;
   readonly turn: Turn;
-  /** Sees the answers to calls that make containers; undefined where nobody needs to know. */
+  /** Sees the answers to calls that make containers; undefined where nothing needs to know. */
   readonly creators: CreatorsWatch | undefined;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -111,7 +111,7 @@ export class Turn {
   };
 }
 
-/** What the guard counts: plain numbers, which are rendered only when somebody scrapes. */
+/** What the guard counts: plain numbers, which are rendered only for a scrape. */
 export class Metrics {
   /** By operation, and by `allow` or `deny CODE`. */
   readonly decisions = new Map<string, Map<string, number>>();

@@ -59,7 +59,7 @@ export class HttpReply implements Reply {
     if (events === undefined) return;
     this.response.on('close', this.#onClose);
     this.socket.on('drain', this.#onDrain);
-    // The client closed its half before there was a call that this ends: nobody hears of it again.
+    // The client closed its half before there was a call that this ends: no further event says so.
     if (events.endsWithInput && this.socket.readableEnded) process.nextTick(this.#onInputEnd, events);
   }
 
@@ -71,7 +71,7 @@ export class HttpReply implements Reply {
   endInput(): void {
     if (!this.endsWithInput) return;
     this.interrupt('client-gone');
-    // Nobody else would close it: a half-closed connection is not idle for the HTTP server.
+    // The HTTP server does not close it: to it, a half-closed connection is not idle.
     this.socket.destroySoon();
   }
 
@@ -117,7 +117,7 @@ export class HttpReply implements Reply {
     return !this.request.complete;
   }
 
-  /** Without its body, the rest of a request that expects `100 Continue` cannot be told from the next request. */
+  /** Without its body, the rest of a request that expects `100 Continue` cannot be distinguished from the next request. */
   protected closesAfterRefusal(isUnread: boolean): boolean {
     return this.#expectsContinue && isUnread;
   }

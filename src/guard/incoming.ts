@@ -29,7 +29,7 @@ export interface IncomingBody {
   takeWhole(limits: BufferLimits, budget: BodyBudget): Buffer | undefined;
   /** The body as a stream. Tells a client that waits for it to go on (`100 Continue`). Once for each request. */
   open(framing: BodyFraming): Readable;
-  /** Lets the rest go by that nobody will read. */
+  /** Reads the rest and throws it away. */
   discard(): void;
 }
 

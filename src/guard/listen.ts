@@ -262,7 +262,7 @@ class HttpListener {
 
   /** A connection that ends before it is known who is at its other end. */
   #refuseUnknown(code: string, reason: string): void {
-    recordInput(this.#guard, code, reason, nobody(this.#name), '');
+    recordInput(this.#guard, code, reason, unknownClient(this.#name), '');
   }
 }
 
@@ -294,7 +294,7 @@ function hasBadCertificate(socket: TLSSocket): boolean {
   return !socket.authorized && certificate !== null && Object.keys(certificate).length > 0;
 }
 
-const nobody = (listener: string): Client => ({
+const unknownClient = (listener: string): Client => ({
   listener,
   address: '',
   port: 0,

@@ -24,7 +24,7 @@ const OPTIONAL_TIMEOUT_MS = 2_000;
  * happen here, before it is judged; most calls need none.
  *
  * @param progress holds the names that the call has for itself from here to its end.
- * @throws Refusal when the owner of an object cannot be told
+ * @throws Refusal when the owner of an object cannot be found out
  */
 export function lookUp(
   guard: Guard,
@@ -83,7 +83,7 @@ function namesForHistory(
   return [...new Map(names.map((one) => [entityKey(one), one])).values()];
 }
 
-/** One request for each object, whoever needs it. */
+/** One request for each object, however many need it. */
 function onceForEach(reader: EntityReader, fresh: ReadonlySet<string>): EntityReader {
   const reading = new Map<string, Promise<Entity>>();
   return {
@@ -127,7 +127,7 @@ async function lookUpObjects(
   const objects = await relateObjects(guard, reader, call);
   const isStart = startsContainer(call);
   if (!isStart || objects.length === 1) return objects;
-  // The names that the container would look up are known only now; asked again when nobody can change them.
+  // The names that the container would look up are known only now; asked again when no other call can change them.
   progress.hold(await ownership.hold(call, objects));
   return relateObjects(guard, guard.entities, call);
 }

@@ -64,7 +64,7 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   const refusal = await settle(guard, incoming, judgement);
   if (refusal !== undefined) throw refusal;
   if (guard.admission.open > guard.admission.max) throw TOO_MANY;
-  // The engine would make the volumes of a container itself, as nobody's.
+  // The engine would make the volumes of a container itself, without an owner.
   await guard.ownership?.makeVolumes(judgement.sent, entities);
   const exchange = { guard, incoming, judgement, flow: quota?.flow, progress };
   if (judgement.sent.operation.response === 'hijack') return tunnel(exchange, head);
@@ -81,7 +81,7 @@ async function settle(guard: Guard, { reply }: Incoming, judgement: Judgement): 
   // Before the record: of two calls of one turn, neither must miss the other.
   const sequences = guard.history.learn(judgement);
   await recordDecision(guard, judgement, sequences);
-  // Nobody is left to read the answer; a stream that is started now would have nobody to end it.
+  // The client has gone: nothing would end a stream that is started now.
   if (!reply.isOpen) throw new CallCut('client-gone', GONE);
   // Only a call that names objects can pass and find one of them absent.
   return judgement.passes && judgement.entities.objects === undefined ? undefined : refusalOf(judgement);

@@ -22,7 +22,7 @@ import {
 import { judgeExceeded, type Judgement } from '../policy/judge.js';
 import { sourcesFor } from '../policy/decide.js';
 
-/** Clients of one source that are told apart at the same time; of more, the ones that were silent longest are forgotten. */
+/** Clients of one source that have levels of their own at the same time; of more, the ones that were silent longest are forgotten. */
 export const MAX_CLIENTS = 65_536;
 
 /** A call that would have to wait longer than this for its first byte (ms) is refused instead of slowed down. */
@@ -184,7 +184,7 @@ class CallQuota implements Quota {
   }
 
   begin(operation: Operation): ExceededQuota | undefined {
-    // INVARIANT: what is over takes no stream that nobody would give back.
+    // INVARIANT: a finished call never takes a stream slot; nothing would release it.
     if (this.#hasBegun || this.#isClosed) return undefined;
     this.#hasBegun = true;
     const names: RateName[] = [];

@@ -10,7 +10,7 @@ export interface Refused {
   readonly bytes: number;
 }
 
-/** What whoever writes an answer has to hear of. */
+/** Events for the writer of an answer. */
 export interface ReplyEvents {
   /** The client takes more again, after `write` returned false. */
   onDrain(): void;
@@ -27,7 +27,7 @@ export interface ReplyEvents {
  * One of `refuse`, `sendWhole`, `begin` … `end`, and `takeConnection` ends it; `cut` ends it badly.
  */
 export interface Reply {
-  /** Somebody may still read an answer. */
+  /** The client may still read an answer. */
   readonly isOpen: boolean;
   /** The head of an answer is on its way. */
   readonly hasBegun: boolean;
@@ -40,7 +40,7 @@ export interface Reply {
    * a request is no reason any more.
    */
   isDecided: boolean;
-  /** Who writes the answer; undefined when nobody does. */
+  /** Sets the writer of the answer; undefined when it has none. */
   listen(events: ReplyEvents | undefined): void;
   /** Answers with an error in the words of the carrier; when an answer has begun already, that is cut. */
   refuse(refusal: Refusal, call: string): Refused;

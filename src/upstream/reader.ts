@@ -43,7 +43,7 @@ export class Reader {
     this.place?.drop();
   }
 
-  /** @param pieces the answer so far; more may be added while it is read. Nobody writes into them. */
+  /** @param pieces the answer so far; more may be added while it is read. They are never written into. */
   begin({ status, headers, length }: AnswerHead, pieces: readonly Buffer[]): void {
     this.#pieces = pieces;
     this.#try(() => this.#handler.onHeaders(status, [...headers], length, this.#resume));

@@ -43,7 +43,7 @@ const LIMITS: ShareLimits = {
  * wait until that has ended, and then one call is made for all of them. The engine gives it the requests marked `shared`
  * alone; equal means the same method, target and headers.
  *
- * INVARIANT: nobody gets an answer that was begun before he asked. What was changed, and answered as changed, before a
+ * INVARIANT: no caller gets an answer that was begun before it asked. What was changed, and answered as changed, before a
  * read was asked for is therefore in its answer, as without sharing.
  *
  * INVARIANT: no answer crosses owners. What makes the answers of two callers different is in the request, because it was

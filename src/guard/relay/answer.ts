@@ -191,7 +191,7 @@ export class ClientAnswer implements EngineHandler, ReplyEvents {
     this.#resolve({ status, end, bytesIn, bytesOut });
   }
 
-  /** Lets go of the client, whom somebody else answers from here on. The engine's side is not touched. */
+  /** Lets go of the client, who is answered in another way from here on. The engine's side is not touched. */
   detach(): void {
     if (this.#state === 'over') return;
     this.#state = 'over';
@@ -220,7 +220,7 @@ function endOf(error: Error): End {
   return TIMEOUT.test((error as NodeJS.ErrnoException).code ?? '') ? 'upstream-timeout' : 'upstream-error';
 }
 
-/** What the client is told when the engine does not answer. @param url of the engine. */
+/** What the client gets when the engine does not answer. @param url of the engine. */
 export function upstreamRefusal(error: Error, url: string): Refusal {
   if (error instanceof Refusal) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';

@@ -127,7 +127,7 @@ class EarlyEnd {
    *
    * The reason comes first: letting go ends the reading of the context as well, for a reason that says less.
    *
-   * @param refusalFor what the client is told. @param letGo of engine and client.
+   * @param refusalFor the refusal that the client gets. @param letGo lets go of engine and client.
    */
   watch(refusalFor: (error: Error) => Refusal, letGo: () => void): Wrap {
     const giveUp = (error: Error): void => {
