@@ -83,7 +83,7 @@ interface Step {
 
 /** The Docker SDK for Python: one process per target works through sdk-parity.py; each step's result must agree. */
 async function compareSdk(engine: Engine, direct: Target, guard: Guard, rows: string[][]): Promise<void> {
-  await t.test('Docker SDK for Python', { timeout: 200_000 }, async (t) => {
+  await t.test('Docker SDK for Python', { timeout: 480_000 }, async (t) => {
     const reason = missing({ sdk: true });
     if (reason !== undefined) {
       t.comment(reason);
@@ -113,7 +113,8 @@ async function compareSdk(engine: Engine, direct: Target, guard: Guard, rows: st
 
 async function runSdk(t: Test, engine: Engine, target: Target, name: string): Promise<Step[]> {
   const outcome = await run(python, [join(supportDir, 'sdk-parity.py'), name], {
-    timeout: 60_000,
+    // About twenty seconds; on a slow disk several times that.
+    timeout: 150_000,
     env: { DOCKER_HOST: target.host, HOME: engine.dir },
   });
   t.equal(outcome.code, 0, `${target.name}: runs to its end`);
