@@ -186,6 +186,10 @@ class ClientView implements SequenceView {
     this.#now = now;
   }
 
+  get knowsOrigins(): boolean {
+    return this.#history.active(this.#now());
+  }
+
   context(): Omit<SequenceContext, 'entities'> {
     return { client: this.key, history: this.#history, settings: this.settings, now: this.#now() };
   }
@@ -254,6 +258,7 @@ const noteTag: HistoryUpdate = (passingCall) => {
 };
 
 const noteRun: HistoryUpdate = (passingCall) => {
+  if (!passingCall.history.active(passingCall.context.now)) return;
   const made = originOf(passingCall);
   if (made !== undefined && passingCall.call.operation.does.runs === 'container')
     passingCall.history.creates(passingCall.step, made);
