@@ -31,7 +31,8 @@ export function inspectFields(inspectors: Fields, value: JsonValue, findings: Fi
     if (inspect === undefined) {
       if (!isZero(field)) addHazard(findings, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
-      inspect(field, findings, pointer(at, key));
+      // Names of fields have nothing to escape in a pointer.
+      inspect(field, findings, `${at}/${key}`);
     }
   }
 }
