@@ -140,8 +140,6 @@ export class Sequences {
   /** Updates the history with images and containers from the engine's answer to a call that passed, before the client sees it. */
   watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined {
     const { answerIds, creates } = call.operation.does;
-    // Answers that name nothing new teach nothing.
-    if (answerIds === undefined || isPull(call)) return undefined;
     const history = this.#history;
     if (creates === 'container') {
       const client = this.view(call.client, sources).key;
@@ -150,6 +148,8 @@ export class Sequences {
         history.addContainer(digits, name, client, { call: call.id, at: this.#now() });
       });
     }
+    // Answers that name nothing new teach nothing.
+    if (answerIds === undefined || isPull(call)) return undefined;
     return scanAnswer(call, 'image', OVERLAP, ([digits, name]) => {
       // The origin is known when the call has been decided on, which may be after this function was called.
       const origin = history.origin(call.id);

@@ -30,9 +30,11 @@ export function scanAnswer(
     for (const scan of scans) {
       const text = scan.rest + added;
       let end = 0;
-      for (const match of text.matchAll(scan.pattern)) {
+      // From the start each time: calls share the pattern, of which String.matchAll would make a copy for each piece.
+      scan.pattern.lastIndex = 0;
+      for (let match; (match = scan.pattern.exec(text)) !== null;) {
+        end = scan.pattern.lastIndex;
         found(match.slice(1));
-        end = match.index + match[0].length;
       }
       scan.rest = text.slice(Math.max(end, text.length - overlap));
     }
