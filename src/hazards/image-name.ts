@@ -38,8 +38,11 @@ export function readImageName(text: string): ImageName | undefined {
 
 /** What stands before the first slash of a name, when that is a host (splitDockerDomain of distribution/reference); else `""`. */
 function domainOf(name: string): string {
-  const first = name.slice(0, Math.max(0, name.indexOf('/')));
-  const isDomain = /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
+  const slash = name.indexOf('/');
+  if (slash <= 0) return '';
+  const first = name.slice(0, slash);
+  const isDomain =
+    first.includes('.') || first.includes(':') || first === 'localhost' || first !== first.toLowerCase();
   return isDomain ? first : '';
 }
 
