@@ -55,7 +55,8 @@ export function asString(value: unknown): string {
 
 /** A list of strings; a lone string is a list of one, a null element is `""` as in Go. */
 export function asStrings(value: unknown): string[] {
-  return typeof value === 'string' ? [value] : asArray(value).map(asString);
+  if (typeof value === 'string') return [value];
+  return Array.isArray(value) ? value.map(asString) : [];
 }
 
 /** An integer as a double: facts are compared by size, not by their last digit. */

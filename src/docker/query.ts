@@ -58,10 +58,8 @@ export function readParameters(
   depth: number,
   before: Parameters = NO_PARAMETERS,
 ): Parameters {
-  const query = Object.assign(new BareObject() as Record<string, unknown>, before.query) as Record<
-    string,
-    QueryValue
-  >;
+  const query = new BareObject() as Record<string, unknown> as Record<string, QueryValue>;
+  if (before !== NO_PARAMETERS) Object.assign(query, before.query);
   const unknown = [...before.unknown];
   const names = new Set(before.names);
   const known = knownOf.get(operation.query) ?? findKnown(operation);

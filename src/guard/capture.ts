@@ -5,7 +5,7 @@ import type { Guard } from './guard.js';
 import type { Incoming, Progress } from './incoming.js';
 
 /**
- * Reads a body that is judged into memory, whole and bounded. Its bytes go back to the budget when the call is over.
+ * Reads a body that is judged into memory, whole and bounded. The budget gets its bytes back when the call is over.
  *
  * @throws Refusal 400, 408, 413, 503
  */
@@ -23,8 +23,7 @@ export async function capture(
   const bytes =
     body.takeWhole(limits, guard.budget) ??
     (await bufferBody(body.open(head.framing), announced, limits, guard.budget));
-  progress.hold(() => guard.budget.give(bytes.length));
-  progress.bytesIn = bytes.length;
+  progress.buffered = progress.bytesIn = bytes.length;
   quota?.flow?.(bytes.length, () => {});
   return bytes;
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AuditWriter } from '../audit/writer.js';
 import type { BodyBudget } from '../capture/buffer-body.js';
@@ -85,7 +86,8 @@ export class Admission {
 
 /** Lets calls that came in one turn of the event loop go on together, and writes what they put on record at once. */
 export class Turn {
-  #waiting: (() => void)[] = [];
+  /** Of the calls of this turn; undefined before the first of them. */
+  #ended: Promise<void> | undefined;
   readonly #audit: AuditWriter;
 
   constructor(audit: AuditWriter) {
@@ -94,20 +96,15 @@ export class Turn {
 
   /** Resolves when everything that has arrived in this turn is parsed. */
   end(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#waiting.length === 0) setImmediate(this.#release);
-      this.#waiting.push(resolve);
-    });
+    return (this.#ended ??= setImmediate().then(this.#release));
   }
 
   readonly #flush = (): void => this.#audit.flush();
 
   readonly #release = (): void => {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    this.#ended = undefined;
     // A tick that is asked for in a microtask runs when all microtasks have: the calls have done what they can.
-    queueMicrotask(() => process.nextTick(this.#flush));
+    process.nextTick(this.#flush);
   };
 }
 

@@ -5,7 +5,7 @@ import type { BodyFraming } from '../capture/framed-body.js';
 import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading, RequestHead } from '../docker/read.js';
-import type { Admission } from './guard.js';
+import type { Admission, Guard } from './guard.js';
 import type { Reply } from './reply.js';
 
 /** One request as a listener hands it over. It never changes; what became of it is an `Outcome`. */
@@ -41,11 +41,15 @@ export class Progress {
   head: HeadReading | undefined;
   /** Body bytes that were taken from the client. */
   bytesIn = 0;
+  /** Those of them that are in memory: the budget gets them back. */
+  buffered = 0;
   readonly #admission: Admission;
+  readonly #budget: BodyBudget;
   #held: Release[] | undefined = [];
 
-  constructor(admission: Admission) {
+  constructor({ admission, budget }: Pick<Guard, 'admission' | 'budget'>) {
     this.#admission = admission;
+    this.#budget = budget;
     admission.open += 1;
   }
 
@@ -60,6 +64,7 @@ export class Progress {
     const held = this.#held ?? [];
     this.#held = undefined;
     for (const release of held) release();
+    if (this.buffered > 0) this.#budget.give(this.buffered);
     const admission = this.#admission;
     admission.open -= 1;
     if (admission.open === 0) admission.onIdle?.();

@@ -39,7 +39,8 @@ export function lookUp(
   const named = guard.history.lookup(call);
   const names = named === undefined ? [] : namesForHistory(guard, call, named, snapshot);
   const pull = call.owner === undefined ? undefined : guard.ownership?.beforePull(call);
-  if (!asksOwners && paths.length === 0 && names.length === 0 && pull === undefined) return NO_ENTITIES;
+  if (!asksOwners && names.length === 0 && pull === undefined)
+    return paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths);
   return lookUpAll(guard, call, { asksOwners, paths, names, pull, progress });
 }
 
@@ -60,16 +61,21 @@ async function lookUpAll(
   const [objects, optional, hostPaths] = await Promise.all([
     asksOwners ? lookUpObjects(guard, reader, call, progress) : undefined,
     Promise.all(names.map((name) => readOptional(reader, name))),
-    paths.length === 0 ? {} : resolveHostPaths(paths).then(withPaths, withFailure),
+    paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths),
     pull?.then((release) => progress.hold(release)),
   ]);
   const found = new Map(optional.map((entity) => [entityKey(entity), entity]));
-  return { found, ...(objects !== undefined && { objects }), ...hostPaths };
+  return { ...hostPaths, found, ...(objects !== undefined && { objects }) };
 }
 
-const withPaths = (hostPaths: Readonly<Record<string, string>>): Partial<Entities> => ({ hostPaths });
-/** Only a call that would otherwise pass is stopped by it. */
-const withFailure = (failure: Error): Partial<Entities> => ({ failure });
+/** Where host paths lead. That they cannot be looked up stops only a call that would otherwise pass. */
+async function lookUpPaths(paths: readonly string[]): Promise<Entities> {
+  try {
+    return { ...NO_ENTITIES, hostPaths: await resolveHostPaths(paths) };
+  } catch (failure) {
+    return { ...NO_ENTITIES, failure: failure as Error };
+  }
+}
 
 /** What the history of calls depends on: of the call as it came, and as rules would rewrite it. */
 function namesForHistory(

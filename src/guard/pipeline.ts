@@ -25,7 +25,7 @@ import { tunnel } from './relay/tunnel.js';
 
 /** Takes a call from its head to its end. Never rejects. */
 export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome> {
-  const progress = new Progress(guard.admission);
+  const progress = new Progress(guard);
   let outcome: Outcome;
   try {
     outcome = guard.admission.isClosed

@@ -158,13 +158,6 @@ const CREATE = fields(HOST_CONFIG, CONFIG, {
 const HOST = fields(HOST_CONFIG);
 const UPDATE = fields(RESOURCES, { RestartPolicy: restartPolicy });
 
-/** Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate). */
-function impliedIpcMode(apiVersion: string, mode: string, findings: Findings): void {
-  if (apiVersion === '' || mode !== '') return;
-  const minor = Number(/^1\.(\d+)$/.exec(apiVersion)?.[1] ?? 0);
-  if (minor < 40) addHazard(findings, 'namespace', 'ipc=shareable');
-}
-
 /** Facts about amounts, from a HostConfig or an update's body. */
 function resourceFacts(from: JsonObject): {
   memory: number;
@@ -216,7 +209,10 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
     'capabilities.add': [],
     'capabilities.drop': [],
   });
-  impliedIpcMode(call.apiVersion, asString(host['IpcMode']), findings);
+  // Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate).
+  const minor = Number(/^1\.(\d+)$/.exec(call.apiVersion)?.[1] ?? 0);
+  if (call.apiVersion !== '' && minor < 40 && asString(host['IpcMode']) === '')
+    addHazard(findings, 'namespace', 'ipc=shareable');
   inspectFields(CREATE, body, findings, '');
 }
 

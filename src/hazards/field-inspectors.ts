@@ -31,7 +31,8 @@ export function inspectFields(inspectors: Fields, value: JsonValue, findings: Fi
     if (inspect === undefined) {
       if (!isZero(field)) addHazard(findings, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
-      inspect(field, findings, pointer(at, key));
+      // Names of fields have nothing to escape in a pointer.
+      inspect(field, findings, `${at}/${key}`);
     }
   }
 }
@@ -53,12 +54,13 @@ export function eachString(inspect: (text: string, findings: Findings) => void):
   };
 }
 
+/** Inspects each entry of a map. `at` is the pointer of the map. */
 export function eachEntry(
   inspect: (key: string, value: JsonValue, findings: Findings, at: string) => void,
 ): FieldInspector {
   return (value, findings, at) => {
     const map = asObject(value);
-    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, findings, pointer(at, key));
+    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, findings, at);
   };
 }
 
@@ -88,7 +90,8 @@ export function whenSet(inspect: (findings: Findings) => void): FieldInspector {
   };
 }
 
-function pointer(at: string, key: string): string {
+/** The JSON pointer of a member of the value at `at`. */
+export function pointer(at: string, key: string): string {
   if (!key.includes('~') && !key.includes('/')) return `${at}/${key}`;
   return `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
 }

@@ -26,21 +26,24 @@ export function readImageName(text: string): ImageName | undefined {
   const colon = rest.indexOf(':', rest.lastIndexOf('/') + 1);
   const tag = colon < 0 ? '' : rest.slice(colon + 1);
   if (colon >= 0 && !TAG.test(tag)) return undefined;
-  const name = shorten(colon < 0 ? rest : rest.slice(0, colon));
-  return name === undefined ? undefined : { name, tag, digest };
+  const full = colon < 0 ? rest : rest.slice(0, colon);
+  const domain = domainOf(full);
+  const path = domain === '' ? full : full.slice(domain.length + 1);
+  if (!PATH.test(path)) return undefined;
+  if (domain !== '' && domain !== 'docker.io' && domain !== 'index.docker.io')
+    return DOMAIN.test(domain) ? { name: full, tag, digest } : undefined;
+  const isOfficial = path.startsWith('library/') && !path.includes('/', 8);
+  return { name: isOfficial ? path.slice(8) : path, tag, digest };
 }
 
-function shorten(name: string): string | undefined {
+/** What stands before the first slash of a name, when that is a host (splitDockerDomain of distribution/reference); else `""`. */
+function domainOf(name: string): string {
   const slash = name.indexOf('/');
-  const first = slash < 0 ? '' : name.slice(0, slash);
-  const hasDomain = isDomain(first);
-  const path = hasDomain ? name.slice(slash + 1) : name;
-  if (!PATH.test(path)) return undefined;
-  if (hasDomain && first !== 'docker.io' && first !== 'index.docker.io') {
-    return DOMAIN.test(first) ? `${first}/${path}` : undefined;
-  }
-  const official = /^library\/([^/]+)$/.exec(path);
-  return official?.[1] ?? path;
+  if (slash <= 0) return '';
+  const first = name.slice(0, slash);
+  const isDomain =
+    first.includes('.') || first.includes(':') || first === 'localhost' || first !== first.toLowerCase();
+  return isDomain ? first : '';
 }
 
 export function formatImageName({ name, tag, digest }: ImageName): string {
@@ -73,7 +76,7 @@ export function unnamedImage(text: string): ImageFacts {
 /** Of a name as it is: no tag is made up. */
 export function namedImage(image: ImageName): ImageFacts {
   const { name, tag, digest } = image;
-  return { image: formatImageName(image), registry: registryOf(name), tag, digest };
+  return { image: formatImageName(image), registry: domainOf(name) || 'docker.io', tag, digest };
 }
 
 /**
@@ -86,17 +89,6 @@ export function imageFacts(text: string): ImageFacts {
   if (given === undefined) return unnamedImage(text);
   const facts = namedImage(given.tag === '' && given.digest === '' ? { ...given, tag: 'latest' } : given);
   return /^[0-9a-f]+$/.test(text) ? unnamedImage(facts.image) : facts;
-}
-
-function registryOf(name: string): string {
-  const slash = name.indexOf('/');
-  const first = slash < 0 ? '' : name.slice(0, slash);
-  return isDomain(first) ? first : 'docker.io';
-}
-
-/** Is the part before the first slash a host (splitDockerDomain of distribution/reference)? */
-function isDomain(first: string): boolean {
-  return /[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase();
 }
 
 /** Name and separate tag parameter of a push or a pull: a tag given apart wins, and may be a digest. */

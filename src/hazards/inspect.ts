@@ -166,10 +166,12 @@ export function inspect(
   entities: Entities = NO_ENTITIES,
   history?: SequenceView,
 ): Inspection {
-  const { id, response, headers } = call.operation;
+  const { id, does, response, headers } = call.operation;
   const probing = history?.settings.probing ?? false;
-  const sequences =
-    (probing !== false && probing.action === 'deny') || COMPLETING.has(id) ? history : undefined;
+  const mayComplete =
+    (probing !== false && probing.action === 'deny') ||
+    (COMPLETING.has(id) && (does.runs === undefined || history?.knowsOrigins === true));
+  const sequences = mayComplete ? history : undefined;
   const inspectors = INSPECTORS.get(id);
   const { counts } = index;
   // Where nothing is listed, nothing is looked for.

@@ -10,6 +10,7 @@ import {
   inspectFields,
   object,
   otherThan,
+  pointer,
   text,
   whenSet,
   type FieldInspector,
@@ -74,7 +75,7 @@ export const networkingConfig: FieldInspector = object(
     EndpointsConfig: eachEntry((network, endpoint, findings, at) => {
       networkName(network, findings, at);
       addToFact(findings, 'networks', network);
-      inspectFields(ENDPOINT, endpoint, findings, at);
+      inspectFields(ENDPOINT, endpoint, findings, pointer(at, network));
     }),
   }),
 );

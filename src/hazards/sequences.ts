@@ -86,6 +86,8 @@ export interface CallHistory {
 /** The history of calls at one moment, as one caller's call is judged by it. */
 export interface SequenceView {
   readonly settings: SequenceSettings;
+  /** Is anything remembered that an image could come from? If not, running one completes nothing. */
+  readonly knowsOrigins: boolean;
   /** Who is calling, and when; made for the calls that can complete a sequence. */
   context(): Omit<SequenceContext, 'entities'>;
 }

@@ -208,7 +208,7 @@ export class History implements CallHistory {
     this.unfinished.delete(call);
     if (origin === undefined) return;
     origin.until = at;
-    this.#lastMade = at;
+    this.#lastMade = Math.max(this.#lastMade, at);
     if (build === undefined) return;
     build.running -= 1;
     if (build.running === 0) build.made.until = at;
@@ -232,7 +232,7 @@ export class History implements CallHistory {
     const before = this.#pulls.peek(repository);
     // A repository that was new a moment ago still counts as new when it is pulled again.
     if (before !== undefined && step.at - before.step.at <= this.#pullWindow) return;
-    this.#lastPull = step.at;
+    this.#lastPull = Math.max(this.#lastPull, step.at);
     const name = copyOf(repository);
     this.#pulls.set(name, { repository: name, step });
   }

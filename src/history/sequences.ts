@@ -1,6 +1,6 @@
 import { clientNetwork } from '../base/address.js';
 import { asObject } from '../base/json.js';
-import { answerIdsOf, combined, scanAnswer } from '../docker/answers/scan.js';
+import { scanAnswer } from '../docker/answers/scan.js';
 import type { Call, Client } from '../docker/call.js';
 import { byOperation } from '../docker/catalogue.js';
 import { entityOf, type Entities, type EntityName } from '../docker/entities.js';
@@ -36,6 +36,8 @@ export interface Decision {
 
 /** Kinds of refused calls are distinguished by this many characters. */
 const MAX_KIND = 128;
+/** More than the longest pattern of `answerIds` matches. */
+const OVERLAP = 512;
 
 export interface SequencesOptions extends SequenceSettings {
   /** How many clients are remembered, see `History`. */
@@ -135,11 +137,26 @@ export class Sequences {
     return found === undefined ? undefined : [found];
   }
 
-  /** Updates the history with images and containers from the engine's answer to a call that passed. */
+  /** Updates the history with images and containers from the engine's answer to a call that passed, before the client sees it. */
   watch(call: Call, sources: readonly string[]): ((piece: Buffer) => void) | undefined {
+    const { answerIds, creates } = call.operation.does;
+    const history = this.#history;
+    if (creates === 'container') {
+      const client = this.view(call.client, sources).key;
+      const name = queryText(call, 'name').replace(/^\//, '');
+      return scanAnswer(call, 'container', OVERLAP, ([digits = '']) => {
+        history.addContainer(digits, name, client, { call: call.id, at: this.#now() });
+      });
+    }
     // Answers that name nothing new teach nothing.
-    if (call.operation.does.answerIds === undefined || isPull(call)) return undefined;
-    return watchAnswer(this.#history, call, this.view(call.client, sources).key, this.#now);
+    if (answerIds === undefined || isPull(call)) return undefined;
+    return scanAnswer(call, 'image', OVERLAP, ([digits, name]) => {
+      // The origin is known when the call has been decided on, which may be after this function was called.
+      const origin = history.origin(call.id);
+      if (origin === undefined) return;
+      if (digits !== undefined) history.addImage(digits, origin);
+      else history.addImageName(shortImageName(name ?? ''), origin);
+    });
   }
 
   ended(call: string): void {
@@ -167,6 +184,10 @@ class ClientView implements SequenceView {
     this.settings = settings;
     this.#history = history;
     this.#now = now;
+  }
+
+  get knowsOrigins(): boolean {
+    return this.#history.active(this.#now());
   }
 
   context(): Omit<SequenceContext, 'entities'> {
@@ -237,6 +258,7 @@ const noteTag: HistoryUpdate = (passingCall) => {
 };
 
 const noteRun: HistoryUpdate = (passingCall) => {
+  if (!passingCall.history.active(passingCall.context.now)) return;
   const made = originOf(passingCall);
   if (made !== undefined && passingCall.call.operation.does.runs === 'container')
     passingCall.history.creates(passingCall.step, made);
@@ -288,33 +310,4 @@ function targets(call: Call): readonly string[] {
   }
   const name = givenImageName(queryText(call, 'repo'), queryText(call, 'tag'));
   return name === undefined ? [] : [shortImageName(formatImageName(name))];
-}
-
-/** More than the longest pattern of `answerIds` matches. */
-const OVERLAP = 512;
-
-/** Updates the history from the engine's answer to a call, before the client sees it. */
-function watchAnswer(
-  history: History,
-  call: Call,
-  client: string,
-  now: () => number,
-): ((piece: Buffer) => void) | undefined {
-  const images = answerIdsOf(call, 'image').map(({ pattern }) =>
-    scanAnswer(pattern, OVERLAP, ([digits, name]) => {
-      // The origin is known when the call has been decided on, which may be after this function was called.
-      const origin = history.origin(call.id);
-      if (origin === undefined) return;
-      if (digits !== undefined) history.addImage(digits, origin);
-      else history.addImageName(shortImageName(name ?? ''), origin);
-    }),
-  );
-  if (call.operation.does.creates !== 'container') return combined(images);
-  const name = queryText(call, 'name').replace(/^\//, '');
-  const containers = answerIdsOf(call, 'container').map(({ pattern }) =>
-    scanAnswer(pattern, OVERLAP, ([digits = '']) => {
-      history.addContainer(digits, name, client, { call: call.id, at: now() });
-    }),
-  );
-  return combined([...images, ...containers]);
 }

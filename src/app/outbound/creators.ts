@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '../../base/bounded.js';
 import type { Call } from '../../docker/call.js';
 import { openLines, readLines, rewriteLines } from '../../store/lines.js';
-import { scanAnswer, combined, answerIdsOf } from '../../docker/answers/scan.js';
+import { scanAnswer } from '../../docker/answers/scan.js';
 
 /** The call that a container came from. */
 export interface Creator {
@@ -60,10 +60,8 @@ export function openCreators(file: string, warn: (message: string) => void): Cre
     watch(call, sources) {
       const { id, operation, client } = call;
       const creator = { call: id, operation: operation.id, sources, client: client.address };
-      const found = ([container = '']: readonly (string | undefined)[]): void =>
-        learn(container.slice(0, DIGITS), creator);
-      return combined(
-        answerIdsOf(call, 'container').map(({ pattern }) => scanAnswer(pattern, OVERLAP, found)),
+      return scanAnswer(call, 'container', OVERLAP, ([container = '']) =>
+        learn(container.slice(0, DIGITS), creator),
       );
     },
     close: () => kept.close(),

@@ -2,55 +2,41 @@ import type { Call } from '../call.js';
 
 type AnswerId = NonNullable<Call['operation']['does']['answerIds']>[number];
 
-/** The patterns of ids, in the answer to this call in its API version, of new objects of one kind. */
-export function answerIdsOf({ operation, apiVersion }: Call, kind: AnswerId['kind']): readonly AnswerId[] {
-  const { answerIds } = operation.does;
-  if (answerIds === undefined) return NONE;
-  const given = /^1\.(\d+)/.exec(apiVersion)?.[1];
-  // Without a version the engine takes its newest.
-  const minor = given === undefined ? Infinity : Number(given);
-  const those: AnswerId[] = [];
-  for (const pattern of answerIds) {
-    const { since = 0, until = Infinity } = pattern;
-    if (pattern.kind === kind && minor >= since && minor <= until) those.push(pattern);
-  }
-  return those;
-}
-
 const NONE: readonly AnswerId[] = [];
 
 /**
- * Looks through an engine's answer while its pieces go by.
+ * Looks for the ids of new objects of one kind in the engine's answer to a call, in its API version, while the pieces of the
+ * answer go by.
  *
- * @param pattern with the flag `g`; what it matches is shorter than `overlap` characters, so that none is lost between
- *   two pieces.
- * @param found takes the matched groups; latin-1.
+ * @param overlap what a pattern matches is shorter than so many characters: none is lost between two pieces.
+ * @param found takes the groups that the pattern has matched; latin-1.
+ * @returns takes the pieces; undefined when the answer names no such objects.
  */
 export function scanAnswer(
-  pattern: RegExp,
+  { operation, apiVersion }: Call,
+  kind: AnswerId['kind'],
   overlap: number,
   found: (groups: readonly (string | undefined)[]) => void,
-): (piece: Buffer) => void {
-  let rest = '';
-  return (piece) => {
-    const text = rest + piece.toString('latin1');
-    let end = 0;
-    for (const match of text.matchAll(pattern)) {
-      found(match.slice(1));
-      end = match.index + match[0].length;
-    }
-    rest = text.slice(Math.max(end, text.length - overlap));
-  };
-}
-
-/** Several observers of one answer as one; undefined for none. */
-export function combined(
-  watchers: readonly (((piece: Buffer) => void) | undefined)[],
 ): ((piece: Buffer) => void) | undefined {
-  if (watchers.length < 2) return watchers[0];
-  const all = watchers.filter((watch) => watch !== undefined);
-  if (all.length < 2) return all[0];
+  const given = /^1\.(\d+)/.exec(apiVersion)?.[1];
+  // Without a version the engine takes its newest.
+  const minor = given === undefined ? Infinity : Number(given);
+  const scans: { readonly pattern: RegExp; rest: string }[] = [];
+  for (const { pattern, since = 0, until = Infinity, kind: named } of operation.does.answerIds ?? NONE)
+    if (named === kind && minor >= since && minor <= until) scans.push({ pattern, rest: '' });
+  if (scans.length === 0) return undefined;
   return (piece) => {
-    for (const watch of all) watch(piece);
+    const added = piece.toString('latin1');
+    for (const scan of scans) {
+      const text = scan.rest + added;
+      let end = 0;
+      // From the start each time: calls share the pattern, of which String.matchAll would make a copy for each piece.
+      scan.pattern.lastIndex = 0;
+      for (let match; (match = scan.pattern.exec(text)) !== null;) {
+        end = scan.pattern.lastIndex;
+        found(match.slice(1));
+      }
+      scan.rest = text.slice(Math.max(end, text.length - overlap));
+    }
   };
 }

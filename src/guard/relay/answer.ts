@@ -38,15 +38,8 @@ export interface AnswerControl {
   isResized: boolean;
 }
 
-/** A handler that passes everything on as it is; each feature of an answer changes what it is about. */
+/** Puts a handler before the next one: it changes what it is about, and passes on the rest. */
 export type Wrap = (next: EngineHandler) => EngineHandler;
-
-/** The handlers of an answer, the first one nearest to the engine; `answer` ends the chain. */
-export function compose(answer: EngineHandler, ...wraps: readonly (Wrap | undefined)[]): EngineHandler {
-  let handler = answer;
-  for (let n = wraps.length - 1; n >= 0; n--) handler = wraps[n]?.(handler) ?? handler;
-  return handler;
-}
 
 /** A handler that hands everything to the next one. */
 export const passOn = (next: EngineHandler): EngineHandler => ({

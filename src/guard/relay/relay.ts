@@ -1,21 +1,13 @@
 import { relayBody } from '../../capture/relay-body.js';
-import { combined } from '../../docker/answers/scan.js';
 import { isShareable } from '../../docker/call.js';
 import type { HeadReading } from '../../docker/read.js';
-import { renderBody, renderHeaders, renderTarget } from '../../docker/render.js';
+import { renderHeaders, renderJson, renderTarget } from '../../docker/render.js';
 import { bothChanges, ownImages, redactAnswer, type AnswerChanger } from '../../policy/change-answer.js';
 import type { Judgement } from '../../policy/judge.js';
-import type { EngineRequest } from '../../upstream/engine-call.js';
+import type { EngineHandler, EngineRequest } from '../../upstream/engine-call.js';
 import type { Guard } from '../guard.js';
 import type { End, Outcome } from '../outcome.js';
-import {
-  ClientAnswer,
-  compose,
-  type AnswerControl,
-  type CountedBody,
-  type Exchange,
-  type Wrap,
-} from './answer.js';
+import { ClientAnswer, type AnswerControl, type CountedBody, type Exchange, type Wrap } from './answer.js';
 import { observe, pace, transform } from './handlers.js';
 
 /** Sends what was rendered from the call that was judged, and passes the engine's answer on as it comes. */
@@ -41,7 +33,7 @@ function requestBody(
   { framing }: HeadReading,
 ): Pick<EngineRequest, 'body' | 'length'> {
   const call = judgement.sent;
-  if (call.body.kind === 'json') return { body: renderBody(call) };
+  if (call.body.kind === 'json') return { body: renderJson(call.body.value) };
   if (call.body.kind === 'none' || framing.kind === 'none') {
     const { method } = call.operation;
     return { body: undefined, length: method === 'POST' || method === 'PUT' ? 0 : undefined };
@@ -73,26 +65,27 @@ export function startExchange(
   const body = typeof request.body === 'string' ? undefined : (request.body as CountedBody | undefined);
   const answer = new ClientAnswer(exchange, control, body, onCut);
   const { sources } = judgement.snapshot;
-  // From answers that name what was made they learn which containers and images it is, and whose.
-  const watch =
-    call.operation.does.answerIds === undefined && call.owner === undefined
-      ? undefined
-      : combined([
-          guard.creators?.watch(call, sources),
-          guard.history.watch(call, sources),
-          call.owner === undefined ? undefined : guard.ownership?.watch(call),
-        ]);
+  // The chain of handlers, from the answer to the engine: the last one put before the others hears of everything first.
+  let chain: EngineHandler = wrap?.(answer, control)(answer) ?? answer;
+  if (flow !== undefined) chain = pace(chain, flow);
   const isChanged = call.ownAnswer === true || judgement.verdict.redact !== undefined;
   const change = isChanged ? changeOf(guard, judgement) : undefined;
-  const warn = (message: string): void =>
-    guard.log.warn({ call: call.id, err: message }, 'an answer was held back');
-  const chain = compose(
-    answer,
-    watch === undefined ? undefined : observe(watch),
-    change === undefined ? undefined : transform(change, call.operation, control, warn),
-    flow === undefined ? undefined : pace(flow),
-    wrap?.(answer, control),
-  );
+  if (change !== undefined) {
+    const warn = (message: string): void =>
+      guard.log.warn({ call: call.id, err: message }, 'an answer was held back');
+    chain = transform(chain, change, call.operation, control, warn);
+  }
+  // From answers that name what was made they learn which containers and images it is, and whose.
+  if (call.operation.does.answerIds !== undefined || call.owner !== undefined) {
+    const watchers: ((piece: Buffer) => void)[] = [];
+    for (const watch of [
+      guard.creators?.watch(call, sources),
+      guard.history.watch(call, sources),
+      call.owner === undefined ? undefined : guard.ownership?.watch(call),
+    ])
+      if (watch !== undefined) watchers.push(watch);
+    if (watchers.length > 0) chain = observe(chain, watchers);
+  }
   control.abort = guard.engine.dispatch(request, chain);
   return answer;
 }
