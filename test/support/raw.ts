@@ -8,8 +8,11 @@ export const FIN = Symbol('fin');
 /** Resets the connection (RST). */
 export const RESET = Symbol('reset');
 
-/** Bytes (strings are latin-1: one character, one byte), a pause in milliseconds, or what to do to the connection. */
-export type Part = string | Uint8Array | number | typeof FIN | typeof RESET;
+/**
+ * Bytes (strings are latin-1: one character, one byte), a pause in milliseconds, something to wait for, or what to do to
+ * the connection.
+ */
+export type Part = string | Uint8Array | number | (() => Promise<unknown>) | typeof FIN | typeof RESET;
 
 export interface RawAnswer {
   readonly status: number;
@@ -99,6 +102,7 @@ async function play(socket: Socket, parts: readonly Part[], onReset: () => void)
   for (const part of parts) {
     if (socket.destroyed) return;
     if (typeof part === 'number') await new Promise((resolve) => setTimeout(resolve, part));
+    else if (typeof part === 'function') await part();
     else if (part === FIN) socket.end();
     else if (part === RESET) {
       socket.resetAndDestroy();
