@@ -145,7 +145,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
     ownership?.close();
     await engine.destroy();
     // The calls that were cut write their outcome in the next turns.
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
     audit.close();
     await sinks?.stop(SINKS_FLUSH);
     await trial?.close();
@@ -176,15 +176,24 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
       await Promise.all([policy.reload(), feeds.refresh()]);
     },
     async close(deadline = config.limits.drain) {
+      const until = performance.now() + deadline;
       const drained = guard.admission.drain(deadline);
       for (const listener of listeners) listener.close();
       await drained;
+      // The end of an answer is on its way until its client has taken it.
+      while (performance.now() < until && listeners.some(({ isWriting }) => isWriting))
+        await pause(FLUSH_CHECK);
       admin?.server.close();
       admin?.server.closeAllConnections();
       await stopAll();
     },
   };
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How often a stop looks whether the last answers have left (ms). */
+const FLUSH_CHECK = 20;
 
 const NO_STATE =
   'the policy has rules about owners: say in the configuration where it is kept who owns what, "ownership": {"state": "DIRECTORY"}';

@@ -46,7 +46,12 @@ export const runAudit = command('audit', HELP, async (args, io) => {
   });
   const [what = '', path, ...more] = positionals;
   const allowed = OPTIONS.get(what);
-  if (allowed === undefined) throw new UsageError('say what to do: verify, tail or export');
+  if (allowed === undefined)
+    throw new UsageError(
+      what === ''
+        ? 'say what to do: verify, tail or export'
+        : `there is no "${what}": verify, tail or export`,
+    );
   if (path === undefined || more.length > 0) throw new UsageError(`${what} takes one path`);
   const unknownOption = Object.keys(values).find((name) => !allowed.has(name));
   if (unknownOption !== undefined) throw new UsageError(`${what} has no option --${unknownOption}`);

@@ -31,7 +31,8 @@ export const runEgress = command('egress', HELP, async (args, io) => {
   });
   const [name, ...more] = positionals;
   if (name === undefined) throw new UsageError('say what to do: run, apply, show or remove');
-  if (!Object.hasOwn(ACTIONS, name)) throw new UsageError(`there is no "${name}"`);
+  if (!Object.hasOwn(ACTIONS, name))
+    throw new UsageError(`there is no "${name}": run, apply, show or remove`);
   if (more.length > 0) throw new UsageError(`"${more[0]}" is too much`);
   if (values.json === true && name !== 'show') throw new UsageError('--json goes with show');
   const { path, config } = installedConfig(values.config);

@@ -46,7 +46,7 @@ export const runFeeds = command('feeds', HELP, async (args, io) => {
   const [name, ...words] = positionals;
   if (name === undefined) throw new UsageError('say what to do: pull, list or lookup');
   const action = Object.hasOwn(ACTIONS, name) ? ACTIONS[name] : undefined;
-  if (action === undefined) throw new UsageError(`there is no "${name}"`);
+  if (action === undefined) throw new UsageError(`there is no "${name}": pull, list or lookup`);
   const acceptShrink = values['accept-shrink'] ?? [];
   if (name !== 'pull' && (values.force === true || acceptShrink.length > 0)) {
     throw new UsageError('--force and --accept-shrink go with pull');

@@ -26,6 +26,8 @@ export interface Listener {
   readonly name: string;
   /** The address it is bound to, as a URL (with the real port). */
   readonly url: string;
+  /** A client has not taken all yet that was written for it. */
+  readonly isWriting: boolean;
   /** Stops accepting and closes idle connections. */
   close(): void;
   /** Cuts everything that is still open. */
@@ -60,6 +62,10 @@ export async function openListener(config: ListenConfig, guard: Guard, bind: Bin
   return {
     name: config.name,
     url: bound,
+    get isWriting() {
+      for (const socket of listener.sockets) if (socket.writableLength > 0 && !socket.destroyed) return true;
+      return false;
+    },
     close() {
       server.close();
       server.closeIdleConnections();
@@ -240,7 +246,9 @@ class HttpListener {
     const isReading = isBusy && reply?.isDecided === false && !reply.hasBegun;
     // The rest of a request that was refused before it was whole is on record already, and answered.
     const isRefused = !isBusy && request?.complete === false;
-    if (error.code !== 'ECONNRESET' && connection !== undefined && !isRefused) {
+    // A client that leaves (EPIPE on writing, a reset) has sent nothing that could not be read.
+    const isGone = error.syscall !== undefined || error.code === 'ECONNRESET';
+    if (!isGone && connection !== undefined && !isRefused) {
       if (isReading) {
         this.#guard.metrics.clientError(code);
         reply.unreadable ??= new Refusal(status, code, reason);

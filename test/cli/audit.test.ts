@@ -359,6 +359,7 @@ await t.test('verify: fine, changed, cut', async (t) => {
 await t.test('wrong usage', async (t) => {
   for (const [args, message] of [
     [[], /say what to do/],
+    [['verfy', 'x'], /there is no "verfy": verify, tail or export/],
     [['verify'], /takes one path/],
     [['tail', 'a', 'b'], /takes one path/],
     [['verify', journal, '--follow'], /verify has no option --follow/],

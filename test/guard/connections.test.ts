@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { freePort } from '../support/free-port.js';
 import { startGuard } from '../support/guard.js';
 import { LEAVINGS, sendAndLeave, type Place } from '../support/leave.js';
-import { FIN, talk, type Part } from '../support/raw.js';
+import { FIN, RESET, talk, type Part } from '../support/raw.js';
 import { echo, hang, json, startRecordingUpstream } from '../support/recording-upstream.js';
 import { create, EVIL, get, HARMLESS, lines, PING, post, postJson } from './case.js';
 import { ping, startGuarded, unpaired } from './guarded.js';
@@ -156,6 +156,22 @@ await t.test('a stream whose client has closed before it began ends at once', as
   }
   t.equal(await guarded.metric('breakwater_calls_open'), 0);
   t.same(unpaired(guarded.auditText()), []);
+});
+
+await t.test('a client that is gone when its answer is written has sent nothing unreadable', async (t) => {
+  const guarded = await startGuarded({ policy: ALL });
+  t.teardown(() => guarded.close());
+  guarded.upstream.behave = (request, socket) => void setTimeout(() => json()(request, socket), 40);
+  const shapes: Part[][] = [
+    [PING, FIN, 5, RESET],
+    [PING + PING, FIN, 5, RESET],
+  ];
+  for (const parts of shapes) {
+    for (let round = 0; round < 5; round++) await talk(guarded.tcp, parts, { answers: 0, timeout: 2_000 });
+  }
+  await noneOpen(t, () => guarded.metric('breakwater_connections_open'));
+  t.same(unpaired(guarded.auditText()), []);
+  t.notMatch(guarded.auditText(), /"http-parse"/, 'it is no attempt to probe');
 });
 
 await t.test('CONNECT behind a request that is still running cuts its answer', async (t) => {

@@ -9,9 +9,8 @@ import { startGuarded, unpaired } from './guarded.js';
 
 // What a client gets of the engine's answer: the same framing class with and without the guard.
 
-const guarded = await startGuarded({
-  policy: { rules: [{ id: 'all', sources: ['*'], operations: ['*'], permit: ['*'] }] },
-});
+const ALL = { rules: [{ id: 'all', sources: ['*'], operations: ['*'], permit: ['*'] }] };
+const guarded = await startGuarded({ policy: ALL });
 t.teardown(() => guarded.close());
 const { upstream, tcp } = guarded;
 
@@ -184,4 +183,28 @@ await t.test('a slow reader holds the engine; when it leaves, the engine’s sid
   client.destroy();
   t.ok(await until(() => engine?.destroyed === true, 5_000), 'nobody reads it any more');
   t.same(unpaired(guarded.auditText()), []);
+});
+
+await t.test('a stop waits until a slow reader has the end of its answer', async (t) => {
+  const stopping = await startGuarded({ policy: ALL });
+  const body = Buffer.alloc(2 * 2 ** 20, 'x');
+  stopping.upstream.behave = (_request, socket) =>
+    void socket.end(
+      Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`), body]),
+    );
+  const client = connect(stopping.unix);
+  client.write(get('/v1.41/images/x/get'));
+  let got = 0;
+  const slowly = (): void => {
+    const piece = client.read(32 * 1024) as Buffer | null;
+    got += piece?.length ?? 0;
+    if (!client.destroyed) setTimeout(slowly, 2);
+  };
+  const ended = new Promise((resolve) => client.once('close', resolve));
+  client.on('error', () => {});
+  setTimeout(slowly, 150);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await stopping.close(5_000);
+  await ended;
+  t.ok(got > body.length, `${got} bytes`);
 });
