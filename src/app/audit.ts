@@ -11,6 +11,15 @@ import { VERSION } from './version.js';
 // The command line has no door into the trail but this one.
 export { readTrail, type TrailEvent } from '../audit/trail.js';
 
+/** @throws Error naming the path when there is nothing that could be read. */
+export function requireTrail(path: string): void {
+  try {
+    statSync(path);
+  } catch (error) {
+    throw new Error(`${path}: cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** An event as a line of JSON that can be shown in a terminal. */
 export const jsonLine = (event: TrailEvent): string => escapeUnseen(JSON.stringify(event));
 

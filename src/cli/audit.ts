@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { RECORD_FORMATS } from '../base/audit-names.js';
-import { jsonLine, readTrail, verifyTrail } from '../app/audit.js';
+import { jsonLine, readTrail, requireTrail, verifyTrail } from '../app/audit.js';
 import { exportTrail } from './audit-export.js';
 import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
 import { painter, readableLine } from './audit-line.js';
@@ -55,10 +55,16 @@ export const runAudit = command('audit', HELP, async (args, io) => {
   if (path === undefined || more.length > 0) throw new UsageError(`${what} takes one path`);
   const unknownOption = Object.keys(values).find((name) => !allowed.has(name));
   if (unknownOption !== undefined) throw new UsageError(`${what} has no option --${unknownOption}`);
-  if (what === 'verify') return verify(path, values, io);
+  if (what === 'verify') {
+    requireTrail(path);
+    return verify(path, values, io);
+  }
   const filter = readFilter(values, Date.now());
   if (typeof filter === 'string') throw new UsageError(filter);
-  if (what === 'tail') return tail(path, filter, values, io);
+  if (what === 'tail') {
+    requireTrail(path);
+    return tail(path, filter, values, io);
+  }
   if (values.since === undefined)
     throw new UsageError('export needs --since T; --since 1970-01-01 is everything');
   const { format: name = 'breakwater', out } = values;
@@ -68,6 +74,7 @@ export const runAudit = command('audit', HELP, async (args, io) => {
       `--format ${JSON.stringify(name)} is none; it is one of ${RECORD_FORMATS.join(', ')}`,
     );
   }
+  requireTrail(path);
   return exportTrail({ path, format, filter, out }, io);
 });
 

@@ -381,7 +381,7 @@ await t.test('wrong usage', async (t) => {
     t.equal(code, 2);
     t.match(err, message);
   }
-  await t.rejects(audit('verify', join(root, 'none')), /ENOENT/);
+  await t.rejects(audit('verify', join(root, 'none')), /none: cannot be read: ENOENT/);
   await t.rejects(audit('verify', join(root, 'audit.jsonl')), /a plain file has no chain to verify/);
   t.match((await audit('--help')).out, /breakwater audit verify\|tail\|export/);
 });
