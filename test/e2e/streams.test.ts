@@ -110,6 +110,9 @@ async function leaving({ recorder, guard, socket }: Bench): Promise<void> {
   });
 }
 
+/** MiB. From version 22 on, V8 gives new objects more room before it collects any. */
+const MAX_MEMORY = Number(process.versions.node.split('.')[0]) < 22 ? 200 : 260;
+
 /** 1 GiB up and down in constant memory. */
 async function largeTransfers({ engine, recorder, guard, socket }: Bench): Promise<void> {
   await t.test('1 GiB up and down in constant memory', { timeout: 150_000 }, async (t) => {
@@ -131,7 +134,8 @@ async function largeTransfers({ engine, recorder, guard, socket }: Bench): Promi
     t.comment(
       `down: ${Math.round(1024 / ((Date.now() - start) / 1000))} MiB/s, ${JSON.stringify({ now, peak })}`,
     );
-    t.ok(peak < 200, `the guard's memory peaked at ${peak} MiB (before: ${before.peak})`);
+    t.ok(peak < MAX_MEMORY, `the guard's memory peaked at ${peak} MiB (before: ${before.peak})`);
+    t.ok(peak - before.peak < 100, 'and grew by a tenth of what went through at most');
   });
 }
 
