@@ -1,5 +1,10 @@
-/** A compiled glob: does the whole subject match? */
-export type Glob = (subject: string) => boolean;
+import type { Work } from './work.js';
+
+/**
+ * A compiled glob: does the whole subject match? Matching is paid for by `work`, where it is given; without any left, no
+ * answer counts.
+ */
+export type Glob = (subject: string, work?: Work) => boolean;
 
 /** Longest pattern a policy may hold, in UTF-16 units; with MAX_SUBJECT it bounds the work of one match. */
 export const MAX_PATTERN = 512;
@@ -14,6 +19,8 @@ const ONE = -1; // `?`
 const RUN = -2; // `*`
 const ANY = -3; // `**`
 const SLASH = 47;
+/** Positions that are looked at for a unit of work. */
+const STEPS_PER_UNIT = 2;
 
 /** Pattern to tokens: a char code, or one of the three wildcards. Three or more `*` in a row read as `**`. */
 function tokenize(pattern: string): number[] {
@@ -35,8 +42,12 @@ function tokenize(pattern: string): number[] {
  * Simulates the pattern as a set of positions: O(subject × pattern) whatever the input, so that no subject can
  * make a pattern backtrack. A regular expression built from `*a*a*a*b` would.
  */
-function simulate(tokens: readonly number[], subject: string): boolean {
+function simulate(tokens: readonly number[], subject: string, work: Work | undefined): boolean {
   const size = tokens.length;
+  if (work !== undefined) {
+    work.left -= Math.ceil((size * subject.length) / STEPS_PER_UNIT);
+    if (work.left < 0) return false;
+  }
   let now = new Uint8Array(size + 1);
   let next = new Uint8Array(size + 1);
   now[0] = 1;
@@ -86,8 +97,10 @@ export function compileGlob(pattern: string): Glob {
       subject.length <= MAX_SUBJECT && subject.startsWith(prefix) && !subject.includes('/', after);
   }
   const tokens = tokenize(rest);
-  return (subject) =>
-    subject.length <= MAX_SUBJECT && subject.startsWith(prefix) && simulate(tokens, subject.slice(after));
+  return (subject, work) =>
+    subject.length <= MAX_SUBJECT &&
+    subject.startsWith(prefix) &&
+    simulate(tokens, subject.slice(after), work);
 }
 
 /** A glob that matches every subject, of any length. */

@@ -64,10 +64,6 @@ export function asNumber(value: unknown): number {
   return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0;
 }
 
-export function asFlag(value: JsonValue | undefined): boolean {
-  return value !== undefined && !isZero(value);
-}
-
 export function keysOf(value: JsonValue | undefined): string[] {
   return Object.keys(asObject(value));
 }

@@ -184,8 +184,10 @@ export const configFileSchema = z.strictObject({
   limits: z
     .strictObject({
       body: size(1024)
-        .default(4 * 2 ** 20)
-        .describe('One JSON or form body.'),
+        .default(2 * 2 ** 20)
+        .describe(
+          'One JSON or form body. What reading and judging one may cost is bounded as well: see `opaque:work`.',
+        ),
       buffered: size(1024)
         .default(256 * 2 ** 20)
         .describe('All bodies that are held in memory at the same time.'),

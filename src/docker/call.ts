@@ -1,3 +1,4 @@
+import type { Work } from '../base/work.js';
 import type { ContextReading } from './build-context.js';
 import type { JsonValue, JsonObject } from '../base/json.js';
 import type { ObjectKind } from './catalogue/traits.js';
@@ -66,6 +67,8 @@ export interface Call {
   /** The `Upgrade` token when the client asked for one, lower-case, else `""`. */
   readonly upgrade: string;
   readonly client: Client;
+  /** What judging it may still cost; calls that are made of this one share it. By default as much as a call may cost. */
+  readonly work?: Work;
   /** The owner of the objects that this caller creates, to which it may be limited; only where the policy has rules about owners. */
   readonly owner?: Owner;
   /** The answer shows the caller's own objects alone: the guard takes the others out. */

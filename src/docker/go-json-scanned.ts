@@ -1,6 +1,9 @@
 import type { UnknownField } from './call.js';
+import type { Work } from '../base/work.js';
 import {
+  VALUE_PRICE,
   anyValue,
+  charge,
   enter,
   finishScan,
   foldKey,
@@ -52,9 +55,15 @@ const MAX_UNKNOWN = 64;
 const MAX_POINTER_LENGTH = 1024;
 const fieldsByName = new WeakMap<Fields, ReadonlyMap<string, Field>>();
 
-/** The long way of `decodeJsonText`: character by character, and the one that refuses. @throws Refusal 400 */
-export function decodeScanned(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
-  const decoder: Decoder = { ...startScan(text, depth), unknown: [], keepNull };
+/** The long way of `decodeJsonText`: character by character, and the one that refuses. @throws Refusal 400, 413 */
+export function decodeScanned(
+  text: string,
+  schema: Schema,
+  depth: number,
+  work: Work,
+  keepNull = false,
+): DecodedJson {
+  const decoder: Decoder = { ...startScan(text, depth, work), unknown: [], keepNull };
   const root = resolveSchema(schema);
   const value = decodeValue(decoder, root);
   finishScan(decoder);
@@ -64,6 +73,7 @@ export function decodeScanned(text: string, schema: Schema, depth: number, keepN
 
 /** The value, or null for a JSON null. */
 function decodeValue(decoder: Decoder, given: Schema): JsonValue {
+  charge(decoder.work, VALUE_PRICE);
   const code = peek(decoder);
   const schema = given.type === 'ref' ? resolveSchema(given) : given;
   if (code === 0x6e) return scanWord(decoder);

@@ -1,6 +1,16 @@
 import { BareObject, emptyObject, isObject, type JsonObject, type JsonValue } from '../base/json.js';
+import { unlimited, type Work } from '../base/work.js';
 import { decodeScanned, type DecodedJson } from './go-json-scanned.js';
-import { MAX_DEPTH, anyValue, finishScan, foldKey, startScan } from './json-scan.js';
+import {
+  CHARACTER_PRICE,
+  MAX_DEPTH,
+  TOO_MUCH,
+  VALUE_PRICE,
+  anyValue,
+  finishScan,
+  foldKey,
+  startScan,
+} from './json-scan.js';
 import { Refusal } from './refusal.js';
 import type { Schema } from './schema.js';
 import { resolveSchema } from './schemas.js';
@@ -21,9 +31,10 @@ const EXACT_DIGITS = 15;
 type Fields = Readonly<Record<string, Schema>>;
 const exactNames = new WeakMap<Fields, ReadonlyMap<string, Schema>>();
 
-/** Keys met so far, of all objects. */
+/** Met so far: keys of all objects, elements of all arrays. */
 interface Count {
   keys: number;
+  elements: number;
 }
 
 /**
@@ -45,9 +56,10 @@ export function parseStrictJson(text: string, depth = DEFAULT_DEPTH): JsonValue 
  * there), trailing data. A `null` is the zero value: no field, and in arrays and maps the zero value of its type.
  * An unknown field stays in the value under its own key and is listed, unless it is zero: then it is dropped.
  *
- * @throws Refusal 400, or 413 when the bytes are too many
+ * @param work pays for it, and for all that is done with the value afterwards.
+ * @throws Refusal 400, or 413 when the bytes or the values are too many
  */
-export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits): DecodedJson {
+export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits, work: Work): DecodedJson {
   if (bytes.length > limits.jsonBody) {
     throw new Refusal(413, 'body-too-large', `the JSON body is longer than ${limits.jsonBody} bytes`);
   }
@@ -57,13 +69,19 @@ export function decodeJson(bytes: Uint8Array, schema: Schema, limits: JsonLimits
   } catch {
     throw new Refusal(400, 'invalid-utf8', 'the JSON body is not valid UTF-8');
   }
-  return decodeJsonText(text, schema, limits.jsonDepth);
+  return decodeJsonText(text, schema, limits.jsonDepth, work);
 }
 
-/** As `decodeJson`, for text; `keepNull` for values of type `map[string]*string`. @throws Refusal 400 */
-export function decodeJsonText(text: string, schema: Schema, depth: number, keepNull = false): DecodedJson {
-  const value = decodePlain(text, schema, Math.min(depth, MAX_DEPTH));
-  return value === undefined ? decodeScanned(text, schema, depth, keepNull) : { value, unknown: [] };
+/** As `decodeJson`, for text; `keepNull` for values of type `map[string]*string`. @throws Refusal 400, 413 */
+export function decodeJsonText(
+  text: string,
+  schema: Schema,
+  depth: number,
+  work: Work = unlimited(),
+  keepNull = false,
+): DecodedJson {
+  const value = decodePlain(text, schema, Math.min(depth, MAX_DEPTH), work);
+  return value === undefined ? decodeScanned(text, schema, depth, work, keepNull) : { value, unknown: [] };
 }
 
 /**
@@ -74,7 +92,12 @@ export function decodeJsonText(text: string, schema: Schema, depth: number, keep
  * of equal keys, so that the object then has fewer keys than the text has colons; and keys that differ by case are not
  * all exact names of the schema.
  */
-export function decodePlain(text: string, schema: Schema, depth: number): JsonValue | undefined {
+export function decodePlain(
+  text: string,
+  schema: Schema,
+  depth: number,
+  work: Work = unlimited(),
+): JsonValue | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   const colons = survey(text, depth);
   if (colons < 0) return undefined;
@@ -84,9 +107,12 @@ export function decodePlain(text: string, schema: Schema, depth: number): JsonVa
   } catch {
     return undefined;
   }
-  const count: Count = { keys: 0 };
+  const count: Count = { keys: 0, elements: 0 };
   const value = walk(parsed, schema, count);
-  return count.keys === colons ? value : undefined;
+  if (count.keys !== colons || value === undefined) return undefined;
+  work.left -= CHARACTER_PRICE * text.length + VALUE_PRICE * (count.keys + count.elements);
+  if (work.left < 0) throw TOO_MUCH;
+  return value;
 }
 
 /**
@@ -183,6 +209,7 @@ function walkMap(parsed: JsonObject, values: Schema, count: Count): JsonObject |
 
 /** The parsed array is used nowhere else, so it is changed in place. */
 function walkArray(parsed: JsonValue[], items: Schema, count: Count): JsonValue[] | undefined {
+  count.elements += parsed.length;
   for (let at = 0; at < parsed.length; at++) {
     const value = walk(parsed[at]!, items, count);
     if (value === undefined) return undefined;

@@ -1,4 +1,5 @@
 import { emptyObject, type JsonObject, type JsonValue } from '../base/json.js';
+import { unlimited, type Work } from '../base/work.js';
 import { Refusal } from './refusal.js';
 
 /** Where a decoder stands: the text, the next character, and the way from the root for messages. */
@@ -8,6 +9,7 @@ export interface Scan {
   depth: number;
   readonly maximumDepth: number;
   readonly path: (string | number)[];
+  readonly work: Work;
 }
 
 /** Deeper than any API type; keeps the recursion of the decoder far from the end of the stack. */
@@ -28,9 +30,28 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: '\t',
 };
 
-/** @throws Refusal 400 when the text has a byte order mark or half a surrogate pair */
-export function startScan(text: string, depth: number): Scan {
-  const scan: Scan = { text, at: 0, depth: 0, maximumDepth: Math.min(depth, MAX_DEPTH), path: [] };
+/** Prices of a character, of a value and of an escape, with what is done with a value afterwards: it is inspected, searched and written anew. */
+export const CHARACTER_PRICE = 2;
+export const VALUE_PRICE = 512;
+const ESCAPE_PRICE = 64;
+
+/** The text holds more than a call may cost. */
+export const TOO_MUCH = new Refusal(
+  413,
+  'work',
+  'the call holds more values or characters than the guard reads of one call: send less at once',
+);
+
+/** @throws Refusal 413 */
+export function charge(work: Work, price: number): void {
+  work.left -= price;
+  if (work.left < 0) throw TOO_MUCH;
+}
+
+/** @throws Refusal 400 when the text has a byte order mark or half a surrogate pair, 413 when it is too long */
+export function startScan(text: string, depth: number, work: Work = unlimited()): Scan {
+  charge(work, CHARACTER_PRICE * text.length);
+  const scan: Scan = { text, at: 0, depth: 0, maximumDepth: Math.min(depth, MAX_DEPTH), path: [], work };
   if (text.charCodeAt(0) === 0xfeff) throw syntaxError(scan, 'a byte order mark, which JSON does not have');
   if (LONE_SURROGATE.test(text)) throw syntaxError(scan, 'half of a surrogate pair in the text');
   return scan;
@@ -142,6 +163,7 @@ export function scanString(scan: Scan): string {
 }
 
 function scanEscape(scan: Scan): string {
+  charge(scan.work, ESCAPE_PRICE);
   const letter = scan.text.charAt(scan.at + 1);
   const simple = ESCAPES[letter];
   if (simple !== undefined) {
@@ -249,6 +271,7 @@ export function foldKey(key: string): string {
  * that the schema does not, and would merge them.
  */
 export function anyValue(scan: Scan, foldKeys: boolean): JsonValue {
+  charge(scan.work, VALUE_PRICE);
   const code = peek(scan);
   if (code === 0x22) return scanString(scan);
   if (code === 0x7b) return anyObject(scan, foldKeys);

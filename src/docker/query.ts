@@ -1,4 +1,5 @@
 import type { QueryValue, UnknownField } from './call.js';
+import type { Work } from '../base/work.js';
 import { decodeJsonText } from './go-json.js';
 import { BareObject, type JsonValue } from '../base/json.js';
 import type { Parameter } from './catalogue/row.js';
@@ -49,13 +50,15 @@ function findKnown({ query }: Operation): ReadonlyMap<string, Known> {
  * Reads a query or a form by the types of the catalogue. A name that comes twice, or in the query and in the form body,
  * is refused unless all its values count: handlers differ in which one they take.
  *
+ * @param work pays for it, see `decodeJson`.
  * @param before what the query has said, when this is the form in a body
- * @throws Refusal 400
+ * @throws Refusal 400, 413
  */
 export function readParameters(
   operation: Operation,
   raw: string,
   depth: number,
+  work: Work,
   before: Parameters = NO_PARAMETERS,
 ): Parameters {
   const query = new BareObject() as Record<string, unknown> as Record<string, QueryValue>;
@@ -80,7 +83,7 @@ export function readParameters(
       if (list === undefined) (lists ??= new Map<string, string[]>()).set(name, [value]);
       else list.push(value);
     } else if (parameter !== undefined) {
-      const read = readParameter(name, value, parameter, depth, unknown);
+      const read = readParameter(name, value, parameter, depth, work, unknown);
       if (read !== undefined) query[name] = read;
     } else if (!ZERO.has(value)) unknown.push({ where: `?${name}`, value });
   }
@@ -156,6 +159,7 @@ function readParameter(
   value: string,
   parameter: Parameter,
   depth: number,
+  work: Work,
   unknown: UnknownField[],
 ): QueryValue | undefined {
   switch (parameter.type) {
@@ -170,7 +174,7 @@ function readParameter(
     case 'json':
       return value === ''
         ? undefined
-        : { type: 'json', value: readJson(name, value, parameter.schema, depth, unknown) };
+        : { type: 'json', value: readJson(name, value, parameter.schema, depth, work, unknown) };
   }
 }
 
@@ -201,12 +205,13 @@ function readJson(
   text: string,
   schema: Schema,
   depth: number,
+  work: Work,
   unknown: UnknownField[],
 ): JsonValue {
   try {
-    if (name === 'filters') return readFilters(text, depth);
+    if (name === 'filters') return readFilters(text, depth, work);
     // A null build argument is one that the client mentions without a value: not an empty one (build_routes.go).
-    const decoded = decodeJsonText(text, schema, depth, name === 'buildargs');
+    const decoded = decodeJsonText(text, schema, depth, work, name === 'buildargs');
     for (const field of decoded.unknown)
       unknown.push({ where: `?${name}${field.where}`, value: field.value });
     return decoded.value;
@@ -224,8 +229,8 @@ function readJson(
  * `{"label":["a"]}`, or the newer `{"label":{"a":true}}`: every filter must have the same shape, because filters.FromJSON
  * of moby tries one type and then the other. A `false` is refused: some handlers count it as a match, others do not.
  */
-function readFilters(text: string, depth: number): JsonValue {
-  const { value } = decodeJsonText(text, FILTERS, depth);
+function readFilters(text: string, depth: number, work: Work): JsonValue {
+  const { value } = decodeJsonText(text, FILTERS, depth, work);
   let shape = '';
   for (const [key, values] of Object.entries(value as Record<string, JsonValue>)) {
     const list = Array.isArray(values)

@@ -4,6 +4,7 @@ import { NEWEST_API, OLDEST_API } from './catalogue.js';
 import { decodeJson, decodeJsonText } from './go-json.js';
 import { NO_FRAMING, parseTarget, readHeaders, type Framing, type HeaderReading } from './http.js';
 import type { JsonObject } from '../base/json.js';
+import { CALL_WORK, type Work } from '../base/work.js';
 import { matchOperation, noOperation } from './match.js';
 import { checkJsonParameters } from './media-type.js';
 import type { Operation } from './operation.js';
@@ -53,6 +54,8 @@ export interface HeadReading {
   readonly expectContinue: boolean;
   /** From `Authorization: Bearer`, or `""`. */
   readonly bearerToken: string;
+  /** What the rest may still cost. */
+  readonly work: Work;
 }
 
 const FORM = 'application/x-www-form-urlencoded';
@@ -89,8 +92,11 @@ export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
   if (minor > NEWEST_API && operation.writes) throw versionRefused(apiVersion);
   if (minor >= 0 && (minor < operation.since || minor > (operation.until ?? minor)))
     throw new Refusal(404, 'unknown-operation', `${operation.id} is not part of API version ${apiVersion}`);
+  const work = { left: CALL_WORK };
   const parameters =
-    target.rawQuery === '' ? NO_PARAMETERS : readParameters(operation, target.rawQuery, limits.jsonDepth);
+    target.rawQuery === ''
+      ? NO_PARAMETERS
+      : readParameters(operation, target.rawQuery, limits.jsonDepth, work);
   const upgrade = operation.response === 'hijack' ? readUpgrade(headers.upgrade) : '';
   // dockerd hijacks without reading a body, and some clients announce a chunked one that they never start: what
   // follows the head is the stream itself.
@@ -105,7 +111,8 @@ export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
     query: parameters.query,
     unknown: parameters.unknown,
     names: parameters.names,
-    headers: operation.headers.length === 0 ? NO_HEADERS : pickHeaders(operation, head.rawHeaders, limits),
+    headers:
+      operation.headers.length === 0 ? NO_HEADERS : pickHeaders(operation, head.rawHeaders, limits, work),
     framing,
     mediaType: headers.mediaType,
     body: isBare ? 'none' : planBody(operation, headers, framing, bufferLimit),
@@ -113,6 +120,7 @@ export function readHead(head: RequestHead, limits: ReadLimits): HeadReading {
     upgrade,
     expectContinue: headers.expectContinue,
     bearerToken: headers.bearerToken,
+    work,
   };
 }
 
@@ -136,6 +144,7 @@ function pickHeaders(
   operation: Operation,
   raw: readonly string[],
   limits: ReadLimits,
+  work: Work,
 ): Record<string, string> {
   const picked = Object.create(null) as Record<string, string>;
   for (let index = 0; index + 1 < raw.length; index += 2) {
@@ -158,7 +167,7 @@ function pickHeaders(
       continue;
     }
     const registry = name === 'x-registry-auth' || name === 'x-registry-config';
-    picked[name] = registry ? readRegistryAuth(name, value, limits) : value;
+    picked[name] = registry ? readRegistryAuth(name, value, limits, work) : value;
   }
   for (const name of Object.keys(picked)) if (picked[name] === '') delete picked[name];
   return picked;
@@ -255,6 +264,7 @@ export function readCall(
     unknown: content.unknown.length === 0 ? unknown : [...unknown, ...content.unknown],
     upgrade: reading.upgrade,
     client,
+    work: reading.work,
   };
 }
 
@@ -282,7 +292,7 @@ function readBody(
     if (plan.required) throw missingBody(operation);
     return { value: { kind: 'json', value: Object.create(null) as JsonObject }, unknown: NO_UNKNOWN };
   }
-  const { value, unknown } = decodeJson(body, plan.schema, limits);
+  const { value, unknown } = decodeJson(body, plan.schema, limits, reading.work);
   // A few plugin operations have an array at the root; it is carried as it is.
   return { value: { kind: 'json', value: value as JsonObject }, unknown };
 }
@@ -308,8 +318,8 @@ function readUnusedBody(reading: HeadReading, body: Uint8Array, limits: ReadLimi
   } catch {
     throw new Refusal(400, 'invalid-utf8', 'the body is not valid UTF-8');
   }
-  if (mediaType === FORM) return readParameters(operation, text, limits.jsonDepth, reading);
-  const { unknown } = decodeJsonText(text, { type: 'object', fields: {} }, limits.jsonDepth);
+  if (mediaType === FORM) return readParameters(operation, text, limits.jsonDepth, reading.work, reading);
+  const { unknown } = decodeJsonText(text, { type: 'object', fields: {} }, limits.jsonDepth, reading.work);
   // Popular clients send the query again as JSON. Nothing of this body is ever sent on.
   const others = unknown.filter((field) => !Object.hasOwn(operation.query, field.where.slice(1)));
   return { query: reading.query, unknown: [...reading.unknown, ...others], names: reading.names };

@@ -1,3 +1,4 @@
+import type { Work } from '../base/work.js';
 import { decodeJson, type JsonLimits } from './go-json.js';
 import type { JsonObject } from '../base/json.js';
 import { Refusal } from './refusal.js';
@@ -25,14 +26,14 @@ const CONFIG: Schema = { type: 'map', values: AUTH };
  *
  * @throws Refusal 400
  */
-export function readRegistryAuth(name: string, value: string, limits: JsonLimits): string {
+export function readRegistryAuth(name: string, value: string, limits: JsonLimits, work: Work): string {
   const text = value.trim();
   if (text === '') return '';
   const bytes = decodeBase64(name, text);
   const config = name === 'x-registry-config';
   let decoded: JsonObject;
   try {
-    decoded = decodeJson(bytes, config ? CONFIG : AUTH, limits).value as JsonObject;
+    decoded = decodeJson(bytes, config ? CONFIG : AUTH, limits, work).value as JsonObject;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     throw new Refusal(400, 'registry-auth', `the header ${name} does not hold JSON of the expected shape`);

@@ -1,3 +1,5 @@
+import type { Work } from '../base/work.js';
+
 /** Stands in a word for a part whose value is not known from the text. */
 export const UNKNOWN = '\uffff';
 
@@ -7,6 +9,8 @@ export type Variable = (name: string) => string | undefined;
 /** How many characters may still be written; `left < 0` afterwards means the reading is not complete. */
 export interface TextBudget {
   left: number;
+  /** Pays for what is read, too; without any left, nothing more is written either. */
+  readonly work: Work;
 }
 
 /** One simple command: `A=1 wget -q "$URL" > out`. */

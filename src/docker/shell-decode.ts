@@ -1,4 +1,5 @@
 import type { SimpleCommand, TextBudget } from './shell-command.js';
+import { spendText } from './shell-reader.js';
 
 const SIMPLE: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', e: '\u001b', a: '\u0007' };
 
@@ -107,10 +108,13 @@ export function printedTexts(commands: readonly SimpleCommand[], budget: TextBud
   return texts;
 }
 
+/** The price of a character that goes through a filter such as `tr`. */
+const FILTER_PRICE = 32;
+
 /** What a filter makes of a text. */
 function pass(words: readonly string[], text: string | undefined, budget: TextBudget): string | undefined {
   if (text === undefined || budget.left < 0) return undefined;
-  budget.left -= text.length;
+  spendText(budget, text.length, FILTER_PRICE * text.length);
   return filtered(baseName(words[0] ?? ''), words.slice(1), text);
 }
 
@@ -191,8 +195,9 @@ export function decodeBase32(text: string): string | undefined {
   return codes === undefined ? undefined : toText(codes);
 }
 
-function decodeDigits(text: string, digits: Uint8Array, width: number): number[] | undefined {
-  const codes: number[] = [];
+function decodeDigits(text: string, digits: Uint8Array, width: number): Uint8Array | undefined {
+  const codes = new Uint8Array(Math.ceil((text.length * width) / 8));
+  let length = 0;
   let bits = 0;
   let held = 0;
   for (let at = 0; at < text.length; at++) {
@@ -204,24 +209,34 @@ function decodeDigits(text: string, digits: Uint8Array, width: number): number[]
     bits += width;
     if (bits >= 8) {
       bits -= 8;
-      codes.push((held >> bits) & 0xff);
+      codes[length++] = held >> bits;
     }
   }
-  return codes;
+  return codes.subarray(0, length);
 }
 
+const NIBBLES = digitsOf('0123456789abcdef');
+for (let digit = 10; digit < 16; digit++) NIBBLES['ABCDEF'.charCodeAt(digit - 10)] = digit;
+
+/** Two digits a character; what is no digit is no text. */
 export function decodeHex(text: string): string | undefined {
-  const codes: number[] = [];
-  for (let at = 0; at + 1 < text.length; at += 2) codes.push(parseInt(text.slice(at, at + 2), 16));
+  const codes = new Uint8Array(text.length >> 1);
+  for (let at = 0; at < codes.length; at++) {
+    const high = NIBBLES[text.charCodeAt(2 * at)] ?? 255;
+    const low = NIBBLES[text.charCodeAt(2 * at + 1)] ?? 255;
+    codes[at] = high > 15 || low > 15 ? 255 : 16 * high + low;
+  }
   return toText(codes);
 }
 
 /** Text from character codes; undefined when it is not text. */
-export function toText(codes: readonly number[]): string | undefined {
-  const unprintable = codes.filter(
-    (code) => !((code >= 32 && code < 127) || (code >= 9 && code <= 13)),
-  ).length;
-  if (codes.length < 4 || unprintable * 20 > codes.length) return undefined;
+export function toText(codes: Uint8Array | readonly number[]): string | undefined {
+  if (codes.length < 4) return undefined;
+  let unprintable = 0;
+  for (const code of codes) {
+    if (!((code >= 32 && code < 127) || (code >= 9 && code <= 13))) unprintable++;
+  }
+  if (unprintable * 20 > codes.length) return undefined;
   const parts: string[] = [];
   for (let at = 0; at < codes.length; at += 4096) {
     parts.push(String.fromCharCode(...codes.slice(at, at + 4096)));

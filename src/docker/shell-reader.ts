@@ -39,6 +39,9 @@ export function endWord(reader: Reader): void {
   reader.target = false;
 }
 
+/** The price of a command, whatever is in it. */
+const COMMAND_PRICE = 256;
+
 /** The command is complete, if there is one; `pipes`: into the next. */
 export function endCommand(reader: Reader, pipes: boolean): void {
   endWord(reader);
@@ -55,6 +58,7 @@ export function endCommand(reader: Reader, pipes: boolean): void {
     if (kept[0] === 'set' && kept[1] === '--') {
       kept.slice(2).forEach((word, index) => reader.locals.set(String(index + 1), word));
     }
+    spendText(reader.budget, 0, COMMAND_PRICE);
     reader.out.push({
       assignments: words.slice(0, first),
       words: kept,
@@ -91,11 +95,25 @@ function assign({ locals, variable }: Reader, word: string): void {
 
 /** Adds what a substitution gave, which the budget pays for. */
 export function substitute(reader: Reader, value: string): void {
-  reader.budget.left -= value.length;
+  spendText(reader.budget, value.length);
   append(reader, value, 0);
 }
 
 /** Of a variable: what the text itself assigns goes first. */
 export function valueOf({ locals, variable }: Reader, name: string): string | undefined {
   return locals.get(name) ?? variable(name);
+}
+
+/** The price of a character that is read or written. */
+const CHARACTER_PRICE = 4;
+
+/** Takes characters, and what else they cost, from a budget. */
+export function spendText(
+  budget: TextBudget,
+  characters: number,
+  price = CHARACTER_PRICE * characters,
+): void {
+  budget.left -= characters;
+  budget.work.left -= price;
+  if (budget.work.left < 0) budget.left = -1;
 }

@@ -7,7 +7,9 @@ import {
   unescape,
   printedTexts,
 } from './shell-decode.js';
+import type { Work } from '../base/work.js';
 import { UNKNOWN, type TextBudget, type Variable } from './shell-command.js';
+import { spendText } from './shell-reader.js';
 import { readShell } from './shell-words.js';
 
 /** A text and all that it may turn into when shells and decoders have had it. */
@@ -20,14 +22,21 @@ export interface Variants {
   readonly truncated: boolean;
 }
 
+/** The price of a character in which something hidden is looked for. */
+const DECODE_PRICE = 24;
+
 const MAX_DEPTH = 3;
 const GROWTH = 4;
 /** Small texts may grow to this much in any case: `$URL` is four characters. */
 const FLOOR = 64 * 1024;
 
-/** How much the variants of a text of this length may hold together; the text itself is not charged. */
-export function textBudget(length: number): TextBudget {
-  return { left: Math.max(FLOOR, GROWTH * length) + length };
+/**
+ * How much the variants of a text of this length may hold together; the text itself is not charged.
+ *
+ * @param work pays for it, however much that is.
+ */
+export function textBudget(length: number, work: Work): TextBudget {
+  return { left: Math.max(FLOOR, GROWTH * length) + length, work };
 }
 
 /**
@@ -36,13 +45,9 @@ export function textBudget(length: number): TextBudget {
  * lists of character codes, base64, base32 and hexadecimal, up to three deep and to four times the text's length. Linear
  * in the text.
  *
- * @param budget shared by several texts of one call; by default the text has its own.
+ * @param budget may be shared by several texts of one call.
  */
-export function decodeVariants(
-  text: string,
-  variable: Variable,
-  budget: TextBudget = textBudget(text.length),
-): Variants {
+export function decodeVariants(text: string, variable: Variable, budget: TextBudget): Variants {
   const seen = new Set<string>();
   const decoded = new Set<string>();
   let level = [text];
@@ -53,13 +58,16 @@ export function decodeVariants(
       seen.add(reading);
       const plain = flatten(reading, variable, budget);
       seen.add(plain);
+      const price = DECODE_PRICE * (reading.length + plain.length);
+      spendText(budget, 0, price);
+      if (budget.left < 0) break;
       const spelt = [...spellings(reading), ...spellings(plain)];
       for (const variant of spelt) {
         if (seen.has(variant)) continue;
-        budget.left -= variant.length;
+        spendText(budget, variant.length);
         seen.add(variant);
       }
-      for (const blob of decodeBlobs([reading, plain, ...spelt].join('\n'), budget)) {
+      for (const blob of decodeBlobs([...new Set([reading, plain, ...spelt])].join('\n'), budget)) {
         if (decoded.has(blob)) continue;
         decoded.add(blob);
         found.add(blob);
@@ -79,7 +87,7 @@ function flatten(text: string, variable: Variable, budget: TextBudget): string {
     [...assignments, ...words, ...targets].join(' '),
   );
   for (const printed of printedTexts(commands, budget)) {
-    budget.left -= printed.length;
+    spendText(budget, printed.length);
     lines.push(printed);
   }
   for (const { words } of commands) {
@@ -99,9 +107,9 @@ function expandBraces(word: string, budget: TextBudget): string[] {
   parts.forEach((part, index) => {
     const choices = index % 2 === 0 ? [part] : part.split(',');
     words = words.flatMap((start) => choices.map((choice) => start + choice)).slice(0, MAX_WORDS);
-    budget.left -= 4 * words.length;
+    spendText(budget, 4 * words.length);
   });
-  for (const word of words) budget.left -= word.length;
+  for (const word of words) spendText(budget, word.length);
   return words;
 }
 
@@ -127,12 +135,15 @@ function decodeBlobs(text: string, budget: TextBudget): string[] {
   const found: string[] = [];
   const keep = (plain: string | undefined): void => {
     if (plain === undefined) return;
-    budget.left -= plain.length;
+    spendText(budget, plain.length);
     found.push(plain);
   };
+  const tried = new Set<string>();
   const unwrapped = text.includes('\n') ? text.replace(WRAP, '$1') : text;
   for (const source of unwrapped === text ? [text] : [text, unwrapped]) {
     for (const [blob] of source.matchAll(BLOB)) {
+      if (tried.has(blob)) continue;
+      tried.add(blob);
       keep(decodeBase64(blob));
       // In a path or behind a flag: `/b64/aHR0…`, `--data-aHR0…`
       const parts = blob.split(/[/_+-]/);

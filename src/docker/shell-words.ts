@@ -1,7 +1,7 @@
 import { unescape, printed } from './shell-decode.js';
 import { endOfAnsi, endOfBraces, endOfParens } from './shell-ends.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from './shell-command.js';
-import { append, endCommand, endWord, substitute, valueOf, type Reader } from './shell-reader.js';
+import { append, endCommand, endWord, spendText, substitute, valueOf, type Reader } from './shell-reader.js';
 
 /** Deeper `$( $( …` than this is not followed. */
 const MAX_DEPTH = 6;
@@ -47,7 +47,7 @@ function readNested(
     piped: false,
   };
   // A flood of empty substitutions costs more than its characters.
-  budget.left -= text.length + 64;
+  spendText(budget, text.length + 64);
   if (depth > MAX_DEPTH) budget.left = -1;
   while (reader.at < text.length && budget.left >= 0) step(reader);
   endCommand(reader, false);
@@ -258,7 +258,7 @@ function expandInside(reader: Reader, quoted: string): string {
     reader.budget.left = -1;
     return UNKNOWN;
   }
-  reader.budget.left -= text.length;
+  spendText(reader.budget, text.length);
   readDoubleQuoted(inner);
   return inner.word;
 }

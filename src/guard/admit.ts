@@ -78,4 +78,5 @@ const headAsCall = (id: string, head: HeadReading, client: Call['client']): Call
   unknown: head.unknown,
   upgrade: head.upgrade,
   client,
+  work: head.work,
 });

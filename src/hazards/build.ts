@@ -1,9 +1,11 @@
 import type { ContextReading } from '../docker/build-context.js';
 import type { Call } from '../docker/call.js';
+import type { DockerfileOptions } from '../docker/dockerfile/model.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
+import type { Work } from '../base/work.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, setUnreadDockerfile } from './dockerfile.js';
-import { addHazard, setFact, type Findings } from './inspection.js';
+import { addFindings, addHazard, newFindings, setFact, type Findings } from './inspection.js';
 import { shortImageName } from './image-name.js';
 import { cleanPath } from './host-access.js';
 import { queryFlag, queryJson, queryNumber, queryText, queryTexts } from './call-values.js';
@@ -76,13 +78,35 @@ function inspectContext({ body, query }: Call, findings: Findings): void {
     return;
   }
   const args = query['buildargs'];
-  const reading = readDockerfile(context.dockerfile.content, {
-    buildArgs: (args?.type === 'json' ? args.value : {}) as Record<string, string | null>,
-    target: query['target']?.type === 'string' ? query['target'].value : '',
-    platform: query['platform']?.type === 'string' ? query['platform'].value : '',
-  });
-  findings.dockerfile = { content: context.dockerfile.content, reading };
-  inspectDockerfile(reading, findings);
+  addFindings(
+    findings,
+    dockerfileFindings(context, context.dockerfile.content, findings.work, {
+      buildArgs: (args?.type === 'json' ? args.value : {}) as Record<string, string | null>,
+      target: query['target']?.type === 'string' ? query['target'].value : '',
+      platform: query['platform']?.type === 'string' ? query['platform'].value : '',
+    }),
+  );
+}
+
+/** By context, as found with these options. */
+const inspected = new WeakMap<ContextReading, { readonly options: string; readonly found: Findings }>();
+
+/** What a Dockerfile does. It is inspected once for all the calls that rules with a rewrite make of one. */
+function dockerfileFindings(
+  context: ContextReading,
+  content: Uint8Array,
+  work: Work,
+  given: DockerfileOptions,
+): Findings {
+  const options = JSON.stringify(given);
+  const known = inspected.get(context);
+  if (known?.options === options) return known.found;
+  const found = newFindings(work);
+  const reading = readDockerfile(content, given, work);
+  found.dockerfile = { content, reading };
+  inspectDockerfile(reading, found);
+  inspected.set(context, { options, found });
+  return found;
 }
 
 export function inspectBuild(_body: JsonValue, findings: Findings, call: Call): void {

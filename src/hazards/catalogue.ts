@@ -88,7 +88,7 @@ export const HAZARDS = [
     kind: 'opaque',
     argument: 'text',
     title: 'Content that was not inspected',
-    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `dockerfile` (does not parse, or engines read it differently), `command` (a command too deep or too large to decode), `text` (texts too deep, too large or too many to be searched for the indicators of threat feeds), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`, `rollback` (a service’s earlier specification).',
+    lets: 'Bytes that the engine interprets and Breakwater has not read can carry anything. Arguments: `context` (build context), `dockerfile` (does not parse, or engines read it differently), `command` (a command too deep or too large to decode), `work` (so many values, or a Dockerfile so large, that to look at all of it would delay the calls of others), `text` (texts too deep, too large or too many to be searched for the indicators of threat feeds), `buildkit`, `session-build`, `upload-request`, `grpc`, `session`, `image-archive`, `archive`, `plugin`, `rollback` (a service’s earlier specification).',
     attack: 'T1610 T1612',
     permit: 'opaque:context',
   },

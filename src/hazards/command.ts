@@ -1,5 +1,5 @@
 import { printedBy, unescape, baseName } from '../docker/shell-decode.js';
-import { decodeVariants } from '../docker/shell-text.js';
+import { decodeVariants, textBudget } from '../docker/shell-text.js';
 import { UNKNOWN, type SimpleCommand, type TextBudget, type Variable } from '../docker/shell-command.js';
 import { readShell } from '../docker/shell-words.js';
 import { addHazard, type Findings } from './inspection.js';
@@ -83,6 +83,9 @@ const MAX_DEPTH = 4;
 /** More addresses than this in one command are not listed. */
 const MAX_ADDRESSES = 256;
 
+/** The price of a word of a command: it is compared with the names of programs, and searched for addresses. */
+const WORD_PRICE = 256;
+
 interface Scan {
   readonly variable: Variable;
   readonly budget: TextBudget;
@@ -109,12 +112,12 @@ export function inspectCommand(
   const text = args.join(' ');
   const scan: Scan = {
     variable,
-    budget: { left: 64 * 1024 + 8 * text.length },
+    budget: { left: 64 * 1024 + 8 * text.length, work: findings.work },
     addresses: new Set(),
   };
   if (form === 'shell') scanShell(text, scan, 0, false);
   else scanWords(args, { captured: false, piped: false }, false, scan, 0);
-  const hidden = decodeVariants(text, variable);
+  const hidden = decodeVariants(text, variable, textBudget(text.length, findings.work));
   for (const program of hidden.decoded) scanShell(program, scan, 1, false);
   if (hidden.truncated || scan.budget.left < 0 || scan.addresses.size > MAX_ADDRESSES) {
     addHazard(findings, 'opaque', 'command');
@@ -152,6 +155,7 @@ function scanWords(
   scan: Scan,
   depth: number,
 ): void {
+  scan.budget.work.left -= WORD_PRICE * given.length;
   let first = 0;
   while (first < given.length - 1 && KEYWORDS.has(baseName(given[first] ?? ''))) first++;
   const words = given.slice(first);

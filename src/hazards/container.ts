@@ -2,7 +2,6 @@ import type { Call } from '../docker/call.js';
 import {
   type JsonObject,
   type JsonValue,
-  asFlag,
   asNumber,
   asObject,
   asString,
@@ -195,8 +194,8 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
     env: variableNames(config['Env']),
     labels: keysOf(config['Labels']),
     'network.mode': asString(host['NetworkMode']),
-    'read-only': asFlag(host['ReadonlyRootfs']),
-    'auto-remove': asFlag(host['AutoRemove']),
+    'read-only': host['ReadonlyRootfs'] === true,
+    'auto-remove': host['AutoRemove'] === true,
     memory,
     cpus,
     pids,

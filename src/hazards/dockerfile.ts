@@ -53,8 +53,20 @@ export function inspectDockerfile(reading: DockerfileReading, findings: Findings
     addHazard(findings, 'syntax', shortImageName(name));
     appendRegistry(name, findings);
   }
-  for (const stage of stages) inspectStage(stage, findings);
+  for (const stage of stages) {
+    inspectStage(stage, findings);
+    if (findings.work.left >= 0) continue;
+    setUnreadDockerfile(findings);
+    addHazard(findings, 'opaque', 'dockerfile');
+    addToFact(findings, 'build.unclear', 'it takes longer to inspect than one call may');
+    return;
+  }
 }
+
+/** The price of a source of ADD or COPY, or of a command, whatever is in it. */
+const SOURCE_PRICE = 512;
+const COMMAND_PRICE = 4096;
+const FLAG_PRICE = 512;
 
 function inspectStage({ base, copies, sources, commands, users, triggers }: Stage, findings: Findings): void {
   if (base.kind === 'image') {
@@ -62,8 +74,15 @@ function inspectStage({ base, copies, sources, commands, users, triggers }: Stag
     if (base.image !== 'scratch') appendRegistry(base.image, findings);
   }
   for (const copy of copies) inspectCopy(copy, findings);
-  for (const source of sources) inspectSource(source, findings);
-  for (const command of commands) inspectStep(command, findings);
+  for (const source of sources) {
+    findings.work.left -= SOURCE_PRICE;
+    if (findings.work.left < 0) return;
+    inspectSource(source, findings);
+  }
+  for (const command of commands) {
+    if (findings.work.left < 0) return;
+    inspectStep(command, findings);
+  }
   for (const user of users) addToFact(findings, 'build.users', user.replaceAll(UNKNOWN, '?'));
   for (const trigger of triggers) addHazard(findings, 'on-build', trigger);
 }
@@ -112,6 +131,7 @@ function isRepository(url: string): boolean {
 }
 
 function inspectStep(command: Command, findings: Findings): void {
+  findings.work.left -= COMMAND_PRICE + FLAG_PRICE * command.flags.length;
   const { instruction, args, heredocs, flags } = command;
   const text = [args.join(' '), ...heredocs].join('\n');
   addToFact(findings, instruction === 'run' ? 'build.run' : 'build.command', text);

@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import { type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
+import { type JsonValue, asObject, asString, asStrings } from '../base/json.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import {
   fields,
@@ -44,8 +44,8 @@ export function inspectExec(body: JsonValue, findings: Findings): void {
   setFact(findings, 'exec.user', asString(exec['User']));
   setFact(findings, 'exec.env', variableNames(exec['Env']));
   setFact(findings, 'exec.workdir', asString(exec['WorkingDir']));
-  setFact(findings, 'exec.tty', asFlag(exec['Tty']));
-  setFact(findings, 'exec.stdin', asFlag(exec['AttachStdin']));
+  setFact(findings, 'exec.tty', exec['Tty'] === true);
+  setFact(findings, 'exec.stdin', exec['AttachStdin'] === true);
   inspectFields(EXEC, body, findings, '');
 }
 

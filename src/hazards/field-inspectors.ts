@@ -1,4 +1,4 @@
-import { asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
+import { asArray, asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
 import { addHazard, type Findings } from './inspection.js';
 
 /**
@@ -17,6 +17,16 @@ export function fields(...tables: readonly Readonly<Record<string, FieldInspecto
 /** For fields that can do no harm, or are only set as facts. */
 export const harmless: FieldInspector = () => {};
 
+/** The prices of a value that is inspected, and of each of its characters: paths are cleaned, and compared with globs. */
+const VALUE_PRICE = 64;
+const CHARACTER_PRICE = 16;
+
+/** Pays for inspecting a value. When nothing is left, it is not inspected, and the call is `opaque:work`. */
+function pays({ work }: Findings, value: JsonValue): boolean {
+  work.left -= VALUE_PRICE + (typeof value === 'string' ? CHARACTER_PRICE * value.length : 0);
+  return work.left >= 0;
+}
+
 /**
  * Inspects every field of an object.
  * INVARIANT: a non-zero field without an inspector is a hazard; no field passes because it was forgotten.
@@ -28,6 +38,7 @@ export function inspectFields(inspectors: Fields, value: JsonValue, findings: Fi
     const inspect = inspectors.get(key);
     if (inspect === harmless) continue;
     const field = object[key] ?? null;
+    if (!pays(findings, field)) return;
     if (inspect === undefined) {
       if (!isZero(field)) addHazard(findings, 'unknown-field', pointer(at, key));
     } else if (field !== null) {
@@ -44,13 +55,19 @@ export function object(inspectors: Fields): FieldInspector {
 /** Inspects each element of an array. A null element is passed on: Go makes a zero struct of it. */
 export function each(inspect: FieldInspector): FieldInspector {
   return (value, findings, at) => {
-    if (Array.isArray(value)) value.forEach((item, index) => inspect(item, findings, `${at}/${index}`));
+    for (const [index, item] of asArray(value).entries()) {
+      if (!pays(findings, item)) return;
+      inspect(item, findings, `${at}/${index}`);
+    }
   };
 }
 
 export function eachString(inspect: (text: string, findings: Findings) => void): FieldInspector {
   return (value, findings) => {
-    for (const text of asStrings(value)) inspect(text, findings);
+    for (const text of asStrings(value)) {
+      if (!pays(findings, text)) return;
+      inspect(text, findings);
+    }
   };
 }
 
@@ -60,7 +77,11 @@ export function eachEntry(
 ): FieldInspector {
   return (value, findings, at) => {
     const map = asObject(value);
-    for (const key of Object.keys(map)) inspect(key, map[key] ?? null, findings, at);
+    for (const key of Object.keys(map)) {
+      const entry = map[key] ?? null;
+      if (!pays(findings, key) || !pays(findings, entry)) return;
+      inspect(key, entry, findings, at);
+    }
   };
 }
 

@@ -1,7 +1,8 @@
+import type { Work } from '../base/work.js';
 import { decodeVariants } from '../docker/shell-text.js';
 import type { TextBudget, Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
-import { scanHost, scanText, type ScanBudget } from '../intel/scan.js';
+import { scanHost, scanText } from '../intel/scan.js';
 import { FETCHERS } from './command.js';
 
 /** More matches than this in one call are not listed: the rest is `opaque:text`. */
@@ -16,8 +17,8 @@ export interface Search {
   readonly matches: IndicatorMatch[];
   /** Indicator and place of each. */
   readonly seen: Set<string>;
-  /** Budget for searching the texts of the call. */
-  readonly work: ScanBudget;
+  /** Pays for searching and decoding. */
+  readonly work: Work;
   /** Budget for the output of the decoders. */
   readonly budget: TextBudget;
   /** Characters that may still be given to the decoders. */
@@ -39,22 +40,17 @@ export const MAX_WORD_LENGTH = 128 * 1024;
 const MIN_DECODED_LENGTH = 64 * 1024;
 const DECODED_GROWTH = 4;
 
-/**
- * What searching one call may cost, in units of a ScanBudget: some 40 ms of an event loop that all callers share. Enough
- * for 1 MiB and more of ordinary text; the attack is a body made of names, addresses or labels and nothing else.
- */
-const MAX_WORK = 8 * 1024 ** 2;
-/** The price of each text, and of each character that is decoded. */
+/** The price of each text. */
 const TEXT_PRICE = 32;
-const DECODE_PRICE = 48;
 
-export function startSearch(index: IndicatorIndex): Search {
+/** @param work pays for it: the attack is a body made of names, addresses or labels and nothing else. */
+export function startSearch(index: IndicatorIndex, work: Work): Search {
   return {
     index,
     matches: [],
     seen: new Set(),
-    work: { left: MAX_WORK },
-    budget: { left: MIN_DECODED_LENGTH },
+    work,
+    budget: { left: MIN_DECODED_LENGTH, work },
     decodable: MAX_DECODED_LENGTH,
     prefix: '',
     truncated: false,
@@ -193,7 +189,6 @@ export function searchClassified(
     return;
   }
   search.decodable -= text.length;
-  search.work.left -= DECODE_PRICE * text.length;
   if (search.decodable < 0 || search.work.left < 0) {
     search.truncated = true;
     return;

@@ -1,6 +1,7 @@
 import type { Call, QueryValue } from '../docker/call.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonObject, type JsonValue, asObject, asStrings, isBareObject } from '../base/json.js';
+import type { Work } from '../base/work.js';
 import { authHosts } from '../docker/registry-auth.js';
 import type { Variable } from '../docker/shell-command.js';
 import type { IndicatorIndex, IndicatorMatch } from '../intel/indicator.js';
@@ -30,16 +31,37 @@ export function inspectIndicators(
   index: IndicatorIndex,
   contextMatches: ContextMatches,
 ): readonly IndicatorMatch[] {
-  const search = startSearch(index);
+  const search = startSearch(index, findings.work);
   searchCall(search, call);
   if (findings.dockerfile !== undefined) {
-    searchDockerfile(search, findings.dockerfile.content, findings.dockerfile.reading);
+    const { content, reading } = findings.dockerfile;
+    const found = dockerfileMatches(content, reading, index, findings.work);
+    search.matches.push(...found.matches);
+    if (found.truncated) search.truncated = true;
   }
   const matches =
     contextMatches.matches.length === 0 ? search.matches : [...search.matches, ...contextMatches.matches];
   for (const { hit } of matches) if (hit.action === 'block') addHazard(findings, 'indicator', hit.indicator);
   if (search.truncated || contextMatches.truncated) addHazard(findings, 'opaque', 'text');
   return matches;
+}
+
+/** By reading, as found with this index. */
+const searched = new WeakMap<DockerfileReading, { readonly index: IndicatorIndex; readonly found: Search }>();
+
+/** The indicators in a Dockerfile. It is searched once for all the calls that rules with a rewrite make of one. */
+function dockerfileMatches(
+  content: Uint8Array,
+  reading: DockerfileReading,
+  index: IndicatorIndex,
+  work: Work,
+): Search {
+  const known = searched.get(reading);
+  if (known?.index === index) return known.found;
+  const found = startSearch(index, work);
+  searchDockerfile(found, content, reading);
+  searched.set(reading, { index, found });
+  return found;
 }
 
 function searchCall(search: Search, call: Call): void {
@@ -86,11 +108,11 @@ function searchHeader(search: Search, name: string, value: string): void {
 /** Instructions that are given apart from a Dockerfile: `ENV A=c2.`, then `CMD wget ${A}example`. */
 function searchChanges(search: Search, changes: readonly string[], where: string): void {
   const text = `FROM scratch\n${changes.join('\n')}\n`;
-  const reading = readDockerfile(new TextEncoder().encode(text), {
-    buildArgs: {},
-    target: '',
-    platform: '',
-  });
+  const reading = readDockerfile(
+    new TextEncoder().encode(text),
+    { buildArgs: {}, target: '', platform: '' },
+    search.work,
+  );
   if (!reading.clear) return;
   for (const step of reading.steps) searchText(search, step.text, where, 'command', step.variable);
 }

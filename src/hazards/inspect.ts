@@ -201,6 +201,16 @@ export function inspect(
   return completed.length === 0 ? inspection : withSequences(inspection, completed);
 }
 
+/**
+ * Not everything was inspected, because it costs too much.
+ * INVARIANT: that is a hazard, and no condition holds because a list is shorter than it should be.
+ */
+function forgetLists(findings: Findings): void {
+  addHazard(findings, 'opaque', 'work');
+  const known = Object.entries(findings.facts).filter(([, value]) => typeof value !== 'object');
+  findings.facts = Object.fromEntries(known);
+}
+
 /** All that one call by itself shows. */
 function inspectAll(
   call: Call,
@@ -209,7 +219,7 @@ function inspectAll(
   matches: ContextMatches,
   entities: Entities,
 ): Inspection {
-  const findings = newFindings();
+  const findings = newFindings(call.work);
   if (entities.hostPaths !== undefined) findings.hostPaths = entities.hostPaths;
   const name = call.path['id'] ?? call.path['name'];
   if (name !== undefined) {
@@ -229,6 +239,7 @@ function inspectAll(
   const body = call.body.kind === 'json' ? call.body.value : null;
   for (const inspector of inspectors) inspector(body, findings, call);
   if (entities.objects !== undefined) inspectOwner(call, entities.objects, findings);
+  if (findings.work.left < 0) forgetLists(findings);
   const indicatorMatches =
     index === undefined ? NO_MATCHES.matches : inspectIndicators(call, findings, index, matches);
   const { facts, hazards, pending } = findings;

@@ -1,5 +1,6 @@
 import type { IndicatorMatch } from '../intel/indicator.js';
 import type { SequenceName, FACTS, FactName, Kind, PlainKind } from './catalogue.js';
+import { CALL_WORK, type Work } from '../base/work.js';
 import type { DockerfileReading } from '../docker/dockerfile/model.js';
 
 /**
@@ -70,6 +71,8 @@ export interface Findings {
   readonly hazards: Hazard[];
   /** Hazards that are there already, so that a repeated one is added once. */
   readonly seen: Set<string>;
+  /** What looking at the call may still cost. */
+  readonly work: Work;
   /** See Entities. */
   hostPaths?: Readonly<Record<string, string>>;
   /** The Dockerfile of the build's context, for indicators. */
@@ -78,9 +81,15 @@ export interface Findings {
   pending?: readonly FactName[];
 }
 
-export function newFindings(): Findings {
-  return { facts: {}, hazards: [], seen: new Set() };
+export function newFindings(work: Work = { left: CALL_WORK }): Findings {
+  return { facts: {}, hazards: [], seen: new Set(), work };
 }
+
+/** More hazards than this are not listed: the rest is `opaque:work`. Those of these kinds are few, and always listed. */
+const MAX_HAZARDS = 4096;
+const FEW: ReadonlySet<string> = new Set<Kind>(['opaque', 'indicator']);
+/** The price of a hazard: it is compared with all that rules permit. */
+const HAZARD_PRICE = 512;
 
 /** Adds a hazard once. Kinds that are not in the catalogue do not compile. */
 export function addHazard<K extends Kind>(
@@ -91,8 +100,25 @@ export function addHazard<K extends Kind>(
   const argument = rest[0] ?? '';
   const key = `${kind}:${argument}`;
   if (findings.seen.has(key)) return;
+  findings.work.left -= HAZARD_PRICE;
+  if (findings.hazards.length >= MAX_HAZARDS && !FEW.has(kind)) {
+    findings.work.left = -1;
+    return;
+  }
   findings.seen.add(key);
   findings.hazards.push({ kind, argument });
+}
+
+/** Adds all that was found in a part of the call. */
+export function addFindings(findings: Findings, part: Findings): void {
+  findings.facts = { ...findings.facts, ...part.facts };
+  for (const hazard of part.hazards) {
+    const key = `${hazard.kind}:${hazard.argument}`;
+    if (findings.seen.has(key)) continue;
+    findings.seen.add(key);
+    findings.hazards.push(hazard);
+  }
+  if (part.dockerfile !== undefined) findings.dockerfile = part.dockerfile;
 }
 
 /** Sets a fact, with the type that the catalogue gives it. */

@@ -1,6 +1,6 @@
 import { byOperation } from '../docker/catalogue.js';
 import type { Call } from '../docker/call.js';
-import { type JsonObject, type JsonValue, asFlag, asObject, asString, asStrings } from '../base/json.js';
+import { type JsonObject, type JsonValue, asObject, asString, asStrings } from '../base/json.js';
 import { addHazard, addToFact, newFindings, setFact, type Findings } from './inspection.js';
 import { any, createsVolume, runsContainer, runsService, startsContainer } from './operations.js';
 import {
@@ -181,7 +181,7 @@ function inspectMount(value: JsonValue, findings: Findings, at: string): void {
   addToFact(
     findings,
     'mounts',
-    `${shown}:${cleanPath(asString(mount['Target']))}:${asFlag(mount['ReadOnly']) ? 'ro' : 'rw'}`,
+    `${shown}:${cleanPath(asString(mount['Target']))}:${mount['ReadOnly'] === true ? 'ro' : 'rw'}`,
   );
   inspectFields(MOUNT, value, findings, at);
 }

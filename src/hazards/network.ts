@@ -1,5 +1,5 @@
 import type { Call } from '../docker/call.js';
-import { type JsonValue, asFlag, asObject, asString, asArray, asNumber } from '../base/json.js';
+import { type JsonValue, asObject, asString, asArray, asNumber } from '../base/json.js';
 import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
 import {
   each,
@@ -141,7 +141,7 @@ export function inspectNetworkCreate(body: JsonValue, findings: Findings): void 
   const { Name, Driver, Internal } = asObject(body);
   setFact(findings, 'network.name', asString(Name));
   setFact(findings, 'network.driver', asString(Driver) || 'bridge');
-  setFact(findings, 'network.internal', asFlag(Internal));
+  setFact(findings, 'network.internal', Internal === true);
   inspectFields(NETWORK, body, findings, '');
 }
 
@@ -151,7 +151,7 @@ const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), 
 export function inspectNetworkConnect(body: JsonValue, findings: Findings, call: Call): void {
   const { Container, Force } = asObject(body);
   setFact(findings, 'container', asString(Container));
-  if (call.operation.does.leaves === 'network') setFact(findings, 'force', asFlag(Force));
+  if (call.operation.does.leaves === 'network') setFact(findings, 'force', Force === true);
   else {
     setFact(findings, 'network.aliases', []);
     if (call.path['id'] === 'host') addHazard(findings, 'host-namespace', 'network');

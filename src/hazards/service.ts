@@ -1,14 +1,5 @@
 import type { Call } from '../docker/call.js';
-import {
-  type JsonValue,
-  asArray,
-  asFlag,
-  asNumber,
-  asObject,
-  asString,
-  asStrings,
-  keysOf,
-} from '../base/json.js';
+import { type JsonValue, asArray, asNumber, asObject, asString, asStrings, keysOf } from '../base/json.js';
 import { addedCapabilities, droppedCapabilities, isolation, servicePrivileges, sysctls } from './security.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import { setImage } from './images.js';
@@ -159,7 +150,7 @@ export function inspectService(body: JsonValue, findings: Findings, call: Call):
   setFact(findings, 'hostname', asString(container['Hostname']));
   setFact(findings, 'env', variableNames(container['Env']));
   setFact(findings, 'labels', [...keysOf(spec['Labels']), ...keysOf(container['Labels'])]);
-  setFact(findings, 'read-only', asFlag(container['ReadOnly']));
+  setFact(findings, 'read-only', container['ReadOnly'] === true);
   setFact(findings, 'memory', asNumber(limits['MemoryBytes']));
   setFact(findings, 'cpus', asNumber(limits['NanoCPUs']) / 1e9);
   setFact(findings, 'pids', asNumber(limits['Pids']));

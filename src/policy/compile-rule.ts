@@ -48,7 +48,7 @@ export function expandOperations(rule: RuleShape, words: Words, report: ReportAt
       }
     } else if (/[*?]/.test(entry)) {
       const glob = compileGlob(entry);
-      const matched = [...words.ids].filter(glob);
+      const matched = [...words.ids].filter((id) => glob(id));
       matched.forEach((id) => named.add(id));
       if (matched.length === 0) report(path, `${describeValue(entry)} matches no operation.`);
     } else if (isId(entry)) named.add(entry);

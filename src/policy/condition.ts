@@ -1,18 +1,25 @@
 import { isObject } from '../base/json.js';
+import type { Work } from '../base/work.js';
 import type { FactValue } from '../hazards/inspection.js';
 import { compileGlob, matchesAnything, MAX_PATTERN, MAX_SUBJECT } from '../base/glob.js';
 import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import type { FactWord } from './vocabulary.js';
 
-/** Does the fact's value satisfy the condition? `undefined`: unknown (wrong type, over-long value). */
-export type Test = (value: FactValue) => boolean | undefined;
+/**
+ * Does the fact's value satisfy the condition? `undefined`: unknown (wrong type, over-long value). `work` pays for it; without
+ * any left, no answer counts.
+ */
+export type Test = (value: FactValue, work: Work) => boolean | undefined;
 
 /** Reports a problem at a place below the condition (`''`, `/each/2`). */
 export type Report = (below: string, message: string) => void;
 
 /** Any of several globs; undefined when the subject is too long to be matched. */
-type Choice = (subject: string) => boolean | undefined;
+type Choice = (subject: string, work: Work) => boolean | undefined;
+
+/** The price of a value that is compared with literals. */
+const VALUE_PRICE = 16;
 
 function choice(patterns: readonly string[]): Choice {
   if (patterns.some(matchesAnything)) return () => true;
@@ -22,10 +29,11 @@ function choice(patterns: readonly string[]): Choice {
   if (literals.size === 1 && globs.length === 0 && only !== undefined) {
     return (subject) => (subject.length > MAX_SUBJECT ? undefined : subject === only);
   }
-  return (subject) => {
+  return (subject, work) => {
+    work.left -= VALUE_PRICE;
     if (subject.length > MAX_SUBJECT) return undefined;
     if (literals.has(subject)) return true;
-    for (const glob of globs) if (glob(subject)) return true;
+    for (const glob of globs) if (glob(subject, work)) return true;
     return false;
   };
 }
@@ -104,22 +112,25 @@ function compileStrings(fact: FactWord, raw: unknown, report: Report): Test | un
   const part = (key: string): Choice | undefined =>
     keys.has(key) ? readGlobs(keys.get(key), `/${key}`, report) : undefined;
   const [each, any, none] = [part('each'), part('any'), part('none')];
-  const every = (items: readonly string[], test: Choice): boolean | undefined => {
+  const every = (items: readonly string[], test: Choice, work: Work): boolean | undefined => {
     let all: boolean | undefined = true;
-    for (const item of items) if ((all = and(all, test(item))) === false) return false;
+    for (const item of items) {
+      all = and(all, test(item, work));
+      if (all === false || work.left < 0) return false;
+    }
     return all;
   };
-  return (value) => {
+  return (value, work) => {
     if (typeof value !== 'object') return undefined;
     let holds: boolean | undefined = true;
-    if (each !== undefined) holds = every(value, each);
+    if (each !== undefined) holds = every(value, each, work);
     if (none !== undefined)
       holds = and(
         holds,
-        every(value, (item) => negate(none(item))),
+        every(value, (item) => negate(none(item, work)), work),
       );
     // "At least one matches" is the opposite of "every one fails to match".
-    if (any !== undefined) holds = and(holds, negate(every(value, (item) => negate(any(item)))));
+    if (any !== undefined) holds = and(holds, negate(every(value, (item) => negate(any(item, work)), work)));
     return holds;
   };
 }
@@ -127,7 +138,7 @@ function compileStrings(fact: FactWord, raw: unknown, report: Report): Test | un
 function compileString(fact: FactWord, raw: unknown, report: Report): Test | undefined {
   if (typeof raw === 'string' || Array.isArray(raw)) {
     const any = readGlobs(typeof raw === 'string' ? [raw] : raw, '', report);
-    return any && ((value) => (typeof value === 'string' ? any(value) : undefined));
+    return any && ((value, work) => (typeof value === 'string' ? any(value, work) : undefined));
   }
   if (!isObject(raw)) {
     report(
@@ -140,10 +151,10 @@ function compileString(fact: FactWord, raw: unknown, report: Report): Test | und
   if (keys === undefined) return undefined;
   const any = keys.has('any') ? readGlobs(keys.get('any'), '/any', report) : undefined;
   const not = keys.has('not') ? readGlobs(keys.get('not'), '/not', report) : undefined;
-  return (value) => {
+  return (value, work) => {
     if (typeof value !== 'string') return undefined;
-    const wanted = any === undefined ? true : any(value);
-    return not === undefined ? wanted : and(wanted, negate(not(value)));
+    const wanted = any === undefined ? true : any(value, work);
+    return not === undefined ? wanted : and(wanted, negate(not(value, work)));
   };
 }
 

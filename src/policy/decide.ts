@@ -1,3 +1,4 @@
+import { unlimited, type Work } from '../base/work.js';
 import type { Call, Client } from '../docker/call.js';
 import { inspect } from '../hazards/inspect.js';
 import type { FactValue, Hazard, Inspection } from '../hazards/inspection.js';
@@ -50,9 +51,9 @@ function concerns(rule: CompiledRule, sources: readonly string[]): boolean {
   return false;
 }
 
-function test(condition: Condition, facts: Inspection['facts']): boolean | undefined {
+function test(condition: Condition, facts: Inspection['facts'], work: Work): boolean | undefined {
   const value: FactValue | undefined = facts[condition.fact];
-  return value === undefined ? undefined : condition.test(value);
+  return value === undefined ? undefined : condition.test(value, work);
 }
 
 /**
@@ -60,9 +61,9 @@ function test(condition: Condition, facts: Inspection['facts']): boolean | undef
  * value never slips past a deny rule. A fact that this operation never has (say `build.from` of a ping, under a
  * deny rule for "*") is not unreadable, it is absent: then the rule does not concern the call.
  */
-function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
+function denies(rule: CompiledRule, { facts, pending }: Inspection, work: Work): boolean {
   for (const condition of rule.where) {
-    const holds = test(condition, facts);
+    const holds = test(condition, facts, work);
     if (holds === false || pending?.includes(condition.fact) === true) return false;
     if (holds === undefined && !condition.stated && facts[condition.fact] === undefined) return false;
   }
@@ -72,22 +73,26 @@ function denies(rule: CompiledRule, { facts, pending }: Inspection): boolean {
 // A path argument that is not in its shortest form could match `/srv/ci/**` and mean /etc.
 const AMBIGUOUS_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
 
-/** Does the permit cover this hazard? */
-export function covers(permit: Permit, hazard: Hazard): boolean {
+/** The price of comparing a hazard with a permit. */
+const HAZARD_PRICE = 16;
+
+/** Does the permit cover this hazard? `work` pays for it; without any left, no answer counts. */
+export function covers(permit: Permit, hazard: Hazard, work?: Work): boolean {
   if (permit.all) return true;
+  if (work !== undefined) work.left -= HAZARD_PRICE;
   const kind = permit.kinds.get(hazard.kind);
   if (kind === undefined) return false;
   if (kind.any) return true;
   if (kind.path && AMBIGUOUS_PATH.test(hazard.argument)) return false;
-  for (const glob of kind.globs) if (glob(hazard.argument)) return true;
+  for (const glob of kind.globs) if (glob(hazard.argument, work)) return true;
   return false;
 }
 
 /** The hazards that the permit does not cover, at most MAX_MISSING. */
-export function uncovered(permit: Permit, hazards: readonly Hazard[]): Hazard[] {
+export function uncovered(permit: Permit, hazards: readonly Hazard[], work?: Work): Hazard[] {
   const missing: Hazard[] = [];
   for (const hazard of hazards) {
-    if (covers(permit, hazard)) continue;
+    if (covers(permit, hazard, work)) continue;
     missing.push(hazard);
     if (missing.length === MAX_MISSING) break;
   }
@@ -98,11 +103,11 @@ export function uncovered(permit: Permit, hazards: readonly Hazard[]): Hazard[] 
  * Does an allow rule that concerns the call let it pass? An unknown condition does not hold; a pending one may hold later.
  * INVARIANT: an allow never passes a call with a hazard that its permit does not cover.
  */
-function allows(rule: CompiledRule, { facts, hazards, pending }: Inspection): boolean {
+function allows(rule: CompiledRule, { facts, hazards, pending }: Inspection, work: Work): boolean {
   for (const condition of rule.where) {
-    if (test(condition, facts) !== true && pending?.includes(condition.fact) !== true) return false;
+    if (test(condition, facts, work) !== true && pending?.includes(condition.fact) !== true) return false;
   }
-  for (const hazard of hazards) if (!covers(rule.permit, hazard)) return false;
+  for (const hazard of hazards) if (!covers(rule.permit, hazard, work)) return false;
   return true;
 }
 
@@ -161,6 +166,7 @@ function rewriteFor(
  * @param sources   from sourcesOf, for the same policy and client.
  * @param inspection of the call; facts are read only when a rule has conditions on them.
  * @param inspectCall how rewritten calls are inspected; the same way as the call was.
+ * @param work pays for comparing the call with the rules. Without any left, the verdict does not count, see `denyWork`.
  */
 export function decide(
   policy: CompiledPolicy,
@@ -168,20 +174,22 @@ export function decide(
   sources: readonly string[],
   inspection: Inspection,
   inspectCall: Inspect = inspect,
+  work: Work = unlimited(),
 ): Verdict {
   const rules = policy.operations.get(call.operation.id);
   if (rules === undefined) return denyNoRule(policy, call);
-  const match = rules.deny.length === 0 ? undefined : denyingRule(rules.deny, sources, inspection);
+  const match = rules.deny.length === 0 ? undefined : denyingRule(rules.deny, sources, inspection, work);
   if (match?.observe === false) return denyByRule(match, call, policy.observe);
   for (const rule of rules.allow) {
     if (!concerns(rule, sources)) continue;
     if (rule.rewrite === null) {
-      if (!allows(rule, inspection)) continue;
+      if (!allows(rule, inspection, work)) continue;
       return match === undefined ? rule.allowed : observed(rule, match, call);
     }
     const judged = judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
-    if (judged.conflict !== '' || !allows(rule, judged.inspection)) continue;
-    const again = judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection);
+    if (judged.conflict !== '' || !allows(rule, judged.inspection, work)) continue;
+    const again =
+      judged.call === call ? undefined : denyingRule(rules.deny, sources, judged.inspection, work);
     if (again?.observe === false) return denyByRule(again, call, policy.observe);
     const denied = match ?? again;
     const verdict = denied === undefined ? rule.allowed : observed(rule, denied, call);
@@ -190,7 +198,7 @@ export function decide(
     return { ...verdict, call: judged.call, rewrites };
   }
   if (match !== undefined && policy.observe) return denyByRule(match, call, true);
-  const [first, ...others] = attemptsOf(rules, call, sources, inspection, inspectCall);
+  const [first, ...others] = attemptsOf(rules, call, sources, inspection, inspectCall, work);
   if (first === undefined) return denySource(policy, rules.allow, call, sources);
   return denyNearest(policy, [first, ...others], call.operation.id, sources);
 }
@@ -202,6 +210,7 @@ function attemptsOf(
   sources: readonly string[],
   inspection: Inspection,
   inspectCall: Inspect,
+  work: Work,
 ): Attempt[] {
   const attempts: Attempt[] = [];
   for (const rule of allow) {
@@ -211,9 +220,15 @@ function attemptsOf(
         ? { inspection, conflict: '' }
         : judgeRewritten(rule, rule.rewrite, call, sources, inspection, inspectCall);
     const { facts, hazards, pending } = judged.inspection;
-    const failing = rule.where.filter((condition) => test(condition, facts) !== true);
+    const failing = rule.where.filter((condition) => test(condition, facts, work) !== true);
     const holds = judged.conflict === '' && failing.every(({ fact }) => pending?.includes(fact) === true);
-    attempts.push({ rule, ...judged, failing, holds, missing: holds ? uncovered(rule.permit, hazards) : [] });
+    attempts.push({
+      rule,
+      ...judged,
+      failing,
+      holds,
+      missing: holds ? uncovered(rule.permit, hazards, work) : [],
+    });
   }
   return attempts;
 }
@@ -278,10 +293,11 @@ function denyingRule(
   deny: readonly CompiledRule[],
   sources: readonly string[],
   inspection: Inspection,
+  work: Work,
 ): CompiledRule | undefined {
   let observed: CompiledRule | undefined;
   for (const rule of deny) {
-    if (!concerns(rule, sources) || !denies(rule, inspection)) continue;
+    if (!concerns(rule, sources) || !denies(rule, inspection, work)) continue;
     if (!rule.observe) return rule;
     observed ??= rule;
   }

@@ -50,6 +50,17 @@ export function denyNoRule(policy: CompiledPolicy, call: CallHead): Verdict {
   );
 }
 
+/** The rules could not be compared with the call, because that costs too much. */
+export function denyWork(policy: CompiledPolicy, call: CallHead): Verdict {
+  const id = call.operation.id;
+  return deny(
+    '',
+    policy.observe,
+    'work',
+    `the call has so many or so long values that comparing them with the rules for ${id} would delay the calls of others: send less at once`,
+  );
+}
+
 export function denyByRule(rule: CompiledRule, call: CallHead, observe: boolean): Verdict {
   const why = rule.description === '' ? '' : `: ${printable(rule.description)}`;
   return deny(rule.id, observe, 'deny-rule', `rule ${rule.id} denies ${call.operation.id}${why}`);

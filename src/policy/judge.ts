@@ -1,3 +1,4 @@
+import { CALL_WORK } from '../base/work.js';
 import type { Call } from '../docker/call.js';
 import { NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { inspect } from '../hazards/inspect.js';
@@ -6,8 +7,12 @@ import type { SequenceView } from '../hazards/sequences.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import type { CompiledPolicy, Verdict } from './compiled.js';
 import { decide } from './decide.js';
+import { denyWork } from './denial.js';
 import { describeExceeded, type ExceededQuota } from './quotas.js';
 import { withOwner } from './ownership.js';
+
+/** What comparing one call with the rules may cost: some 10 ms. */
+const DECISION_WORK = CALL_WORK / 4;
 
 /** What one call is judged by: one moment of everything that changes while the guard runs. */
 export interface Snapshot {
@@ -52,9 +57,16 @@ export function judge(
 ): Judgement {
   const { policy, sources, index, history } = snapshot;
   const inspection = inspect(call, index, matches, entities, history);
-  const verdict = decide(policy, call, sources, inspection, (rewritten) =>
-    inspect(rewritten, index, matches, entities, history),
+  const work = { left: DECISION_WORK };
+  const decided = decide(
+    policy,
+    call,
+    sources,
+    inspection,
+    (rewritten) => inspect(rewritten, index, matches, entities, history),
+    work,
   );
+  const verdict = work.left < 0 ? denyWork(policy, call) : decided;
   const passes = verdict.effect === 'allow' || verdict.observe;
   const judgement = { call, entities, snapshot, inspection, verdict, sent: verdict.call ?? call, passes };
   if (!passes) return judgement;

@@ -102,7 +102,7 @@ function readValue(target: Target, value: JsonValue): (draft: Draft) => void {
   const wrong = (expected: string): Refusal =>
     new Refusal(400, 'type', `found ${describeValue(value)}; expected ${expected}`);
   const decode = (schema: Schema, keepNull: boolean): JsonValue => {
-    const { value: decoded, unknown } = decodeJsonText(renderJson(value), schema, DEPTH, keepNull);
+    const { value: decoded, unknown } = decodeJsonText(renderJson(value), schema, DEPTH, undefined, keepNull);
     if (unknown.length > 0)
       throw new Refusal(400, 'field', `unknown field ${describeValue(unknown[0]?.where)}`);
     return decoded;

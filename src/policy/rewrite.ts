@@ -64,7 +64,7 @@ function withUnknown(call: Call, changes: readonly Change[]): Call {
       !changes.some(({ where }) => field.where === where || field.where.startsWith(`${where}/`)),
   );
   if (body.kind === 'json' && operation.body.kind === 'json') {
-    unknown.push(...decodeJsonText(renderJson(body.value), operation.body.schema, DEPTH).unknown);
+    unknown.push(...decodeJsonText(renderJson(body.value), operation.body.schema, DEPTH, call.work).unknown);
   }
   return { ...call, unknown };
 }

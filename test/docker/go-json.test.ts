@@ -4,6 +4,7 @@ import { decodeJson, parseStrictJson, decodePlain } from '../../src/docker/go-js
 import { decodeScanned } from '../../src/docker/go-json-scanned.js';
 import { foldKey } from '../../src/docker/json-scan.js';
 import type { JsonValue } from '../../src/base/json.js';
+import { unlimited } from '../../src/base/work.js';
 import { Refusal } from '../../src/docker/refusal.js';
 import { renderJson } from '../../src/docker/render.js';
 import type { Schema } from '../../src/docker/schema.js';
@@ -41,7 +42,8 @@ const schema: Schema = {
 };
 const limits = { jsonDepth: 32, jsonBody: 1 << 20 };
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
-const decode = (text: string): string => renderJson(decodeJson(encode(text), schema, limits).value);
+const decode = (text: string): string =>
+  renderJson(decodeJson(encode(text), schema, limits, unlimited()).value);
 
 function refusalOf(run: () => unknown): Refusal {
   try {
@@ -190,9 +192,16 @@ t.test('bytes', async (t) => {
   const invalid = [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82]];
   for (const bytes of invalid) {
     const body = Uint8Array.from([...encode('{"Image":"'), ...bytes, ...encode('"}')]);
-    t.equal(refusalOf(() => decodeJson(body, schema, limits)).code, 'invalid-utf8', bytes.join(' '));
+    t.equal(
+      refusalOf(() => decodeJson(body, schema, limits, unlimited())).code,
+      'invalid-utf8',
+      bytes.join(' '),
+    );
   }
-  t.equal(refusalOf(() => decodeJson(new Uint8Array(1 + (1 << 20)), schema, limits)).status, 413);
+  t.equal(
+    refusalOf(() => decodeJson(new Uint8Array(1 + (1 << 20)), schema, limits, unlimited())).status,
+    413,
+  );
 });
 
 t.test('unknown fields', async (t) => {
@@ -200,6 +209,7 @@ t.test('unknown fields', async (t) => {
     encode('{"HostConfig":{"New":{"a":1},"Zero":[]},"Mounts":[{},{"O/p~":true}],"Other":"x"}'),
     schema,
     limits,
+    unlimited(),
   );
   t.same(
     unknown.map(({ where }) => where),
@@ -215,9 +225,9 @@ t.test('unknown fields', async (t) => {
 
 t.test('roots', async (t) => {
   const list: Schema = { type: 'array', items: string };
-  t.equal(renderJson(decodeJson(encode('["a"]'), list, limits).value), '["a"]');
-  t.equal(renderJson(decodeJson(encode('null'), list, limits).value), '[]');
-  t.equal(refusalOf(() => decodeJson(encode('{}'), list, limits)).code, 'json-type');
+  t.equal(renderJson(decodeJson(encode('["a"]'), list, limits, unlimited()).value), '["a"]');
+  t.equal(renderJson(decodeJson(encode('null'), list, limits, unlimited()).value), '[]');
+  t.equal(refusalOf(() => decodeJson(encode('{}'), list, limits, unlimited())).code, 'json-type');
 });
 
 t.test('parseStrictJson', async (t) => {
@@ -269,12 +279,12 @@ t.test('properties', async () => {
       const text = renderJson(value as JsonValue);
       let bytes: Uint8Array;
       try {
-        bytes = encode(renderJson(decodeJson(encode(`{"Free":${text}}`), schema, limits).value));
+        bytes = encode(renderJson(decodeJson(encode(`{"Free":${text}}`), schema, limits, unlimited()).value));
       } catch (error) {
         return error instanceof Refusal;
       }
       return (
-        renderJson(decodeJson(bytes, schema, limits).value) ===
+        renderJson(decodeJson(bytes, schema, limits, unlimited()).value) ===
         new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
       );
     }),
@@ -312,7 +322,7 @@ t.test('properties', async () => {
     'json: noise is read or refused',
     fc.property(noise, (bytes) => {
       try {
-        decodeJson(bytes, schema, limits);
+        decodeJson(bytes, schema, limits, unlimited());
         return true;
       } catch (error) {
         return error instanceof Refusal;
@@ -448,7 +458,7 @@ t.test('the fast path gives the same value as the full decoder, or none', async 
       const plain = decodePlain(text, type, depth);
       if (plain === undefined) return true;
       short += 1;
-      const scanned = decodeScanned(text, type, depth);
+      const scanned = decodeScanned(text, type, depth, unlimited());
       return renderJson(plain) === renderJson(scanned.value) && scanned.unknown.length === 0 && bare(plain);
     }),
     8_000,
@@ -457,7 +467,7 @@ t.test('the fast path gives the same value as the full decoder, or none', async 
     'json: what the long way refuses, the short way never takes',
     fc.property(body, (text) => {
       try {
-        decodeScanned(text, schema, 32);
+        decodeScanned(text, schema, 32, unlimited());
       } catch (error) {
         refused += 1;
         // What the long way refuses, the short way never takes.
@@ -506,7 +516,7 @@ t.test('time is linear in the size', async (t) => {
   for (const [name, text] of Object.entries(attacks)) {
     const start = performance.now();
     try {
-      decodeJson(encode(text), schema, limits);
+      decodeJson(encode(text), schema, limits, unlimited());
     } catch (error) {
       t.ok(error instanceof Refusal, name);
       t.ok((error as Refusal).message.length < 600, `${name}: a short message`);

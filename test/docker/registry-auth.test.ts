@@ -1,10 +1,11 @@
 import t from 'tap';
+import { unlimited } from '../../src/base/work.js';
 import { authHosts, credentialHosts, readRegistryAuth } from '../../src/docker/registry-auth.js';
 
 const limits = { jsonDepth: 32, jsonBody: 1 << 20 };
 const CREDENTIALS = ['username', 'password', 'auth', 'email', 'identitytoken', 'registrytoken'];
 const read = (name: string, value: object): string =>
-  readRegistryAuth(name, Buffer.from(JSON.stringify(value)).toString('base64'), limits);
+  readRegistryAuth(name, Buffer.from(JSON.stringify(value)).toString('base64'), limits, unlimited());
 const decode = (canonical: string): unknown => JSON.parse(Buffer.from(canonical, 'base64url').toString());
 
 t.test('each field that the engine reads is kept, others are not', async (t) => {

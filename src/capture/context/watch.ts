@@ -1,6 +1,6 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import { decodeVariants, textBudget } from '../../docker/shell-text.js';
-import type { TextBudget } from '../../docker/shell-command.js';
+import { CALL_WORK } from '../../base/work.js';
 import type { Hit, IndicatorIndex, IndicatorMatch } from '../../intel/indicator.js';
 import { scanText } from '../../intel/scan.js';
 import type { ContextWatch } from './rewrite.js';
@@ -66,7 +66,7 @@ class IndexWatch implements IndicatorWatch {
   readonly #seen = new Set<string>();
   readonly #window = Buffer.allocUnsafeSlow(WINDOW);
   /** For decoding. */
-  readonly #budget: TextBudget = { left: DECODED };
+  #decodable = DECODED;
   /** Bytes of text that may still be searched. */
   #left: number;
   // Of the file that goes by:
@@ -155,11 +155,11 @@ class IndexWatch implements IndicatorWatch {
 
   #searchDecoded(script: string): void {
     // Each has its own bound too: one small script must not write what is meant for all.
-    const own = textBudget(script.length);
-    const most = Math.min(own.left, this.#budget.left);
+    const own = textBudget(script.length, { left: CALL_WORK });
+    const most = Math.min(own.left, this.#decodable);
     own.left = most;
     const { variants } = decodeVariants(script, () => undefined, own);
-    this.#budget.left -= most - own.left;
+    this.#decodable -= most - own.left;
     for (const variant of variants) if (variant !== script) this.#search(variant, placeOf(this.#path));
   }
 

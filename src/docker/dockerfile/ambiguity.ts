@@ -1,18 +1,15 @@
+import type { Work } from '../../base/work.js';
+
 /**
  * A Dockerfile that has no single clear reading: it does not parse, or engines read it differently. The message says
  * what and where. `readDockerfile` turns it into `{clear: false}`; it never leaves this folder.
  */
 export class AmbiguityError extends Error {}
 
-/** How much work reading one Dockerfile may still cost, in characters written by substitution and entries copied. */
-export interface Budget {
-  left: number;
-}
-
-/** ENV A=$A$A forty times over would otherwise be a terabyte. */
-export function spend(budget: Budget, amount: number): void {
-  budget.left -= amount;
-  if (budget.left < 0) throw new AmbiguityError('its variables grow beyond what is read');
+/** Pays for a part of the reading: ENV A=$A$A forty times over would otherwise be a terabyte. @throws AmbiguityError */
+export function spend(work: Work, amount: number): void {
+  work.left -= amount;
+  if (work.left < 0) throw new AmbiguityError('it is too large, or its variables grow too much, to be read');
 }
 
 const GO_SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;

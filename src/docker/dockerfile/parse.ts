@@ -1,5 +1,6 @@
 import { readInstruction, type Instruction } from './instruction.js';
-import { isSpace, trimSpaceLeft, AmbiguityError } from './ambiguity.js';
+import type { Work } from '../../base/work.js';
+import { isSpace, spend, trimSpaceLeft, AmbiguityError } from './ambiguity.js';
 import { findHeredocs, type HeredocStart } from './word.js';
 
 /** A Dockerfile as a list of instructions. */
@@ -16,6 +17,11 @@ export type Builder = 'classic' | 'buildkit';
 /** Much more than real Dockerfiles have, and little enough to be read and decoded without delaying other calls. */
 export const MAX_BYTES = 256 * 1024;
 export const MAX_INSTRUCTIONS = 2000;
+
+/** The prices of a line, of a character of an instruction, and of each of its arguments and flags. */
+const LINE_PRICE = 96;
+const CHARACTER_PRICE = 16;
+const WORD_PRICE = 384;
 
 /** bufio.MaxScanTokenSize - 1: the daemon refuses longer lines. */
 const MAX_LINE_LENGTH = 64 * 1024 - 1;
@@ -36,11 +42,12 @@ interface Source {
  *
  * @throws AmbiguityError
  */
-export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
+export function parseDockerfile(content: Uint8Array, builder: Builder, work: Work): Parsed {
   const source = splitLines(content);
+  spend(work, LINE_PRICE * source.lines.length);
   const { escape, first } = readDirectives(source.lines);
   const instructions: Instruction[] = [];
-  const terminators = builder === 'classic' ? terminatorsOf(source.lines) : undefined;
+  let terminators: Set<string> | undefined;
   for (let at = first; at < source.lines.length;) {
     const start = at;
     const joined = joinLine(source, at, escape);
@@ -49,10 +56,13 @@ export function parseDockerfile(content: Uint8Array, builder: Builder): Parsed {
     if (instructions.length === MAX_INSTRUCTIONS) {
       throw new AmbiguityError(`it has more than ${MAX_INSTRUCTIONS} instructions`);
     }
+    spend(work, CHARACTER_PRICE * joined.text.length);
     const instruction = readInstruction(joined.text, escape, start + 1);
+    spend(work, WORD_PRICE * (instruction.args.length + instruction.flags.length));
     const target = instruction.trigger ?? instruction;
     if (['run', 'add', 'copy'].includes(target.name) && !target.json && joined.text.includes('<<')) {
-      if (terminators !== undefined) refuseHeredoc(joined.text, terminators, start + 1);
+      if (builder === 'classic')
+        refuseHeredoc(joined.text, (terminators ??= terminatorsOf(source.lines)), start + 1);
       else {
         const bodies = readHeredocs(source, at, joined.text, start + 1);
         instructions.push({ ...instruction, heredocs: bodies.contents });

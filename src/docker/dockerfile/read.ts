@@ -2,7 +2,8 @@ import { UNKNOWN, type Variable } from '../shell-command.js';
 import { asciiLower, type Instruction } from './instruction.js';
 import type { Base, Command, DockerfileOptions, DockerfileReading, Source, Stage, Step } from './model.js';
 import { parseDockerfile } from './parse.js';
-import { spend, trimSpace, AmbiguityError, type Budget } from './ambiguity.js';
+import { CALL_WORK, type Work } from '../../base/work.js';
+import { spend, trimSpace, AmbiguityError } from './ambiguity.js';
 import { getVariable, inheritVariables, newVariables, setVariable, type Variables } from './variables.js';
 import { expandWord } from './word.js';
 
@@ -27,11 +28,12 @@ interface Build {
   readonly names: Map<string, number>;
   /** ARG before the first FROM. */
   readonly meta: Variables;
-  readonly budget: Budget;
+  readonly work: Work;
   readonly lookupMeta: Variable;
 }
 
-const WORK = 8 * 1024 * 1024;
+/** The price of an instruction, those of triggers each time that they run. */
+const STEP_PRICE = 512;
 const SHELL = ['/bin/sh', '-c'];
 
 /** builder/dockerfile/buildargs.go: build arguments that need no ARG line. */
@@ -50,11 +52,16 @@ function bothCases(name: string): string[] {
  *
  * INVARIANT: what two engines (20.10, 26.1 and the newest) would build differently is not clear.
  *
+ * @param work pays for it.
  * @returns `{clear: false}` with a reason; never throws.
  */
-export function readDockerfile(content: Uint8Array, options: DockerfileOptions): DockerfileReading {
+export function readDockerfile(
+  content: Uint8Array,
+  options: DockerfileOptions,
+  work: Work = { left: CALL_WORK },
+): DockerfileReading {
   try {
-    const parsed = parseDockerfile(content, options.builder ?? 'classic');
+    const parsed = parseDockerfile(content, options.builder ?? 'classic', work);
     const meta = newVariables();
     const build: Build = {
       options,
@@ -62,7 +69,7 @@ export function readDockerfile(content: Uint8Array, options: DockerfileOptions):
       stages: [],
       names: new Map(),
       meta,
-      budget: { left: WORK },
+      work,
       lookupMeta: (name) => getVariable(meta, name) ?? predefined(options, meta, name),
     };
     const { head, stages } = splitStages(parsed.instructions, options.target);
@@ -146,7 +153,7 @@ function beginStage(build: Build, from: Instruction): Draft {
   const index = build.names.get(lower);
   const base = index === undefined ? undefined : build.stages[index];
   const platform = from.flags.find((flag) => flag.name === 'platform')?.value;
-  const env = base === undefined ? newVariables() : inheritVariables(base.env, build.budget);
+  const env = base === undefined ? newVariables() : inheritVariables(base.env, build.work);
   const args = newVariables();
   const stage: Draft = {
     name,
@@ -184,7 +191,7 @@ function predefined({ buildArgs }: DockerfileOptions, meta: Variables, name: str
 
 function expand(build: Build, text: string, lookup: Variable, open: boolean, line: number): string {
   try {
-    return expandWord(text, { escape: build.escape, lookup, open, budget: build.budget });
+    return expandWord(text, { escape: build.escape, lookup, open, work: build.work });
   } catch (error) {
     if (error instanceof AmbiguityError) throw new AmbiguityError(`line ${line}: ${error.message}`);
     throw error;
@@ -228,7 +235,7 @@ function lookupOf(build: Build, { env, args }: Draft): Variable {
 function readStep(build: Build, stage: Draft, instruction: Instruction): void {
   const { name, args, line } = instruction;
   // A thousand triggers in a thousand stages are a million steps.
-  spend(build.budget, instruction.text.length);
+  spend(build.work, STEP_PRICE + instruction.text.length);
   const lookup = lookupOf(build, stage);
   const expanded = (text: string): string => expand(build, text, lookup, true, line);
   switch (name) {

@@ -1,4 +1,5 @@
-import { spend, type Budget } from './ambiguity.js';
+import type { Work } from '../../base/work.js';
+import { spend } from './ambiguity.js';
 
 interface Setting {
   readonly version: number;
@@ -44,9 +45,12 @@ export function getVariable(
   return history[low - 1]?.value;
 }
 
+/** The price of a variable that a stage takes over. */
+const VARIABLE_PRICE = 256;
+
 /** The variables of a stage that starts from another stage: the latest values of that stage. */
-export function inheritVariables(parent: Variables, budget: Budget): Variables {
-  spend(budget, 16 * parent.settings.size);
+export function inheritVariables(parent: Variables, work: Work): Variables {
+  spend(work, VARIABLE_PRICE * parent.settings.size);
   const child = newVariables();
   for (const [name, history] of parent.settings) {
     const latest = history.at(-1);

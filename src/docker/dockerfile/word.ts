@@ -1,17 +1,22 @@
 import { UNKNOWN, type Variable } from '../shell-command.js';
-import { isSpace, spend, AmbiguityError, type Budget } from './ambiguity.js';
+import type { Work } from '../../base/work.js';
+import { isSpace, spend, AmbiguityError } from './ambiguity.js';
 
 export interface WordOptions {
   readonly escape: string;
   /** Undefined for what nothing in the Dockerfile or the call sets; UNKNOWN takes its place. */
   readonly lookup: Variable;
-  readonly budget: Budget;
+  readonly work: Work;
   /**
    * True where a variable that is not found may still be set by the base image: `${X:+word}` then gives UNKNOWN and
    * the word, since either may be the truth.
    */
   readonly open: boolean;
 }
+
+/** The prices of a word, and of each of its characters. */
+const WORD_PRICE = 128;
+const CHARACTER_PRICE = 16;
 
 /** Nested `${a:-${b:-…}}` deeper than this is refused: no real Dockerfile has it, and it would exhaust the stack. */
 const MAX_DEPTH = 32;
@@ -34,9 +39,10 @@ interface Cursor extends WordOptions {
  * @throws AmbiguityError for what the engine refuses as well.
  */
 export function expandWord(text: string, options: WordOptions): string {
+  spend(options.work, WORD_PRICE + CHARACTER_PRICE * text.length);
   const cursor: Cursor = { ...options, text, at: 0, depth: 0 };
   const out = readUntil(cursor, undefined);
-  spend(options.budget, out.length);
+  spend(options.work, out.length);
   return out;
 }
 
@@ -64,7 +70,7 @@ function readUntil(cursor: Cursor, stop: string | undefined): string {
     }
     if (character === "'") out += singleQuoted(cursor);
     else if (character === '"') out += doubleQuoted(cursor);
-    else if (character === '$') out += dollar(cursor);
+    else if (character === '$') out += substituted(cursor);
     else {
       cursor.at += character.length;
       // An escape character at the very end is dropped.
@@ -95,7 +101,7 @@ function doubleQuoted(cursor: Cursor): string {
       return out;
     }
     if (character === '$') {
-      out += dollar(cursor);
+      out += substituted(cursor);
       continue;
     }
     cursor.at += character.length;
@@ -108,6 +114,13 @@ function doubleQuoted(cursor: Cursor): string {
     // Only these can be escaped here; before anything else the escape character stays.
     out += escaped === '"' || escaped === '$' || escaped === cursor.escape ? next(cursor) : character;
   }
+}
+
+/** What a `$` stands for, which the work pays for before it is written. */
+function substituted(cursor: Cursor): string {
+  const value = dollar(cursor);
+  spend(cursor.work, value.length);
+  return value;
 }
 
 function dollar(cursor: Cursor): string {
