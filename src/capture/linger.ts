@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** How long a client may go on sending a body that is not read any more (milliseconds). */
@@ -20,6 +21,22 @@ export function endGently(socket: Socket): void {
   // An earlier reader of the body would stop the flow, and the end would never arrive.
   socket.removeAllListeners('data');
   socket.resume();
+}
+
+/**
+ * Reads the rest of a body that nobody wants and throws it away, so that another request can follow it. A client that takes
+ * too long loses its connection.
+ */
+export function discardRest(request: IncomingMessage): void {
+  const { socket } = request;
+  const timer = setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS);
+  const done = (): void => {
+    clearTimeout(timer);
+    socket.off('close', done);
+  };
+  socket.once('close', done);
+  request.resume();
+  request.once('end', done);
 }
 
 /**

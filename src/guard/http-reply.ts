@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import type { BodyFraming } from '../capture/framed-body.js';
 import type { Refusal } from '../docker/refusal.js';
 import type { End } from './outcome.js';
-import { LINGER_TIMEOUT_MS } from '../capture/linger.js';
+import { discardRest } from '../capture/linger.js';
 import type { Refused, Reply, ReplyEvents } from './reply.js';
 
 /** Where one request ends and the next begins is in doubt after these (RFC 9112 section 6.3): nothing more is read. */
@@ -122,17 +122,8 @@ export class HttpReply implements Reply {
     return this.#expectsContinue && isUnread;
   }
 
-  /** Reads the rest of the body and throws it away, for a bounded time. */
   protected discardBody(): void {
-    const { request, socket } = this;
-    const timer = setTimeout(() => socket.destroy(), LINGER_TIMEOUT_MS);
-    const done = (): void => {
-      clearTimeout(timer);
-      socket.off('close', done);
-    };
-    socket.once('close', done);
-    request.resume();
-    request.once('end', done);
+    discardRest(this.request);
   }
 
   sendWhole(status: number, headers: readonly string[], body: readonly Buffer[]): void {

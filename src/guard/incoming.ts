@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { takeWhole, type BodyBudget, type BufferLimits } from '../capture/buffer-body.js';
 import type { BodyFraming } from '../capture/framed-body.js';
+import { discardRest } from '../capture/linger.js';
 import type { UpgradeInput } from '../capture/upgrade-input.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading, RequestHead } from '../docker/read.js';
@@ -107,7 +108,7 @@ export class PlainBody implements IncomingBody {
   }
 
   discard(): void {
-    if (!this.#request.complete) this.#request.resume();
+    if (!this.#request.complete) discardRest(this.#request);
   }
 }
 

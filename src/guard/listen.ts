@@ -42,6 +42,8 @@ export type Bind = (
   warn: (message: string) => void,
 ) => Promise<string>;
 
+/** A client that vanished without a word is noticed some time after this long (ms) of silence. */
+const KEEP_ALIVE_DELAY_MS = 30_000;
 /** How often slow requests are looked for (ms). */
 const CHECK_INTERVAL = 1_000;
 
@@ -160,7 +162,9 @@ class HttpListener {
     // What was parsed before the connection was cut, or follows an answer that closes it, is not served.
     if (connection === undefined || socket.destroyed || connection.reply?.closes === true) return;
     if (connection.isBusy) {
-      if (connection.queue.length < MAX_PIPELINED) connection.queue.push(arrived);
+      if (mayStopReading(arrived.request))
+        this.#cutOff(arrived.request, connection, 'a large body behind an unfinished request');
+      else if (connection.queue.length < MAX_PIPELINED) connection.queue.push(arrived);
       else this.#cutOff(arrived.request, connection, 'too many pipelined requests');
       return;
     }
@@ -296,6 +300,15 @@ interface Connection {
 
 /** Most pipelined requests that may wait on one connection. */
 const MAX_PIPELINED = 64;
+/** Bytes of a body that are read ahead of whoever wants it. */
+const READ_AHEAD = 64 * 1024;
+
+/**
+ * A body that waits, and is larger than what is read ahead, stops the reading of its connection. Nobody would see then that
+ * the client has left, and a silent stream before it would never end.
+ */
+const mayStopReading = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) >= READ_AHEAD;
 
 function hasBadCertificate(socket: TLSSocket): boolean {
   const certificate = socket.getPeerCertificate();
@@ -345,7 +358,10 @@ function createServer(config: ListenConfig, limits: Limits): Server {
     noDelay: true,
     // The HTTP server asks for it by itself, the HTTPS server does not: the end of stdin would end the output as well.
     allowHalfOpen: true,
-    highWaterMark: 64 * 1024,
+    highWaterMark: READ_AHEAD,
+    // A peer that vanished says nothing: without it a stream to it would stay for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
   };
   const tls = config.tls;
   const server: Server =

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { readPublicKey } from '../../src/audit/checkpoint.js';
 import { openJournal } from '../../src/audit/journal.js';
-import { verifyJournal } from '../../src/audit/verify.js';
+import { readCheckpoint, verifyJournal } from '../../src/audit/verify.js';
 import { JOURNAL } from '../support/journal-options.js';
 
 // An attacker who can write the journal can compute every hash anew; what the checkpoints say he cannot.
@@ -111,6 +111,21 @@ for (const [name, change, expected] of [
     t.equal(problem?.seq, at, 'the first one behind the change');
   });
 }
+
+await t.test(
+  'a journal written anew with its checkpoints is not what one that was kept elsewhere says',
+  async (t) => {
+    const { file, directory } = await filled('kept-elsewhere');
+    const at = firstCheckpoint(file);
+    const line = readFileSync(file, 'utf8').split('\n')[at - 1]!;
+    const kept = readCheckpoint(JSON.parse(line) as Record<string, unknown>)!;
+    t.equal((await verifyJournal(directory, { shipped: [kept] })).problem, undefined, 'before');
+    for (const other of [{ hash: '1'.repeat(64) }, { seq: kept.seq + 1 }, { journal: 'other' }]) {
+      const { problem } = await verifyJournal(directory, { shipped: [{ ...kept, ...other }] });
+      t.match(problem?.what, /kept elsewhere/, JSON.stringify(other));
+    }
+  },
+);
 
 await t.test('checkpoints written anew as well are recognised by their signature', async (t) => {
   const { file, directory, key } = await filled('signature');

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -156,6 +156,54 @@ await t.test('a stream whose client has closed before it began ends at once', as
   }
   t.equal(await guarded.metric('breakwater_calls_open'), 0);
   t.same(unpaired(guarded.auditText()), []);
+});
+
+await t.test('a body that waits behind a silent stream does not hide that the client has left', async (t) => {
+  const guarded = await startGuarded({ policy: ALL });
+  t.teardown(() => guarded.close());
+  guarded.upstream.behave = hang;
+  const events = get('/v1.41/events');
+  const upload = ['POST /v1.41/images/load HTTP/1.1', 'Host: docker', 'Content-Type: application/x-tar'];
+  const large = 'x'.repeat(300_000);
+  const bodies: Readonly<Record<string, string>> = {
+    'with a length': lines([...upload, `Content-Length: ${large.length}`], large),
+    'in chunks': lines([...upload, 'Transfer-Encoding: chunked'], `${large.length.toString(16)}\r\n${large}`),
+    'of which nothing comes': lines([...upload, `Content-Length: ${large.length}`]),
+    'behind a ping, with a length': PING + lines([...upload, `Content-Length: ${large.length}`], large),
+  };
+  for (const [name, body] of Object.entries(bodies)) {
+    for (const target of [guarded.tcp, guarded.unix]) {
+      const shapes: Part[][] = [[events + body], [events, 20, body], [events + body, 20, FIN]];
+      for (const parts of shapes) {
+        await talk(target, parts, { answers: 0, timeout: 150 });
+      }
+    }
+    await noneOpen(t, () => guarded.metric('breakwater_calls_open'));
+    t.match(guarded.auditText(), /"pipeline".*a large body behind an unfinished request/, name);
+  }
+  t.same(unpaired(guarded.auditText()), []);
+  const small = create(HARMLESS);
+  guarded.upstream.behave = (request, socket) => void setTimeout(() => json()(request, socket), 20);
+  const got = await talk(guarded.tcp, [PING + small + small + PING], { answers: 4 });
+  t.same(
+    got.answers.map(({ status }) => status),
+    [200, 200, 200, 200],
+    'small ones wait for their turn',
+  );
+});
+
+await t.test('the kernel asks whether a silent client is still there', async (t) => {
+  const guarded = await startGuarded({ policy: ALL });
+  t.teardown(() => guarded.close());
+  /** What /proc/net/tcp says of the timer of the guard's side of the connection: 2 is the keep-alive. */
+  let timer = '';
+  const look = async (): Promise<void> => {
+    const port = guarded.tcp.port.toString(16).toUpperCase().padStart(4, '0');
+    const row = new RegExp(`:${port} [0-9A-F]{8}:[0-9A-F]{4} 01 \\S+ (\\d\\d):`);
+    timer = row.exec(readFileSync('/proc/net/tcp', 'utf8'))?.[1] ?? 'none';
+  };
+  await talk(guarded.tcp, [PING, 200, look], { answers: 0, timeout: 400 });
+  t.equal(timer, '02');
 });
 
 await t.test('a client that is gone when its answer is written has sent nothing unreadable', async (t) => {
