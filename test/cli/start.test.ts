@@ -25,7 +25,7 @@ const file = (name: string): string => join(directory, name);
 async function fails(...args: string[]): Promise<{ code: number; text: string }> {
   const { code, stdout, stderr } = await run(process.execPath, [main, ...args], {
     cwd: directory,
-    timeout: 20_000,
+    timeout: 60_000,
   });
   return { code, text: stdout + stderr };
 }
