@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { RecordFormat } from '../base/audit-names.js';
 import { readPublicKey, type Checkpoint } from '../audit/checkpoint.js';
@@ -6,6 +6,7 @@ import { formatRecord } from '../audit/formats/format.js';
 import { escapeUnseen } from '../audit/event-line.js';
 import type { TrailEvent } from '../audit/trail.js';
 import { readCheckpoint, verifyJournal, type Verification } from '../audit/verify.js';
+import { readNamedFile } from '../store/named-files.js';
 import { VERSION } from './version.js';
 
 // The command line has no door into the trail but this one.
@@ -49,7 +50,8 @@ export async function verifyTrail(
 }
 
 function readShipped(file: string): Checkpoint[] {
-  const found = readFileSync(file, 'utf8')
+  const found = readNamedFile('the shipped records', file)
+    .toString()
     .split('\n')
     .flatMap((line) => {
       try {

@@ -25,6 +25,7 @@ export async function bind(
       );
     }
     await clearStaleSocket(path);
+    const group = config.group === undefined ? undefined : groupId(config);
     // No client may connect between bind and chmod.
     const mask = process.umask(0o177);
     try {
@@ -32,8 +33,17 @@ export async function bind(
     } finally {
       process.umask(mask);
     }
-    if (config.group !== undefined) chownSync(path, process.getuid?.() ?? 0, groupId(config.group));
-    chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
+    try {
+      if (group !== undefined) chownSync(path, process.getuid?.() ?? 0, group);
+      chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
+    } catch (error) {
+      // Else it would go on listening, and keep a process alive that did not start.
+      server.close();
+      throw new Error(
+        `cannot listen on ${config.url}: its group "${config.group}" and mode cannot be set: ${(error as Error).message}; is this user in the group?`,
+        { cause: error },
+      );
+    }
     return config.url;
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
@@ -90,11 +100,12 @@ async function clearStaleSocket(path: string): Promise<void> {
 }
 
 /** @throws Error when there is no such group. */
-function groupId(group: string): number {
+function groupId({ url, group = '' }: ListenConfig): number {
   if (/^\d+$/.test(group)) return Number(group);
   const line = readFileSync('/etc/group', 'utf8')
     .split('\n')
     .find((entry) => entry.startsWith(`${group}:`));
-  if (line === undefined) throw new Error(`there is no group "${group}" on this host`);
+  if (line === undefined)
+    throw new Error(`cannot listen on ${url}: there is no group "${group}" on this host`);
   return Number(line.split(':')[2]);
 }

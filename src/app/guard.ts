@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
@@ -13,6 +12,7 @@ import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
+import { makeNamedDirectory } from '../store/named-files.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
 import { openAdmin } from './admin.js';
@@ -236,6 +236,6 @@ async function openAudit(
 
 /** The guard's own files lie in the directory of the attempts. */
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
-  mkdirSync(attempts.directory, { recursive: true, mode: 0o770 });
+  makeNamedDirectory('egress.attempts.directory', attempts.directory, 0o770);
   return { attempts: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }

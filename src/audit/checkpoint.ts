@@ -8,6 +8,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readNamedFile } from '../store/named-files.js';
 import type { Head } from './chain.js';
 
 /** A signed statement that the journal had this head. Kept elsewhere (a SIEM), it shows a tail that was cut off. */
@@ -83,7 +84,7 @@ function makeKey(file: string): KeyObject {
 
 /** @throws Error naming the file, when it holds no Ed25519 public key in PEM. */
 export function readPublicKey(file: string): KeyObject {
-  const pem = readFileSync(file, 'utf8');
+  const pem = readNamedFile('the public key', file);
   return checked(file, () => createPublicKey(pem));
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { lockFile } from '../store/lock.js';
+import { makeNamedDirectory } from '../store/named-files.js';
 import { openSigner, type Signer } from './checkpoint.js';
 import type { AuditEvent } from './event.js';
 import { formatEvent } from './event-line.js';
@@ -59,7 +59,7 @@ const GONE: ReadonlySet<unknown> = new Set(['EROFS', 'EIO', 'ESTALE', 'ENODEV', 
  */
 export function openJournal(options: JournalOptions): Journal {
   const { directory } = options;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeNamedDirectory('audit.journal', directory, 0o700);
   const unlock = lockFile(
     join(directory, 'lock'),
     (pid) => `the audit journal is in use by process ${pid}; give each guard its own`,

@@ -50,7 +50,11 @@ const PIPE_TIMEOUT_MS = 2_000;
  * @throws Error when the file cannot be opened.
  */
 export function openAuditWriter(file: string): AuditWriter {
-  return new LineWriter(file, open(file));
+  try {
+    return new LineWriter(file, open(file));
+  } catch (error) {
+    throw new Error(`the audit trail cannot be opened: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 const STDOUT = 1;

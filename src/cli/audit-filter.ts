@@ -1,5 +1,8 @@
 import { RECORD_EVENTS } from '../base/audit-names.js';
+import { didYouMean } from '../base/nearest.js';
 import { parseDuration } from '../base/units.js';
+import { operationById, OPERATIONS } from '../docker/catalogue.js';
+import { HAZARD_KINDS } from '../hazards/catalogue.js';
 import type { TrailEvent } from '../app/audit.js';
 
 /** Options of `audit tail` and `audit export` that choose events, as parseArgs takes them. */
@@ -53,6 +56,17 @@ export function readFilter(values: Values, now: number): Filter | string {
   if (verdict !== undefined && !['allow', 'deny'].includes(verdict)) return '--verdict is "allow" or "deny"';
   if (kind !== undefined && !(RECORD_EVENTS as readonly string[]).includes(kind)) {
     return `--event ${JSON.stringify(kind)} is none; it is one of ${RECORD_EVENTS.join(', ')}`;
+  }
+  if (operation !== undefined && operationById(operation) === undefined) {
+    const hint = didYouMean(
+      operation,
+      OPERATIONS.map(({ id }) => id),
+    );
+    return `--operation ${JSON.stringify(operation)} is none that is known.${hint} See docs/reference/operations.md`;
+  }
+  const hazardKind = hazard?.split(':', 1)[0] ?? '';
+  if (hazard !== undefined && !HAZARD_KINDS.has(hazardKind)) {
+    return `--hazard ${JSON.stringify(hazardKind)} is no kind of hazard.${didYouMean(hazardKind, HAZARD_KINDS.keys())} See docs/reference/hazards.md`;
   }
   const has = (list: unknown, test: (entry: string) => boolean): boolean =>
     Array.isArray(list) && list.some((entry) => typeof entry === 'string' && test(entry));

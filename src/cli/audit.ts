@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { RECORD_FORMATS } from '../base/audit-names.js';
+import { RECORD_FORMATS, type RecordFormat } from '../base/audit-names.js';
 import { jsonLine, readTrail, requireTrail, verifyTrail } from '../app/audit.js';
 import { exportTrail } from './audit-export.js';
 import { FILTER_HELP, FILTER_OPTIONS, readFilter, type Filter } from './audit-filter.js';
@@ -55,28 +55,23 @@ export const runAudit = command('audit', HELP, async (args, io) => {
   if (path === undefined || more.length > 0) throw new UsageError(`${what} takes one path`);
   const unknownOption = Object.keys(values).find((name) => !allowed.has(name));
   if (unknownOption !== undefined) throw new UsageError(`${what} has no option --${unknownOption}`);
-  if (what === 'verify') {
-    requireTrail(path);
-    return verify(path, values, io);
-  }
   const filter = readFilter(values, Date.now());
   if (typeof filter === 'string') throw new UsageError(filter);
-  if (what === 'tail') {
-    requireTrail(path);
-    return tail(path, filter, values, io);
-  }
-  if (values.since === undefined)
+  const format = readFormat(values.format);
+  if (what === 'export' && values.since === undefined)
     throw new UsageError('export needs --since T; --since 1970-01-01 is everything');
-  const { format: name = 'breakwater', out } = values;
-  const format = RECORD_FORMATS.find((candidate) => candidate === name);
-  if (format === undefined) {
-    throw new UsageError(
-      `--format ${JSON.stringify(name)} is none; it is one of ${RECORD_FORMATS.join(', ')}`,
-    );
-  }
   requireTrail(path);
-  return exportTrail({ path, format, filter, out }, io);
+  if (what === 'verify') return verify(path, values, io);
+  if (what === 'tail') return tail(path, filter, values, io);
+  return exportTrail({ path, format, filter, out: values.out }, io);
 });
+
+/** @throws UsageError */
+function readFormat(name = 'breakwater'): RecordFormat {
+  const format = RECORD_FORMATS.find((candidate) => candidate === name);
+  if (format !== undefined) return format;
+  throw new UsageError(`--format ${JSON.stringify(name)} is none; it is one of ${RECORD_FORMATS.join(', ')}`);
+}
 
 const FILTERS = Object.keys(FILTER_OPTIONS);
 const OPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([

@@ -1,5 +1,6 @@
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/config.js';
+import { formatProblem, PolicyLoadError } from '../config/policy-store.js';
 
 /** Where a command prints. */
 export interface Io {
@@ -29,6 +30,9 @@ export function command(name: string, help: string, run: Command): Command {
       const { message } = error as Error;
       if (error instanceof ConfigError)
         for (const line of message.split('\n')) io.stderr.write(`breakwater ${name}: ${line}\n`);
+      else if (error instanceof PolicyLoadError)
+        for (const problem of error.problems)
+          io.stderr.write(`breakwater ${name}: ${formatProblem(problem)}\n`);
       else if (error instanceof UsageError || isParseError(error))
         // The messages of parseArgs go on with advice of their own.
         io.stderr.write(

@@ -10,7 +10,7 @@ Nothing is contacted, built or run: the engine is the built-in trial engine, the
   --policy PATH     policy file or directory; may be given several times (default: policies/default.json)
   --json            print one JSON object instead of the table
 
-Exit codes: 0 every step that must be stopped was, 1 one was not, 2 wrong usage.
+Exit codes: 0 every step that must be stopped was, 1 one was not, 2 wrong usage or a bad policy.
 `;
 
 /**

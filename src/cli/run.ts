@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { startGuard, TRIAL_ENGINE } from '../app/guard.js';
 import { VERSION } from '../app/version.js';
-import { command, configOf, stopSignal } from './command.js';
+import { command, configOf, stopSignal, UsageError } from './command.js';
 
 const HELP = `breakwater run: guard a Docker engine
 
@@ -16,7 +16,12 @@ const HELP = `breakwater run: guard a Docker engine
   --audit FILE|-    where the audit lines go (default -, stdout)
   --insecure-tcp    allow plain tcp:// listeners beyond loopback: anyone who reaches them is a client
   --log-level L     process log on stderr: error, warn, info (default), debug
+
+Exit codes: 0 stopped by a signal, 1 what was named cannot be used (a port, a certificate, a directory), 2 wrong usage, a
+bad config file or a bad policy.
 `;
+
+const LOG_LEVELS = [...Object.values(pino.levels.labels), 'silent'];
 
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 
@@ -34,6 +39,11 @@ export const run = command('run', HELP, async (args, io) => {
       'log-level': { type: 'string' },
     },
   });
+  const level = values['log-level'] ?? 'info';
+  if (!LOG_LEVELS.includes(level))
+    throw new UsageError(
+      `--log-level ${JSON.stringify(level)} is none; it is one of ${LOG_LEVELS.join(', ')}`,
+    );
   const loaded = configOf(values.config, {
     listen: values.listen ?? [],
     policy: values.policy ?? [],
@@ -42,7 +52,7 @@ export const run = command('run', HELP, async (args, io) => {
     ...(values['insecure-tcp'] !== undefined && { insecureTcp: values['insecure-tcp'] }),
   });
   let config = loaded.config;
-  const log = pino({ level: values['log-level'] ?? 'info' }, pino.destination(2));
+  const log = pino({ level }, pino.destination(2));
   // Only without `--upstream` and config: a typing error must not lead to the trial engine.
   const trial =
     values.config === undefined && loaded.defaults.includes('upstream') && !isSocket(DEFAULT_SOCKET);
@@ -71,7 +81,7 @@ export const run = command('run', HELP, async (args, io) => {
     report(`  docker -H ${first} run alpine  is denied, with the reason`);
     // From a checkout there is no `breakwater` on the PATH.
     const demo = process.env['npm_lifecycle_event'] === 'start' ? 'npm run demo' : 'breakwater demo';
-    report(`  ${demo.padEnd(first.length + 23)} replays the build attack, step by step`);
+    report(`  ${demo.padEnd(first.length + 22)} replays the build attack, step by step`);
   }
 
   // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.

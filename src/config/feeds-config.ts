@@ -149,6 +149,7 @@ type At = (path: readonly PropertyKey[], message: string) => void;
  */
 export function readFeeds(
   shape: z.output<typeof feedsSchema>,
+  ownsState: boolean,
   inFile: (path: string) => string,
   at: At,
 ): FeedsConfig {
@@ -171,6 +172,7 @@ export function readFeeds(
   return {
     ...shape,
     state: inFile(shape.state),
+    ownsState,
     sources,
     warninglists: shape.warninglists.map(inFile),
   };

@@ -84,7 +84,9 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
       : (shape.listen ?? [{ url: 'tcp://127.0.0.1:2375' }]).map((entry, index) =>
           fileListener(entry, flags, inFile, (path, message) => at(['listen', index, ...path], message)),
         );
-  const feeds = readFeeds(shape.feeds, inFile, (path, message) => at(['feeds', ...path], message));
+  const raw = parsed.value as Record<string, unknown>;
+  const ownsState = raw['feeds'] !== undefined || raw['egress'] !== undefined;
+  const feeds = readFeeds(shape.feeds, ownsState, inFile, (path, message) => at(['feeds', ...path], message));
   const config: Config = {
     listen: nameListeners(listen, (index, message) => at(['listen', index, 'name'], message)),
     upstream: readUpstream(shape, flags, inFile, at, (message) => flag('--upstream', message)),
@@ -105,7 +107,6 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   }
   checkLoops(config, at);
   if (problems.length > 0) return { ok: false, problems };
-  const raw = parsed.value as Record<string, unknown>;
   const given = {
     listen: flags.listen.length > 0,
     upstream: flags.upstream !== undefined,

@@ -5,9 +5,11 @@ import type { PolicyFile, PolicyProblem } from '../policy/compile.js';
 /** Largest policy file that is read, in bytes; a device or an endless file is no policy. */
 const MAX_FILE_BYTES = 16 * 2 ** 20;
 
+const SCHEMA_SUFFIX = '.schema.json';
+
 /** `*.json` of a directory, but not JSON Schemas, and nothing hidden (`..data` of Kubernetes, editors' files). */
 function isPolicyName(name: string): boolean {
-  return name.endsWith('.json') && !name.endsWith('.schema.json') && !name.startsWith('.');
+  return name.endsWith('.json') && !name.endsWith(SCHEMA_SUFFIX) && !name.startsWith('.');
 }
 
 /** The files that the paths stand for, each once: files as given, directories by their `*.json`, sorted. */
@@ -47,6 +49,8 @@ export async function readPolicyFiles(
       if (!stats.isFile()) report('is not a regular file');
       else if (stats.size > MAX_FILE_BYTES)
         report(`has ${stats.size} bytes; at most ${MAX_FILE_BYTES} are read`);
+      else if (name.endsWith(SCHEMA_SUFFIX))
+        report('is a JSON Schema and no policy: leave it out, or name the directory');
       else files.push({ name, text: await readUtf8(name) });
     } catch (error) {
       report(`cannot be read: ${(error as Error).message}`);

@@ -60,7 +60,11 @@ function queryUdp({ host, port }: Upstream, query: Query): Promise<Response> {
       resolve(response);
     });
     // A connected socket hears its peer alone. The kernel draws the port.
-    socket.connect(port, host, () => socket.send(writeQuery(id, query, UDP_SIZE)));
+    // Node hands a failure to this callback, not to the error event: a host without a route, for instance.
+    socket.connect(port, host, (error?: Error) => {
+      if (error) fail(error);
+      else socket.send(writeQuery(id, query, UDP_SIZE));
+    });
   });
 }
 

@@ -50,14 +50,14 @@ interface Running {
 /**
  * Starts the feeds. What was in force before the last stop is in force again when this resolves, and so is what files
  * on this host say; what comes over the network is fetched in the background. Without sources nothing is listed: an index of
- * other times becomes an empty one, for the outbound process as well.
+ * other times becomes an empty one, for the outbound process as well, if the state directory is this guard's.
  * INVARIANT: a feed that fails, shrinks or lies takes nothing away that is in force.
  *
  * @throws Error when the state directory cannot be written, or there are last good copies but no index can be made of them.
  */
 export async function startFeeds(config: FeedsConfig, log: FeedLog, hooks: FeedHooks): Promise<Feeds> {
   if (config.sources.length === 0) {
-    await dropIndex(config, log);
+    if (config.ownsState) await dropIndex(config, log);
     return NO_FEEDS;
   }
   // Said before the first call: feeds that cannot be kept would come to nothing, again and again.

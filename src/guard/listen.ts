@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   createServer as createHttpServer,
   ServerResponse,
@@ -13,6 +12,7 @@ import { takeUpgrade } from '../capture/upgrade-input.js';
 import type { ListenConfig, Limits } from '../config/config.js';
 import type { Client } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
+import { readNamedFile } from '../store/named-files.js';
 import type { Guard } from './guard.js';
 import { identifyConnection } from './identify.js';
 import { nextCallId, PlainBody, UpgradedBody, type IncomingBody } from './incoming.js';
@@ -370,12 +370,10 @@ function createServer(config: ListenConfig, limits: Limits): Server {
       : // Loaded here: TLS takes some megabytes, and a guard on a socket does without.
         process.getBuiltinModule('node:https').createServer({
           ...options,
-          cert: readFileSync(tls.cert),
-          key: readFileSync(tls.key),
+          ...readTlsFiles(config.name, tls),
           minVersion: 'TLSv1.2',
           handshakeTimeout: limits.headersTimeout,
           ...(tls.clientCa !== undefined && {
-            ca: readFileSync(tls.clientCa),
             requestCert: true,
             rejectUnauthorized: tls.clientAuth !== 'optional',
           }),
@@ -387,4 +385,33 @@ function createServer(config: ListenConfig, limits: Limits): Server {
   // Half-closed requests get their answer, as dockerd gives it; streams are ended by `accept` above.
   (server as unknown as { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   return server;
+}
+
+/** @throws Error naming the listener, and the key and the file that cannot be used. */
+function readTlsFiles(
+  listener: string,
+  { cert, key, clientCa }: NonNullable<ListenConfig['tls']>,
+): Record<'cert' | 'key' | 'ca', Buffer | undefined> {
+  const { createSecureContext } = process.getBuiltinModule('node:tls');
+  const usable = (what: string, use: () => unknown): void => {
+    try {
+      use();
+    } catch (error) {
+      throw new Error(`listener ${listener}: ${what} cannot be used: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  };
+  const read = (name: string, option: 'cert' | 'key' | 'ca', file: string): Buffer => {
+    const bytes = readNamedFile(`listener ${listener}: tls.${name}`, file);
+    usable(`tls.${name}, ${file},`, () => createSecureContext({ [option]: bytes }));
+    return bytes;
+  };
+  const files = {
+    cert: read('cert', 'cert', cert),
+    key: read('key', 'key', key),
+    ca: clientCa === undefined ? undefined : read('clientCa', 'ca', clientCa),
+  };
+  usable('tls.cert with tls.key', () => createSecureContext(files));
+  return files;
 }

@@ -45,8 +45,13 @@ export interface FeedSource {
 }
 
 export interface FeedsConfig {
-  /** Directory of the last good copies and of the index, `index.bin`. Untouched while there are no sources. */
+  /** Directory of the last good copies and of the index, `index.bin`. */
   readonly state: string;
+  /**
+   * The config file is about feeds, or about the outbound side, which reads the index. Otherwise the directory is the
+   * default, where the index of another guard may lie, and is not touched.
+   */
+  readonly ownsState: boolean;
   /** Not ready before every feed has data. */
   readonly required: boolean;
   readonly sources: readonly FeedSource[];

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Call, NamedObject, Owner, Reference } from '../docker/call.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
@@ -7,6 +6,7 @@ import { Refusal } from '../docker/refusal.js';
 import { queryText } from '../hazards/call-values.js';
 import type { CompiledPolicy } from '../policy/compiled.js';
 import { volumesToMake } from '../policy/ownership.js';
+import { makeNamedDirectory } from '../store/named-files.js';
 import { openImageOwners } from './image-owners.js';
 import { locksOf, openNameLocks } from './name-locks.js';
 import { openOwnerLabels } from './owner-labels.js';
@@ -52,7 +52,7 @@ export function openOwnership(
   requestEngine: RequestEngine,
   warn: (message: string) => void,
 ): Ownership {
-  mkdirSync(state, { recursive: true, mode: 0o700 });
+  makeNamedDirectory('ownership.state', state, 0o700);
   const labels = openOwnerLabels(join(state, 'owner.key'));
   const images = openImageOwners(join(state, 'images.jsonl'), warn);
   const locks = openNameLocks();

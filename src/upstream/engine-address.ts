@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectPlain, type Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
+import { readNamedFile } from '../store/named-files.js';
 
 /** Where the engine is. */
 export interface EngineAddress {
@@ -54,9 +54,9 @@ export function readAddress({ url, tls }: EngineAddress): Dialler {
       const options: ConnectionOptions = {
         ...probed,
         port: port === '' ? 2376 : Number(port),
-        ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }),
-        ...(tls?.cert !== undefined && { cert: readFileSync(tls.cert) }),
-        ...(tls?.key !== undefined && { key: readFileSync(tls.key) }),
+        ...(tls?.ca !== undefined && { ca: readNamedFile('upstream.tls.ca', tls.ca) }),
+        ...(tls?.cert !== undefined && { cert: readNamedFile('upstream.tls.cert', tls.cert) }),
+        ...(tls?.key !== undefined && { key: readNamedFile('upstream.tls.key', tls.key) }),
         ...(tls?.serverName !== undefined && { servername: tls.serverName }),
       };
       // Loaded here: most engines are on a socket, and TLS takes some megabytes.

@@ -391,6 +391,19 @@ await t.test('GELF over UDP: long messages come in chunks', async (t) => {
   journal.close();
 });
 
+await t.test('UDP: a receiver that there is no way to is named as the cause', async (t) => {
+  const directory = room();
+  const journal = journalIn(directory);
+  // The system refuses to connect to it, as it refuses when there is no route.
+  const sinks = start(directory, journal, config('udp://255.255.255.255:9', { type: 'syslog', facility: 4 }));
+  await write(journal, 1);
+  const error = (): string => sinks.status()[0]?.error ?? '';
+  t.ok(await until(() => error() !== '', 10_000));
+  t.match(error(), /EACCES/);
+  await sinks.stop(0);
+  journal.close();
+});
+
 await t.test('syslog over UDP: one message in one datagram', async (t) => {
   const { port, got } = await datagrams(t);
   const directory = room();

@@ -104,7 +104,7 @@ await t.test('tail: words, filters, JSON', async (t) => {
   t.notMatch(all.out, /\u001b|\r/, 'nothing reaches the terminal but text');
   t.equal((await audit('tail', journal, '--call', 'abc-2')).out.trim().split('\n').length, 2);
   t.equal((await audit('tail', journal, '--hazard', 'bind')).out.trim().split('\n').length, 13);
-  t.equal((await audit('tail', journal, '--hazard', 'bi')).out, '');
+  t.equal((await audit('tail', journal, '--hazard', 'bind:/et')).out, '');
   t.equal(
     (await audit('tail', journal, '--verdict', 'allow', '--source', 'ci')).out.trim().split('\n').length,
     1,
@@ -372,6 +372,12 @@ await t.test('wrong usage', async (t) => {
     [['tail', journal, '--since', '24'], /is no time/],
     [['tail', journal, '--until', '24hours'], /--until "24hours" is no time/],
     [['export', journal], /export needs --since T/],
+    [['tail', journal, '--hazard', 'bi'], /--hazard "bi" is no kind of hazard/],
+    [
+      ['tail', journal, '--operation', 'ContainerLst'],
+      /is none that is known\. Did you mean "ContainerList"/,
+    ],
+    [['export', join(root, 'none'), '--format', 'xml'], /"xml" is none/],
     [['export', journal, '--since', '1d', '--format', 'xml'], /"xml" is none; it is one of breakwater, ocsf/],
     [['export', journal, '--since', '1d', '--until', '2d'], /nothing lies between them/],
     [['export', journal, '--since', '1d', '--follow'], /export has no option --follow/],
@@ -381,6 +387,14 @@ await t.test('wrong usage', async (t) => {
     t.equal(code, 2);
     t.match(err, message);
   }
+  await t.rejects(
+    audit('verify', journal, '--key', join(root, 'none')),
+    /the public key cannot be read: .*none/,
+  );
+  await t.rejects(
+    audit('verify', journal, '--shipped', join(root, 'none')),
+    /the shipped records cannot be read: .*none/,
+  );
   await t.rejects(audit('verify', join(root, 'none')), /none: cannot be read: ENOENT/);
   await t.rejects(audit('verify', join(root, 'audit.jsonl')), /a plain file has no chain to verify/);
   t.match((await audit('--help')).out, /breakwater audit verify\|tail\|export/);

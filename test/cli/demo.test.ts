@@ -88,7 +88,10 @@ await t.test('help, wrong flags, a policy that is not there', async (t) => {
     code: 2,
     out: /^breakwater demo: Unknown option '--nope'; try breakwater demo --help\n$/,
   });
-  await t.rejects(demo('--policy', '/nonexistent/policy.json'), /nonexistent/);
+  t.match(await demo('--policy', '/nonexistent/policy.json'), {
+    code: 2,
+    out: /^breakwater demo: \/nonexistent\/policy\.json: cannot be read/,
+  });
   const left = (await readdir(scratch)).filter((name) => name.startsWith('breakwater-'));
   t.same(left, [], 'no temporary directory is left');
 });

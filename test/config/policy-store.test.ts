@@ -53,6 +53,7 @@ t.test('no policy, no guard: every first load that is not whole fails', async (t
   await fails(t, [at('empty')], /empty: the directory holds no policy file/);
   await fails(t, [at('broken')], /b.json: .*line 1/);
   await fails(t, [at('latin')], /not UTF-8/);
+  await fails(t, [at('empty/policy.schema.json')], /is a JSON Schema and no policy/);
   await fails(t, [at('broken-link.json')], /ENOENT/);
   await fails(t, ['/dev/zero'], /not a regular file/);
   t.ok(new PolicyLoadError([]).message);

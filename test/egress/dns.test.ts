@@ -367,6 +367,9 @@ t.test(
     t.equal(codeOf(await second.answer(makeQuery('a.test', TYPE.A), '10.0.0.1')), RCODE.NOERROR);
     const none = resolverOf([dead]).resolver;
     t.equal(codeOf(await none.answer(makeQuery('a.test', TYPE.A), '10.0.0.1')), RCODE.SERVFAIL);
+    // The system refuses to connect to it, as it refuses when there is no route. That once ended the process.
+    const unreachable = resolverOf([], { upstream: [{ host: '255.255.255.255', port: 53 }] }).resolver;
+    t.equal(codeOf(await unreachable.answer(makeQuery('a.test', TYPE.A), '10.0.0.1')), RCODE.SERVFAIL);
   },
 );
 

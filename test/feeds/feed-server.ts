@@ -99,6 +99,7 @@ export function makeConfig(
 ): FeedsConfig {
   return {
     state,
+    ownsState: true,
     required: false,
     sources,
     allow: [],

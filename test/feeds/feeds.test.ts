@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import t, { type Test } from 'tap';
+import { loadConfig } from '../../src/config/load.js';
 import { startFeeds, type Feeds } from '../../src/feeds/feeds.js';
 import { readSnapshot, type IntelSnapshot } from '../../src/feeds/index-file.js';
 import { readImports, writeImports } from '../../src/feeds/imports.js';
@@ -76,6 +77,26 @@ await t.test('a config without sources takes out of force what was, on disk too'
   await second.feeds.stop();
   const third = await run(t, makeConfig(state, [source]));
   t.ok(find(third.feeds.store.current, '198.51.100.66'), 'in force again with its source');
+});
+
+await t.test('a config that is not about feeds leaves the index of another guard alone', async (t) => {
+  const directory = t.testdir({ 'report.txt': REPORT, 'empty.json': '{}', 'egress.json': '{"egress":{}}' });
+  const state = join(directory, 'state');
+  const source = makeSource({ url: `file://${join(directory, 'report.txt')}`, name: 'mine' });
+  await (await run(t, makeConfig(state, [source]))).feeds.stop();
+  // `breakwater demo`, or a guard that somebody tries out as root, beside the one that is installed.
+  const other = await run(t, { ...makeConfig(state, []), ownsState: false });
+  t.equal(find(other.feeds.store.current, '198.51.100.66'), undefined, 'it lists nothing itself');
+  const snapshot = await readSnapshot(state);
+  t.ok(snapshot && find(snapshot, '198.51.100.66'), 'what was in force on disk still is');
+
+  const ownsState = (path?: string): unknown => {
+    const loaded = loadConfig(path, { listen: [], policy: [] });
+    return loaded.ok ? loaded.config.feeds.ownsState : loaded.problems;
+  };
+  t.equal(ownsState(), false, 'without a config file');
+  t.equal(ownsState(join(directory, 'empty.json')), false);
+  t.equal(ownsState(join(directory, 'egress.json')), true, 'the outbound side reads the index');
 });
 
 await t.test('a file is in force when the start is over, and again after a restart without it', async (t) => {

@@ -20,11 +20,14 @@ export function openDatagrams(
     const made = createSocket(family === 6 ? 'udp6' : 'udp4');
     // "Port unreachable" (ICMP) for an earlier datagram arrives as an error of the socket.
     made.on('error', (error) => (failure = error));
+    // Node hands a failure to this callback, not to the error event: a host without a route, for instance.
     await new Promise<void>((resolve, reject) => {
-      made.once('error', reject);
-      made.connect(Number(url.port), address, () => {
-        made.off('error', reject);
-        resolve();
+      made.connect(Number(url.port), address, (error?: Error) => {
+        if (!error) resolve();
+        else {
+          made.close();
+          reject(error);
+        }
       });
     });
     return (socket = made);
