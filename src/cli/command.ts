@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/config.js';
 import { formatProblem, PolicyLoadError } from '../config/policy-store.js';
@@ -83,4 +85,19 @@ export function stopSignal(): Promise<void> {
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   });
+}
+
+/**
+ * Tells the service manager, where it asked for it (`Type=notify`), that the start is complete: only then does
+ * `systemctl start` return, and what is ordered after the unit begin. Node has no datagram sockets of the unix
+ * kind, so systemd's own program says it (sd_notify(3)).
+ */
+export async function notifyReady(io: Io): Promise<void> {
+  if ((process.env['NOTIFY_SOCKET'] ?? '') === '') return;
+  try {
+    await promisify(execFile)('systemd-notify', ['--ready'], { timeout: 10_000 });
+  } catch (error) {
+    // The manager will take the start for one that failed, and this line says why.
+    io.stderr.write(`breakwater: systemd cannot be told of the start: ${(error as Error).message.trim()}\n`);
+  }
 }

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import type { EgressConfig } from '../config/egress-config.js';
 import { startEgress } from '../app/egress.js';
 import { applyEgress, removeEgress, viewEgress, type EgressView } from '../app/egress-status.js';
-import { command, installedConfig, stopSignal, UsageError, type Io } from './command.js';
+import { command, installedConfig, notifyReady, stopSignal, UsageError, type Io } from './command.js';
 
 const HELP = `breakwater egress run|apply|show|remove [--config F]: block outbound traffic to what is listed
 
@@ -51,6 +51,7 @@ async function run(config: EgressConfig, io: Io): Promise<number> {
   if (config.gateway !== null) {
     report(`HTTP gateway at ${config.gateway.listen.host}:${config.gateway.listen.port}`);
   }
+  await notifyReady(io);
   await stop;
   report('stopping; what is in the table stays in force');
   await egress.stop();

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { startGuard, TRIAL_ENGINE } from '../app/guard.js';
 import { VERSION } from '../app/version.js';
-import { command, configOf, stopSignal, UsageError } from './command.js';
+import { command, configOf, notifyReady, stopSignal, UsageError } from './command.js';
 
 const HELP = `breakwater run: guard a Docker engine
 
@@ -86,7 +86,9 @@ export const run = command('run', HELP, async (args, io) => {
 
   // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.
   process.on('SIGHUP', () => void guard.reload());
-  await stopSignal();
+  const stop = stopSignal();
+  await notifyReady(io);
+  await stop;
   report('breakwater: stopping');
   await guard.close();
   return 0;

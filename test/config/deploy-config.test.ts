@@ -42,9 +42,15 @@ await t.test('what must not get lost in the deployment files', async (t) => {
     'User=breakwater',
     // Else the reports of the outbound side could not be taken in.
     'ReadWritePaths=-/var/lib/breakwater-egress',
+    'Type=notify',
+    'NotifyAccess=all',
+    // As the directory is made by the installation: otherwise a warning at each start.
+    'ConfigurationDirectoryMode=0750',
   ]) {
     t.ok(unit.includes(`\n${line}\n`), line);
   }
+  // Without it os.networkInterfaces() throws, and no index of indicators is ever built.
+  t.match(unit, /^RestrictAddressFamilies=.*AF_NETLINK/m, 'for the addresses of this host');
   t.notMatch(unit, /^MemoryDenyWriteExecute=/m, 'V8 cannot live with it');
   const compose = await readFile(`${deploy}compose.yaml`, 'utf8');
   const [guard = '', traefik = ''] = compose.split(/^ {2}traefik:$/m);
@@ -93,6 +99,8 @@ await t.test('the outbound side has the packet filter, and no engine', async (t)
     'ProtectSystem=strict',
     'CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE',
     'User=breakwater-egress',
+    'Type=notify',
+    'NotifyAccess=all',
     'InaccessiblePaths=-/run/docker.sock -/var/run/docker.sock',
   ]) {
     t.ok(unit.includes(`\n${line}\n`), line);
