@@ -20,6 +20,8 @@ export interface GuardBuild {
   readonly nodeFlags?: readonly string[];
   /** A list of indicators that the guard looks for in every call. */
   readonly feed?: string;
+  /** Default: that of the workload. */
+  readonly policy?: object;
   /** Where its audit trail goes; default: a file. */
   readonly trail?: 'file' | 'journal' | 'none';
 }
@@ -79,7 +81,7 @@ export async function startGuard(
     none: { file: '/dev/null' },
     journal: { journal: join(places.disk, `journal-${port}`), keep: { size: '512MiB' } },
   }[trail];
-  writeFileSync(`${files}-policy.json`, JSON.stringify(policy));
+  writeFileSync(`${files}-policy.json`, JSON.stringify(build.policy ?? policy));
   writeFileSync(
     `${files}.json`,
     JSON.stringify({

@@ -22,6 +22,7 @@ import {
 import { profile } from './profile.js';
 import { measureShare } from './share.js';
 import { report, type Results } from './report.js';
+import { measureStall } from './stall.js';
 import { measureStart } from './start.js';
 import { writeScript, type Load } from './workload.js';
 
@@ -34,6 +35,7 @@ const PARTS = [
   'context',
   'share',
   'intel',
+  'stall',
   'start',
 ] as const;
 type Part = (typeof PARTS)[number];
@@ -194,6 +196,9 @@ async function measureParts(
   if (has('start')) {
     progress('start');
     results.start = await measureStart(places, cores, options.build, seconds);
+  }
+  if (has('stall')) {
+    results.stall = await measureStall(places, cores, options.build, progress);
   }
   if (has('intel')) {
     progress('intel');

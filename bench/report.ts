@@ -4,6 +4,7 @@ import type { IntelFigures } from './intel.js';
 import type { JournalFigures } from './journal.js';
 import type { ShareResult } from './share.js';
 import { median, type Sample, type Target } from './load.js';
+import type { StallFigures } from './stall.js';
 import type { StartFigures } from './start.js';
 
 type Name = Target['name'];
@@ -19,6 +20,7 @@ export interface Results {
   intel?: IntelFigures;
   journal?: JournalFigures;
   share?: ShareResult | undefined;
+  stall?: StallFigures;
   start?: StartFigures;
   /** MB: the highest seen while measuring, and the highest of the process's whole life. */
   memory?: ReadonlyMap<Name, { load: number; life: number }>;
@@ -210,6 +212,7 @@ function rowsOf(results: Results): Row[] {
   }
   if (journal !== undefined) rows.push(...journalRows(journal));
   if (intel !== undefined) rows.push(...intelRows(intel));
+  if (results.stall !== undefined) rows.push(...stallRows(results.stall));
   if (start !== undefined) rows.push(...startRows(start));
   if (memory !== undefined && memory.size > 0) {
     const pick = (what: 'load' | 'life'): Row['values'] =>
@@ -275,6 +278,22 @@ function startRows({ node, builds }: StartFigures): Row[] {
     );
   }
   return rows;
+}
+
+/** The guard's column alone: other proxies do not look into what they pass on. */
+function stallRows({ idle, worst, inputs }: StallFigures): Row[] {
+  const of = (name: string, guard: number, more: Partial<Row> = {}): Row => ({
+    name,
+    values: { guard },
+    digits: 1,
+    ratio: false,
+    ...more,
+  });
+  return [
+    of('/_ping p99.9 while nothing else happens, ms', idle),
+    of(`  beside the ${inputs.length} worst inputs, added, ms`, worst - idle, { goal: guardAtMost(100) }),
+    ...inputs.slice(0, 5).map(({ name, longest }) => of(`  longest wait beside ${name}, ms`, longest)),
+  ];
 }
 
 function intelRows(intel: IntelFigures): Row[] {

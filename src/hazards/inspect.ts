@@ -207,7 +207,9 @@ export function inspect(
  */
 function forgetLists(findings: Findings): void {
   addHazard(findings, 'opaque', 'work');
-  const known = Object.entries(findings.facts).filter(([, value]) => typeof value !== 'object');
+  const known = Object.entries(findings.facts).filter(
+    ([name, value]) => typeof value !== 'object' || name === 'build.unclear',
+  );
   findings.facts = Object.fromEntries(known);
 }
 

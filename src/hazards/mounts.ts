@@ -230,7 +230,7 @@ const PLACES = byOperation<{ readonly below: readonly string[]; readonly fields:
 const NO_PATHS: readonly string[] = [];
 
 /** The host paths that a call makes visible in a container, canonical, each once. */
-export function hostPathsOf({ body, operation }: Call): readonly string[] {
+export function hostPathsOf({ body, operation, work }: Call): readonly string[] {
   const places = PLACES.get(operation.id);
   if (places === undefined || body.kind !== 'json') return NO_PATHS;
   let findings: Findings | undefined;
@@ -239,7 +239,7 @@ export function hostPathsOf({ body, operation }: Call): readonly string[] {
     for (const key of below) object = asObject(object[key] ?? null);
     for (const [key, inspect] of fields) {
       const value = object[key] ?? null;
-      if (value !== null) inspect(value, (findings ??= newFindings()), '');
+      if (value !== null) inspect(value, (findings ??= newFindings(work)), '');
     }
   }
   if (findings === undefined) return NO_PATHS;

@@ -35,7 +35,7 @@ await t.test(
   'a table of keys: defaults in units, lists, sections, and defaults that are described',
   async (t) => {
     const rows = new Map(schemaRows(configFileSchema, '').map((row) => [row.path, row]));
-    t.match(rows.get('limits.body'), { default: '`"4MiB"`', type: 'size' });
+    t.match(rows.get('limits.body'), { default: '`"2MiB"`', type: 'size' });
     t.match(rows.get('upstream.timeout'), { default: '`"2m"`', type: 'time' });
     t.match(rows.get('listen[].url'), { default: 'required', type: 'text' });
     t.match(rows.get('listen[].mode'), { default: '`"0660"`' });
