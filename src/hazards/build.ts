@@ -5,6 +5,7 @@ import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
 import type { Work } from '../base/work.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, setUnreadDockerfile } from './dockerfile.js';
+import { BOUNDS, checkBound } from './engine-load.js';
 import { addFindings, addHazard, newFindings, setFact, type Findings } from './inspection.js';
 import { shortImageName } from './image-name.js';
 import { cleanPath } from './host-access.js';
@@ -125,6 +126,8 @@ export function inspectBuild(_body: JsonValue, findings: Findings, call: Call): 
   setFact(findings, 'build.pull', queryFlag(call, 'pull'));
   setFact(findings, 'build.cache-from', queryTexts(call, 'cachefrom'));
   setFact(findings, 'build.memory', queryNumber(call, 'memory'));
+  const shares = queryNumber(call, 'cpushares');
+  if (shares > BOUNDS['cpu-shares'].most) checkBound('cpu-shares', shares, findings);
 
   inspectRemote(remote, findings);
   inspectBuilder(call, findings);

@@ -6,6 +6,7 @@ import type { OperationId } from '../docker/operation.js';
 import { credentialHosts } from '../docker/registry-auth.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
+import { inspectFilters } from './engine-load.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
@@ -73,7 +74,7 @@ import {
 } from './operations.js';
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
-import { queryFlag, queryText } from './call-values.js';
+import { queryFlag, queryJson, queryText } from './call-values.js';
 import { COMPLETING, sequencesOf, withSequences, type SequenceView } from './sequences.js';
 import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
@@ -182,6 +183,7 @@ export function inspect(
     sequences === undefined &&
     entities.objects === undefined &&
     call.unknown.length === 0 &&
+    call.query['filters'] === undefined &&
     response !== 'hijack' &&
     headers.length === 0
   ) {
@@ -238,6 +240,7 @@ function inspectAll(
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
   for (const inspector of inspectors) inspector(body, findings, call);
+  if (call.query['filters'] !== undefined) inspectFilters(queryJson(call, 'filters'), findings);
   if (entities.objects !== undefined) inspectOwner(call, entities.objects, findings);
   if (findings.work.left < 0) forgetLists(findings);
   const indicatorMatches =
