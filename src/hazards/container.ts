@@ -1,6 +1,6 @@
-import type { Call } from '../docker/call.js';
+import { isBefore, type Call } from '../docker/call.js';
 import { type JsonObject, type JsonValue, asNumber, asObject, asString, asStrings } from '../base/json.js';
-import { addToFact, addHazard, setFacts, type Findings } from './inspection.js';
+import { addToFact, addHazard, setFact, setFacts, type Findings } from './inspection.js';
 import { imageFacts } from './image-name.js';
 import {
   bounded,
@@ -180,12 +180,14 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
   const given = queryText(call, 'name');
   const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);
+  // A path without a version means the engine's newest, 1.41 at the least.
+  const minor = call.apiVersion === '' ? Infinity : Number(call.apiVersion.slice(2));
   setFacts(findings, {
     image,
     registry,
     'image.tag': tag,
     'image.digest': digest,
-    platform: queryText(call, 'platform'),
+    platform: minor < 41 ? '' : queryText(call, 'platform'),
     'container.name': given.startsWith('/') ? given.slice(1) : given,
     command: asStrings(config['Cmd']),
     entrypoint: asStrings(config['Entrypoint']),
@@ -209,15 +211,15 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
     'capabilities.add': [],
     'capabilities.drop': [],
   });
-  // Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate).
-  const minor = Number(/^1\.(\d+)$/.exec(call.apiVersion)?.[1] ?? 0);
-  if (call.apiVersion !== '' && minor < 40 && asString(host['IpcMode']) === '')
-    addHazard(findings, 'namespace', 'ipc=shareable');
+  // Defaults of older API versions (router/container/container_routes.go, postContainersCreate), see api-versions.ts.
+  if (minor < 40 && asString(host['IpcMode']) === '') addHazard(findings, 'namespace', 'ipc=shareable');
+  if (minor < 41 && asString(host['CgroupnsMode']) === '') addHazard(findings, 'host-namespace', 'cgroup');
   inspectFields(CREATE, body, findings, '');
 }
 
-export function inspectContainerUpdate(body: JsonValue, findings: Findings): void {
+export function inspectContainerUpdate(body: JsonValue, findings: Findings, call: Call): void {
   setFacts(findings, resourceFacts(asObject(body)));
+  if (isBefore(call, 40)) setFact(findings, 'pids', 0);
   inspectFields(UPDATE, body, findings, '');
 }
 

@@ -1,4 +1,4 @@
-import type { Call } from '../docker/call.js';
+import { mayBeBefore, type Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, asStrings } from '../base/json.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import {
@@ -56,7 +56,9 @@ export function inspectExec(body: JsonValue, findings: Findings): void {
 }
 
 export function inspectAttach(_body: JsonValue, findings: Findings, call: Call): void {
-  const stdin = queryFlag(call, 'stdin');
+  // Up to 1.41 a websocket is attached to everything (container_routes.go, wsContainersAttach).
+  const stdin =
+    (call.operation.does.upgrade === 'websocket' && mayBeBefore(call, 42)) || queryFlag(call, 'stdin');
   setFact(findings, 'attach.stdin', stdin);
   if (stdin) addHazard(findings, 'attach-stdin');
 }

@@ -1,4 +1,4 @@
-import type { Call } from '../docker/call.js';
+import { mayBeBefore, type Call } from '../docker/call.js';
 import { NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { byOperation } from '../docker/catalogue.js';
 import { type JsonValue, asObject, asString } from '../base/json.js';
@@ -84,7 +84,11 @@ import { inspectVolumeCreate, inspectVolumeUpdate } from './mounts.js';
 type Inspector = (body: JsonValue, findings: Findings, call: Call) => void;
 
 const force: Inspector = (_body, findings, call) => setFact(findings, 'force', queryFlag(call, 'force'));
-const signal: Inspector = (_body, findings, call) => setFact(findings, 'signal', queryText(call, 'signal'));
+const signal: Inspector = (_body, findings, call) => {
+  // A stop or a restart sends the container's own signal up to 1.41, a kill the given one in all versions.
+  const ignored = call.operation.query['t'] !== undefined && mayBeBefore(call, 42);
+  setFact(findings, 'signal', ignored ? '' : queryText(call, 'signal'));
+};
 
 const checkpoint: Inspector = (body, findings, call) => {
   const { CheckpointDir, CheckpointID } = asObject(body);

@@ -1,4 +1,4 @@
-import type { Call } from '../docker/call.js';
+import { isBefore, type Call } from '../docker/call.js';
 import { type JsonValue, asArray, asNumber, asObject, asString, asStrings, keysOf } from '../base/json.js';
 import { addedCapabilities, droppedCapabilities, isolation, servicePrivileges, sysctls } from './security.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
@@ -203,4 +203,9 @@ export function inspectService(body: JsonValue, findings: Findings, call: Call):
   // `rollback=previous` makes the manager take the earlier specification, not this body.
   if (queryText(call, 'rollback') !== '') addHazard(findings, 'opaque', 'rollback');
   inspectFields(SERVICE, body, findings, '');
+  // The engine drops from calls of older versions what they did not have (router/swarm/helpers.go, adjustForAPIVersion).
+  if (isBefore(call, 41)) {
+    setFact(findings, 'capabilities.drop', []);
+    setFact(findings, 'pids', 0);
+  }
 }

@@ -291,9 +291,9 @@ const ROWS: readonly Row[] = [
   },
   {
     kind: 'namespace',
-    attack: create({}, {}, '1.39'),
+    attack: create({ CgroupnsMode: 'private' }, {}, '1.39'),
     raises: ['namespace:ipc=shareable'],
-    control: create({ IpcMode: 'private' }, {}, '1.39'),
+    control: create({ IpcMode: 'private', CgroupnsMode: 'private' }, {}, '1.39'),
   },
   {
     kind: 'device',
