@@ -161,15 +161,17 @@ export function checkBound(name: BoundName, value: number, findings: Findings): 
     addHazard(findings, 'engine-load', `${name}=${value}${unit === 'bytes' ? '' : unit}`);
 }
 
-/**
- * How many states Go's regexp makes of a pattern, at most: its length, times each number of repetitions in it. Go
- * itself refuses more than 1,000 for nested ones, not for one after the other (regexp/syntax/parse.go).
- */
+/** Go refuses more repetitions than this, one in another (regexp/syntax/parse.go), not one after the other. */
+const MAX_REPETITIONS = 1_000;
+
+/** How many states Go's regexp makes of a pattern, at most. */
 export function patternStates(pattern: string): number {
-  let states = pattern.length;
-  for (const [, least = '', most = ''] of pattern.matchAll(/\{(\d+),?(\d*)\}/g))
-    states *= Math.max(1, Math.min(1_000, Math.max(Number(least), Number(most))));
-  return states;
+  let repetitions = 1;
+  for (const [, least = '', most = ''] of pattern.matchAll(/\{(\d+),?(\d*)\}/g)) {
+    repetitions *= Math.max(1, Number(least), Number(most));
+    if (repetitions >= MAX_REPETITIONS) return pattern.length * MAX_REPETITIONS;
+  }
+  return pattern.length * repetitions;
 }
 
 /** The filters that handlers compare as regular expressions: containers, networks and volumes by name or id. */

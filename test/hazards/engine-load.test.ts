@@ -307,7 +307,7 @@ void t.test('what a filter costs is the number of states that its patterns make'
   t.same(load(filtered({ label: ['x'.repeat(30_000)] })), [], 'labels are compared as they are');
   for (const { id, query } of OPERATIONS) {
     if (query['filters'] === undefined) continue;
-    const call = makeCall(id, { query: { filters: { name: ['a{999}a{999}'] } } });
+    const call = makeCall(id, { query: { filters: { name: ['a{999}'.repeat(4)] } } });
     t.match(load(call), [/^engine-load:name-filter=/], id);
   }
   t.end();
