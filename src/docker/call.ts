@@ -141,3 +141,17 @@ export const withContext = (call: Call, context: ContextReading | 'pending'): Ca
 /** A build whose context is still on its way; any other call as it is. */
 export const pendingContext = (call: Call): Call =>
   carriesContext(call) ? withContext(call, 'pending') : call;
+
+/** Is the call of an API version before 1.`minor`? A path without a version means the engine's newest. */
+export function isBefore(call: Call, minor: number): boolean {
+  const version = /^1\.(\d+)$/.exec(call.apiVersion);
+  return version !== null && Number(version[1]) < minor;
+}
+
+/** The API of the oldest engine that the guard stands in front of, 20.10: what a path without a version means there. */
+const OLDEST_NEWEST = 41;
+
+/** May an engine read the call as one before 1.`minor`? Without a version that depends on the engine. */
+export function mayBeBefore(call: Call, minor: number): boolean {
+  return call.apiVersion === '' ? minor > OLDEST_NEWEST : isBefore(call, minor);
+}

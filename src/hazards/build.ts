@@ -1,10 +1,11 @@
 import type { ContextReading } from '../docker/build-context.js';
-import type { Call } from '../docker/call.js';
+import { isBefore, type Call } from '../docker/call.js';
 import type { DockerfileOptions } from '../docker/dockerfile/model.js';
 import { readDockerfile } from '../docker/dockerfile/read.js';
 import { type JsonValue, asArray, asObject, asString, keysOf } from '../base/json.js';
 import type { Work } from '../base/work.js';
 import { DOCKERFILE_FACTS, inspectDockerfile, setUnreadDockerfile } from './dockerfile.js';
+import { BOUNDS, checkBound } from './engine-load.js';
 import { addFindings, addHazard, newFindings, setFact, type Findings } from './inspection.js';
 import { shortImageName } from './image-name.js';
 import { cleanPath } from './host-access.js';
@@ -44,6 +45,8 @@ function inspectPath(path: string, findings: Findings): string {
   return clean;
 }
 
+const platformOf = (call: Call): string => (isBefore(call, 32) ? '' : queryText(call, 'platform'));
+
 const CONTEXT_FACTS = [...DOCKERFILE_FACTS, 'build.context-bytes', 'build.context-entries'] as const;
 
 /** A context that was not read counts as larger than any limit. */
@@ -57,7 +60,8 @@ function setContextSize(context: ContextReading | undefined, present: boolean, f
  * The context: what its Dockerfile does, or that it was not read. Of an ambiguous context nothing is
  * believed: the Dockerfile found in it may not be the one that is built.
  */
-function inspectContext({ body, query }: Call, findings: Findings): void {
+function inspectContext(call: Call, findings: Findings): void {
+  const { body, query } = call;
   const context = body.kind === 'stream' ? body.context : undefined;
   if (context === 'pending') {
     findings.pending = CONTEXT_FACTS;
@@ -83,7 +87,7 @@ function inspectContext({ body, query }: Call, findings: Findings): void {
     dockerfileFindings(context, context.dockerfile.content, findings.work, {
       buildArgs: (args?.type === 'json' ? args.value : {}) as Record<string, string | null>,
       target: query['target']?.type === 'string' ? query['target'].value : '',
-      platform: query['platform']?.type === 'string' ? query['platform'].value : '',
+      platform: platformOf(call),
     }),
   );
 }
@@ -119,12 +123,14 @@ export function inspectBuild(_body: JsonValue, findings: Findings, call: Call): 
   setFact(findings, 'build.remote', remote);
   setFact(findings, 'build.args', args);
   setFact(findings, 'build.labels', keysOf(queryJson(call, 'labels')));
-  setFact(findings, 'build.platform', queryText(call, 'platform'));
+  setFact(findings, 'build.platform', platformOf(call));
   setFact(findings, 'build.network', network);
   setFact(findings, 'build.target', queryText(call, 'target'));
   setFact(findings, 'build.pull', queryFlag(call, 'pull'));
   setFact(findings, 'build.cache-from', queryTexts(call, 'cachefrom'));
   setFact(findings, 'build.memory', queryNumber(call, 'memory'));
+  const shares = queryNumber(call, 'cpushares');
+  if (shares > BOUNDS['cpu-shares'].most) checkBound('cpu-shares', shares, findings);
 
   inspectRemote(remote, findings);
   inspectBuilder(call, findings);

@@ -135,6 +135,23 @@ export const HAZARDS = [
     permit: 'sequence:build-and-run',
   },
   {
+    kind: 'engine-load',
+    argument: 'text',
+    title: 'An amount that the engine itself pays for',
+    lets: 'A number, a count or a pattern far above what ordinary calls have takes memory, processor time or disk of the daemon, which no limit of a container holds: enough of it and the engine stands still for all. Written `what=value`; the [table below](#bounds) has what each costs, and from where on it is a hazard.',
+    attack: 'T1499',
+    permit: 'engine-load:volumes=*',
+  },
+  {
+    kind: 'template',
+    argument: 'text',
+    title: 'A template in a service',
+    lets: 'Managers and agents run Go templates in the environment, the host name and the mounts of a service. Loops and paddings take any amount of their memory and time, and a mount becomes another one than was read. Short fields such as `{{.Node.Hostname}}` are no hazard. The argument says where it stands: `env=NAME`, `hostname`, `mount=TARGET`.',
+    attack: 'T1499 T1611',
+    reachesHost: 'always',
+    permit: 'template:env=*',
+  },
+  {
     kind: 'registry-credentials',
     argument: 'text',
     title: 'Credentials that the daemon sends to a registry',
@@ -721,7 +738,7 @@ export const HAZARDS = [
     kind: 'log-option',
     argument: 'text',
     title: 'An option of a log driver',
-    lets: 'Chooses where the daemon connects to and what it sends. Written `name=value`, only the name for secrets.',
+    lets: 'Chooses where the daemon connects to and what it sends, or what it costs the daemon: `tag` with more than the fields of Docker’s documentation (it is a Go template that the daemon runs), `mode=non-blocking` (the daemon keeps what it has not written, and empty lines without end), a `max-buffer-size` above 64 MiB, a `max-file` above 1000, a pattern of more than 1000 states. Written `name=value`, only the name for secrets.',
     permit: 'log-option:syslog-address=tcp://logs.example.com:*',
   },
   {

@@ -1,23 +1,21 @@
-import type { Call } from '../docker/call.js';
-import {
-  type JsonObject,
-  type JsonValue,
-  asNumber,
-  asObject,
-  asString,
-  asStrings,
-  keysOf,
-} from '../base/json.js';
-import { addToFact, addHazard, setFacts, type Findings } from './inspection.js';
+import { isBefore, type Call } from '../docker/call.js';
+import { type JsonObject, type JsonValue, asNumber, asObject, asString, asStrings } from '../base/json.js';
+import { addToFact, addHazard, setFact, setFacts, type Findings } from './inspection.js';
 import { imageFacts } from './image-name.js';
 import {
+  bounded,
+  checked,
+  counted,
   eachEntry,
   eachString,
   fields,
-  harmless,
+  flag,
   inspectFields,
+  keptTexts,
   object,
+  ownAmount,
   otherThan,
+  ownText,
   text,
   variableNames,
   whenSet,
@@ -38,7 +36,7 @@ import {
 } from './network.js';
 import { cleanPath } from './host-access.js';
 import { queryText, bodyText } from './call-values.js';
-import { oomScore, RESOURCES, restartPolicy } from './resources.js';
+import { healthCheck, oomScore, RESOURCES, restartPolicy } from './resources.js';
 import {
   addedCapabilities,
   droppedCapabilities,
@@ -68,33 +66,36 @@ function namespaceMode(
 
 /** container.Config (api/types/container/config.go). It takes effect inside the container only. */
 const CONFIG: Readonly<Record<string, FieldInspector>> = {
-  Hostname: harmless,
-  Domainname: harmless,
-  User: harmless,
-  AttachStdin: harmless,
-  AttachStdout: harmless,
-  AttachStderr: harmless,
-  ExposedPorts: harmless,
-  PortSpecs: harmless,
-  Tty: harmless,
-  OpenStdin: harmless,
-  StdinOnce: harmless,
-  Env: harmless,
-  Cmd: harmless,
-  Healthcheck: harmless,
-  ArgsEscaped: harmless,
-  Image: harmless,
+  Hostname: ownText,
+  Domainname: ownText,
+  User: ownText,
+  AttachStdin: flag,
+  AttachStdout: flag,
+  AttachStderr: flag,
+  ExposedPorts: counted('entries'),
+  PortSpecs: counted('entries'),
+  Tty: flag,
+  OpenStdin: flag,
+  StdinOnce: flag,
+  Env: keptTexts,
+  Cmd: keptTexts,
+  Healthcheck: healthCheck,
+  ArgsEscaped: flag,
+  Image: ownText,
   // Keys are destinations of anonymous volumes, never sources (daemon/create_unix.go).
-  Volumes: eachEntry((target, _value, findings) => addToFact(findings, 'mounts', `:${cleanPath(target)}:rw`)),
-  WorkingDir: harmless,
-  Entrypoint: harmless,
-  NetworkDisabled: harmless,
+  Volumes: eachEntry(
+    (target, _value, findings) => addToFact(findings, 'mounts', `:${cleanPath(target)}:rw`),
+    'volumes',
+  ),
+  WorkingDir: ownText,
+  Entrypoint: keptTexts,
+  NetworkDisabled: flag,
   MacAddress: macAddress,
   OnBuild: eachString((instruction, findings) => addHazard(findings, 'on-build', instruction)),
-  Labels: harmless,
-  StopSignal: harmless,
-  StopTimeout: harmless,
-  Shell: harmless,
+  Labels: keptTexts,
+  StopSignal: ownText,
+  StopTimeout: bounded('stop-timeout'),
+  Shell: keptTexts,
 };
 
 /** container.HostConfig (api/types/container/hostconfig.go). */
@@ -106,10 +107,10 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   NetworkMode: networkName,
   PortBindings: portBindings,
   RestartPolicy: restartPolicy,
-  AutoRemove: harmless,
+  AutoRemove: flag,
   VolumeDriver: volumeDriver,
   VolumesFrom: volumesFrom,
-  ConsoleSize: harmless,
+  ConsoleSize: checked,
   Annotations: eachEntry((key, _value, findings) => addHazard(findings, 'annotation', key)),
   // Engines of API 1.40 take it in place of the whole default set.
   Capabilities: addedCapabilities,
@@ -128,7 +129,7 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   PidMode: namespaceMode('pid'),
   Privileged: whenSet((findings) => addHazard(findings, 'privileged')),
   PublishAllPorts: whenSet((findings) => addHazard(findings, 'publish-all')),
-  ReadonlyRootfs: harmless,
+  ReadonlyRootfs: flag,
   SecurityOpt: securityOptions,
   StorageOpt: eachEntry((key, value, findings) =>
     addHazard(findings, 'storage-option', `${key}=${asString(value)}`),
@@ -136,13 +137,13 @@ const HOST_CONFIG: Readonly<Record<string, FieldInspector>> = {
   Tmpfs: tmpfs,
   UTSMode: namespaceMode('uts'),
   UsernsMode: namespaceMode('user'),
-  ShmSize: harmless,
+  ShmSize: ownAmount,
   Sysctls: sysctls,
   Runtime: otherThan(['runc'], (runtime, findings) => addHazard(findings, 'runtime', runtime)),
   Isolation: isolation,
   MaskedPaths: maskedPaths,
   ReadonlyPaths: readonlyPaths,
-  Init: harmless,
+  Init: flag,
 };
 
 /**
@@ -179,12 +180,14 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
   const given = queryText(call, 'name');
   const { image, registry, tag, digest } = imageFacts(bodyText(call, call.operation.does.runsImageAt!));
   const { memory, cpus, pids, restart } = resourceFacts(host);
+  // A path without a version means the engine's newest, 1.41 at the least.
+  const minor = call.apiVersion === '' ? Infinity : Number(call.apiVersion.slice(2));
   setFacts(findings, {
     image,
     registry,
     'image.tag': tag,
     'image.digest': digest,
-    platform: queryText(call, 'platform'),
+    platform: minor < 41 ? '' : queryText(call, 'platform'),
     'container.name': given.startsWith('/') ? given.slice(1) : given,
     command: asStrings(config['Cmd']),
     entrypoint: asStrings(config['Entrypoint']),
@@ -192,7 +195,7 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
     workdir: asString(config['WorkingDir']),
     hostname: asString(config['Hostname']),
     env: variableNames(config['Env']),
-    labels: keysOf(config['Labels']),
+    labels: Object.keys(asObject(config['Labels'])),
     'network.mode': asString(host['NetworkMode']),
     'read-only': host['ReadonlyRootfs'] === true,
     'auto-remove': host['AutoRemove'] === true,
@@ -208,15 +211,15 @@ export function inspectContainerCreate(body: JsonValue, findings: Findings, call
     'capabilities.add': [],
     'capabilities.drop': [],
   });
-  // Below API 1.40 an empty IpcMode means `shareable` (router/container/container_routes.go, postContainersCreate).
-  const minor = Number(/^1\.(\d+)$/.exec(call.apiVersion)?.[1] ?? 0);
-  if (call.apiVersion !== '' && minor < 40 && asString(host['IpcMode']) === '')
-    addHazard(findings, 'namespace', 'ipc=shareable');
+  // Defaults of older API versions (router/container/container_routes.go, postContainersCreate), see api-versions.ts.
+  if (minor < 40 && asString(host['IpcMode']) === '') addHazard(findings, 'namespace', 'ipc=shareable');
+  if (minor < 41 && asString(host['CgroupnsMode']) === '') addHazard(findings, 'host-namespace', 'cgroup');
   inspectFields(CREATE, body, findings, '');
 }
 
-export function inspectContainerUpdate(body: JsonValue, findings: Findings): void {
+export function inspectContainerUpdate(body: JsonValue, findings: Findings, call: Call): void {
   setFacts(findings, resourceFacts(asObject(body)));
+  if (isBefore(call, 40)) setFact(findings, 'pids', 0);
   inspectFields(UPDATE, body, findings, '');
 }
 

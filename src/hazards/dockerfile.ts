@@ -2,6 +2,7 @@ import type { Base, Command, DockerfileReading, Source, Stage } from '../docker/
 import { baseName } from '../docker/shell-decode.js';
 import { UNKNOWN } from '../docker/shell-command.js';
 import { inspectCommand } from './command.js';
+import { BOUNDS, checkBound } from './engine-load.js';
 import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
 import { imageFacts, shortImageName } from './image-name.js';
 
@@ -40,7 +41,11 @@ export function inspectDockerfile(reading: DockerfileReading, findings: Findings
     addToFact(findings, 'build.unclear', reading.reason);
     return;
   }
-  const { stages, syntax } = reading;
+  const { stages, syntax, steps } = reading;
+  let volumes = 0;
+  for (const { text } of steps) volumes += volumesOf(text);
+  if (volumes > BOUNDS.volumes.most) checkBound('volumes', volumes, findings);
+  if (steps.length > BOUNDS.instructions.most) checkBound('instructions', steps.length, findings);
   for (const name of LISTS) setFact(findings, name, []);
   setFact(findings, 'build.unclear', []);
   setFact(findings, 'build.syntax', syntax.map(shortImageName));
@@ -61,6 +66,11 @@ export function inspectDockerfile(reading: DockerfileReading, findings: Findings
     addToFact(findings, 'build.unclear', 'it takes longer to inspect than one call may');
     return;
   }
+}
+
+/** How many anonymous volumes a container of the image gets by this instruction, at most. */
+function volumesOf(step: string): number {
+  return /^(?:onbuild\s+)?volume\s/i.test(step) ? step.split(/[\s,]+/).length - 1 : 0;
 }
 
 /** The price of a source of ADD or COPY, or of a command, whatever is in it. */
@@ -167,4 +177,26 @@ function inspectFlag(name: string, value: string, findings: Findings): void {
     const security = value.toLowerCase();
     if (security !== 'sandbox') addHazard(findings, 'run-security', security);
   } else if (name === 'device') addHazard(findings, 'run-device', value);
+  else if (name === 'interval' || name === 'start-interval')
+    checkBound('health-interval', goDuration(value) ?? BOUNDS['health-interval'].least, findings);
+}
+
+const GO_UNITS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1e3,
+  m: 60e3,
+  h: 3_600e3,
+};
+
+/** time.ParseDuration: `1m30s`, in milliseconds; 0 and what engines refuse are undefined. */
+function goDuration(text: string): number | undefined {
+  if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
+  let sum = 0;
+  for (const [, number = '', unit = ''] of text.matchAll(/([\d.]+)([a-zµμ]+)/g))
+    sum += Number(number) * (GO_UNITS[unit] ?? 0);
+  return sum === 0 ? undefined : sum;
 }

@@ -1,3 +1,4 @@
+import { BOUNDS, type Bound } from './engine-load.js';
 import { FACTS, HAZARDS, type FactKind, type HazardKind } from './catalogue.js';
 
 function describeHazard(hazard: HazardKind): string[] {
@@ -9,6 +10,16 @@ function describeHazard(hazard: HazardKind): string[] {
   for (const [one, ids] of Object.entries(hazard.attackBy ?? {}))
     lines.push(`- MITRE ATT&CK of \`${hazard.kind}:${one}\`: ${ids.replaceAll(' ', ', ')}`);
   return [...lines, ''];
+}
+
+function describeBound([name, bound]: [string, Bound]): string {
+  const { least, most, unit, costs, ordinary } = bound;
+  const of = (value: number): string => `${value}${unit === '' ? '' : ` ${unit}`}`;
+  const range = [
+    ...(least === undefined ? [] : [`at least ${of(least)}`]),
+    ...(most === undefined ? [] : [`at most ${of(most)}`]),
+  ].join(', ');
+  return `- \`${name}\`: ${range}. ${costs} Ordinary: ${ordinary}.`;
 }
 
 function describeFact(fact: FactKind): string {
@@ -31,6 +42,12 @@ export function hazardsDocument(): string {
     '`*` (any run without `/`), `**` (anything) and `?`. Paths are cleaned first: no `.`, no `..`, no `//`.',
     '',
     ...HAZARDS.flatMap(describeHazard),
+    '### Bounds',
+    '',
+    'Of the hazard `engine-load`: what is within them is none. Ordinary calls do not come near.',
+    '',
+    ...Object.entries(BOUNDS).map(describeBound),
+    '',
     '## Facts',
     '',
     'A fact is something a call states that a rule may constrain with `where`. The operations listed always state',

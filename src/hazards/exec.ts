@@ -1,10 +1,14 @@
-import type { Call } from '../docker/call.js';
+import { mayBeBefore, type Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, asStrings } from '../base/json.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import {
+  checked,
   fields,
-  harmless,
+  flag,
   inspectFields,
+  keptTexts,
+  ownText,
+  reported,
   variableNames,
   whenSet,
   type FieldInspector,
@@ -15,27 +19,29 @@ import { queryFlag, queryText, bodyText } from './call-values.js';
 // The dynamic loader reads LD_*, the C library GCONV_PATH and GLIBC_TUNABLES, bash BASH_ENV, with any command.
 const LOADS_CODE = /^(?:LD_.*|GCONV_PATH|GLIBC_TUNABLES|BASH_ENV)$/;
 
-const environment: FieldInspector = (value, findings) => {
+const environment: FieldInspector = (value, findings, at) => {
+  keptTexts(value, findings, at);
   for (const name of variableNames(value)) {
     if (LOADS_CODE.test(name)) addHazard(findings, 'exec-env', name);
   }
 };
 
 const EXEC = fields({
-  User: harmless,
+  User: ownText,
   Privileged: whenSet((findings) => addHazard(findings, 'exec-privileged')),
-  Tty: harmless,
-  ConsoleSize: harmless,
-  AttachStdin: harmless,
-  AttachStdout: harmless,
-  AttachStderr: harmless,
-  Detach: harmless,
-  DetachKeys: harmless,
+  Tty: flag,
+  ConsoleSize: checked,
+  AttachStdin: flag,
+  AttachStdout: flag,
+  AttachStderr: flag,
+  Detach: flag,
+  DetachKeys: ownText,
   Env: environment,
-  WorkingDir: harmless,
-  Cmd: harmless,
+  WorkingDir: ownText,
+  // An exec that nobody starts stays in the daemon's memory until its container goes.
+  Cmd: keptTexts,
   // Left over from earlier API versions; the daemon has taken the container from the path ever since.
-  Container: harmless,
+  Container: reported,
 });
 
 export function inspectExec(body: JsonValue, findings: Findings): void {
@@ -50,7 +56,9 @@ export function inspectExec(body: JsonValue, findings: Findings): void {
 }
 
 export function inspectAttach(_body: JsonValue, findings: Findings, call: Call): void {
-  const stdin = queryFlag(call, 'stdin');
+  // Up to 1.41 a websocket is attached to everything (container_routes.go, wsContainersAttach).
+  const stdin =
+    (call.operation.does.upgrade === 'websocket' && mayBeBefore(call, 42)) || queryFlag(call, 'stdin');
   setFact(findings, 'attach.stdin', stdin);
   if (stdin) addHazard(findings, 'attach-stdin');
 }

@@ -1,4 +1,5 @@
-import { asArray, asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
+import { asArray, asNumber, asObject, asString, asStrings, isZero, type JsonValue } from '../base/json.js';
+import { BOUNDS, checkBound, type BoundName } from './engine-load.js';
 import { addHazard, type Findings } from './inspection.js';
 
 /**
@@ -14,8 +15,23 @@ export function fields(...tables: readonly Readonly<Record<string, FieldInspecto
   return new Map(tables.flatMap((table) => Object.entries(table)));
 }
 
-/** For fields that can do no harm, or are only set as facts. */
+/**
+ * For fields that can do no harm, or are only set as facts. A table says why by one of the names below, also why the
+ * value costs the engine nothing that could bring it down: see `engine-load.ts` for those that can.
+ */
 export const harmless: FieldInspector = () => {};
+/** On or off. */
+export const flag = harmless;
+/** One text for the container, or one that the engine only shows: it keeps as much as was sent, one body at most. */
+export const ownText = harmless;
+/** An amount for the container's own cgroup or its own file system in memory: what it uses is charged to the container. */
+export const ownAmount = harmless;
+/** Engines refuse what is not one of a few words, or not in a small range. */
+export const checked = harmless;
+/** It is judged where the object is that it stands in. */
+export const withOthers = harmless;
+/** Clients send it back as an engine reported it; engines do not read it. */
+export const reported = harmless;
 
 /** The prices of a value that is inspected, and of each of its characters: paths are cleaned, and compared with globs. */
 const VALUE_PRICE = 64;
@@ -52,19 +68,71 @@ export function object(inspectors: Fields): FieldInspector {
   return (value, findings, at) => inspectFields(inspectors, value, findings, at);
 }
 
+/** Of how many there are. */
+type CountName = { [N in BoundName]: (typeof BOUNDS)[N] extends { most: number } ? N : never }[BoundName];
+
+/** A number of a body. Not given, or 0 where that stands for the default, is in bounds. */
+export function bounded(
+  name: BoundName,
+  { perUnit = 1, zero = 'default' }: { perUnit?: number; zero?: 'default' | 'counts' } = {},
+): FieldInspector {
+  return (value, findings) => {
+    const number = asNumber(value);
+    if (number !== 0 || zero === 'counts') checkBound(name, number / perUnit, findings);
+  };
+}
+
+const NANOSECONDS_IN_MS = 1e6;
+
+/** A time.Duration: nanoseconds in a body. */
+export const duration = (name: BoundName, zero: 'default' | 'counts' = 'default'): FieldInspector =>
+  bounded(name, { perUnit: BOUNDS[name].unit === 's' ? 1e9 : NANOSECONDS_IN_MS, zero });
+
+/** How many elements a list, or members a map has. */
+export function counted(name: BoundName): FieldInspector {
+  return (value, findings) => {
+    const count = Array.isArray(value) ? value.length : Object.keys(asObject(value)).length;
+    checkBound(name, count, findings);
+  };
+}
+
+/** A list or a map of texts that the daemon keeps: how many there are, and how long all of them are together. */
+export const keptTexts: FieldInspector = (value, findings) => {
+  let [count, length] = [0, 0];
+  if (Array.isArray(value)) {
+    count = value.length;
+    for (const text of value) length += asString(text).length;
+  } else {
+    const map = asObject(value);
+    for (const key in map) {
+      count++;
+      length += key.length + asString(map[key]).length;
+    }
+  }
+  if (count > BOUNDS.entries.most) checkBound('entries', count, findings);
+  if (length > BOUNDS.text.most) checkBound('text', length, findings);
+};
+
 /** Inspects each element of an array. A null element is passed on: Go makes a zero struct of it. */
-export function each(inspect: FieldInspector): FieldInspector {
+export function each(inspect: FieldInspector, bound?: CountName): FieldInspector {
   return (value, findings, at) => {
-    for (const [index, item] of asArray(value).entries()) {
+    const items = asArray(value);
+    if (bound !== undefined && items.length > BOUNDS[bound].most) checkBound(bound, items.length, findings);
+    for (const [index, item] of items.entries()) {
       if (!pays(findings, item)) return;
       inspect(item, findings, `${at}/${index}`);
     }
   };
 }
 
-export function eachString(inspect: (text: string, findings: Findings) => void): FieldInspector {
+export function eachString(
+  inspect: (text: string, findings: Findings) => void,
+  bound?: CountName,
+): FieldInspector {
   return (value, findings) => {
-    for (const text of asStrings(value)) {
+    const texts = asStrings(value);
+    if (bound !== undefined && texts.length > BOUNDS[bound].most) checkBound(bound, texts.length, findings);
+    for (const text of texts) {
       if (!pays(findings, text)) return;
       inspect(text, findings);
     }
@@ -74,10 +142,13 @@ export function eachString(inspect: (text: string, findings: Findings) => void):
 /** Inspects each entry of a map. `at` is the pointer of the map. */
 export function eachEntry(
   inspect: (key: string, value: JsonValue, findings: Findings, at: string) => void,
+  bound?: CountName,
 ): FieldInspector {
   return (value, findings, at) => {
     const map = asObject(value);
-    for (const key of Object.keys(map)) {
+    const keys = Object.keys(map);
+    if (bound !== undefined && keys.length > BOUNDS[bound].most) checkBound(bound, keys.length, findings);
+    for (const key of keys) {
       const entry = map[key] ?? null;
       if (!pays(findings, key) || !pays(findings, entry)) return;
       inspect(key, entry, findings, at);

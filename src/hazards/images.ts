@@ -1,4 +1,4 @@
-import type { Call } from '../docker/call.js';
+import { isBefore, mayBeBefore, type Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, isZero } from '../base/json.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import {
@@ -47,7 +47,7 @@ function target(repository: string, tag: string): string {
 export function inspectImageCreate(_body: JsonValue, findings: Findings, call: Call): void {
   const fromImage = queryText(call, 'fromImage');
   const fromSrc = queryText(call, 'fromSrc');
-  setFact(findings, 'platform', queryText(call, 'platform'));
+  setFact(findings, 'platform', isBefore(call, 32) ? '' : queryText(call, 'platform'));
   setImageFacts(findings, unnamedImage(''));
   setFact(findings, 'image.target', '');
   if (fromImage !== '') inspectPull(fromImage, queryText(call, 'tag'), findings);
@@ -89,7 +89,7 @@ export function inspectTag(_body: JsonValue, findings: Findings, call: Call): vo
 export function inspectPush(_body: JsonValue, findings: Findings, call: Call): void {
   const name = call.path['name'] ?? '';
   setTransfer(findings, name, joinImageName(name, queryText(call, 'tag')));
-  setFact(findings, 'platform', queryText(call, 'platform'));
+  setFact(findings, 'platform', mayBeBefore(call, 46) ? '' : queryText(call, 'platform'));
 }
 
 export function inspectImage(_body: JsonValue, findings: Findings, call: Call): void {

@@ -1,4 +1,4 @@
-import type { Call } from '../docker/call.js';
+import { mayBeBefore, type Call } from '../docker/call.js';
 import { NO_ENTITIES, type Entities } from '../docker/entities.js';
 import { byOperation } from '../docker/catalogue.js';
 import { type JsonValue, asObject, asString } from '../base/json.js';
@@ -6,6 +6,7 @@ import type { OperationId } from '../docker/operation.js';
 import { credentialHosts } from '../docker/registry-auth.js';
 import type { IndicatorIndex } from '../intel/indicator.js';
 import { EMPTY_INDEX } from '../intel/indicator-index.js';
+import { inspectFilters } from './engine-load.js';
 import { inspectBuild } from './build.js';
 import { inspectContainerCreate, inspectContainerStart, inspectContainerUpdate } from './container.js';
 import { inspectArchive, inspectAttach, inspectExec, inspectTop } from './exec.js';
@@ -73,7 +74,7 @@ import {
 } from './operations.js';
 import { inspectOwner } from './ownership.js';
 import { inspectPlugin, inspectPluginPrivileges } from './plugins.js';
-import { queryFlag, queryText } from './call-values.js';
+import { queryFlag, queryJson, queryText } from './call-values.js';
 import { COMPLETING, sequencesOf, withSequences, type SequenceView } from './sequences.js';
 import { inspectService } from './service.js';
 import { inspectConfig, inspectSecret, inspectSwarm } from './swarm.js';
@@ -83,7 +84,11 @@ import { inspectVolumeCreate, inspectVolumeUpdate } from './mounts.js';
 type Inspector = (body: JsonValue, findings: Findings, call: Call) => void;
 
 const force: Inspector = (_body, findings, call) => setFact(findings, 'force', queryFlag(call, 'force'));
-const signal: Inspector = (_body, findings, call) => setFact(findings, 'signal', queryText(call, 'signal'));
+const signal: Inspector = (_body, findings, call) => {
+  // A stop or a restart sends the container's own signal up to 1.41, a kill the given one in all versions.
+  const ignored = call.operation.query['t'] !== undefined && mayBeBefore(call, 42);
+  setFact(findings, 'signal', ignored ? '' : queryText(call, 'signal'));
+};
 
 const checkpoint: Inspector = (body, findings, call) => {
   const { CheckpointDir, CheckpointID } = asObject(body);
@@ -182,6 +187,7 @@ export function inspect(
     sequences === undefined &&
     entities.objects === undefined &&
     call.unknown.length === 0 &&
+    call.query['filters'] === undefined &&
     response !== 'hijack' &&
     headers.length === 0
   ) {
@@ -240,6 +246,7 @@ function inspectAll(
   }
   const body = call.body.kind === 'json' ? call.body.value : null;
   for (const inspector of inspectors) inspector(body, findings, call);
+  if (call.query['filters'] !== undefined) inspectFilters(queryJson(call, 'filters'), findings);
   if (entities.objects !== undefined) inspectOwner(call, entities.objects, findings);
   if (findings.work.left < 0) forgetLists(findings);
   const indicatorMatches =

@@ -7,13 +7,18 @@ import {
   each,
   eachEntry,
   eachString,
+  checked,
   fields,
-  harmless,
+  flag,
   inspectFields,
+  keptTexts,
   object,
   otherThan,
+  ownAmount,
+  ownText,
   text,
   whenSet,
+  withOthers,
   type FieldInspector,
   type Fields,
 } from './field-inspectors.js';
@@ -126,6 +131,7 @@ const TMPFS_HARMLESS = new Set([
   ...['private', 'rprivate', 'size', 'mode', 'uid', 'gid', 'nr_inodes', 'nr_blocks', 'mpol'],
 ]);
 
+// Size and inodes are charged to the container that fills them, so no number is too large.
 // The defaults are noexec, nosuid and nodev; `exec`, `suid` and `dev` take them away.
 function tmpfsOption(option: string, findings: Findings): void {
   if (!TMPFS_HARMLESS.has(option.split('=', 1)[0] ?? '')) addHazard(findings, 'tmpfs-option', option);
@@ -135,37 +141,37 @@ function tmpfsOption(option: string, findings: Findings): void {
 export const tmpfs: FieldInspector = eachEntry((target, options, findings) => {
   addToFact(findings, 'mounts', `:${cleanPath(target)}:rw`);
   for (const option of asString(options).split(',')) tmpfsOption(option, findings);
-});
+}, 'volumes');
 
 const BIND_OPTIONS = fields({
   Propagation: text(propagate),
-  NonRecursive: harmless,
-  CreateMountpoint: harmless,
-  ReadOnlyNonRecursive: harmless,
-  ReadOnlyForceRecursive: harmless,
+  NonRecursive: flag,
+  CreateMountpoint: flag,
+  ReadOnlyNonRecursive: flag,
+  ReadOnlyForceRecursive: flag,
 });
 const VOLUME_OPTIONS = fields({
-  NoCopy: harmless,
-  Labels: harmless,
-  Subpath: harmless,
+  NoCopy: flag,
+  Labels: keptTexts,
+  Subpath: ownText,
   DriverConfig: object(fields({ Name: volumeDriver, Options: volumeOptions })),
 });
 const TMPFS_OPTIONS = fields({
-  SizeBytes: harmless,
-  Mode: harmless,
+  SizeBytes: ownAmount,
+  Mode: checked,
   Options: each((option, findings) => tmpfsOption(asStrings(option).join('='), findings)),
 });
 const MOUNT = fields({
-  Type: harmless,
-  Source: harmless,
-  Target: harmless,
-  ReadOnly: harmless,
-  Consistency: harmless,
+  Type: withOthers,
+  Source: withOthers,
+  Target: withOthers,
+  ReadOnly: flag,
+  Consistency: checked,
   BindOptions: object(BIND_OPTIONS),
   VolumeOptions: object(VOLUME_OPTIONS),
-  ImageOptions: object(fields({ Subpath: harmless })),
+  ImageOptions: object(fields({ Subpath: ownText })),
   TmpfsOptions: object(TMPFS_OPTIONS),
-  ClusterOptions: harmless,
+  ClusterOptions: flag,
 });
 
 /** One mount.Mount, of HostConfig.Mounts or of a service. All its options are judged, also those of other types. */
@@ -186,11 +192,11 @@ function inspectMount(value: JsonValue, findings: Findings, at: string): void {
   inspectFields(MOUNT, value, findings, at);
 }
 
-export const mounts: FieldInspector = each(inspectMount);
+export const mounts: FieldInspector = each(inspectMount, 'volumes');
 
 /** The fields of a HostConfig by which paths of the host become visible in a container. */
 export const HOST_MOUNTS = {
-  Binds: eachString(inspectBind),
+  Binds: eachString(inspectBind, 'volumes'),
   Mounts: mounts,
   // API 1.25: a program of the host, mounted into the container as its first process.
   InitPath: text(mountHostPath),
@@ -201,10 +207,10 @@ export const volumesFrom: FieldInspector = eachString((spec, findings) =>
 );
 
 const VOLUME = fields({
-  Name: harmless,
+  Name: ownText,
   Driver: volumeDriver,
   DriverOpts: volumeOptions,
-  Labels: harmless,
+  Labels: keptTexts,
   ClusterVolumeSpec: whenSet((findings) => addHazard(findings, 'cluster-volume', 'create')),
 });
 

@@ -1,18 +1,25 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, asArray, asNumber } from '../base/json.js';
+import { checkBound } from './engine-load.js';
 import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
 import {
   each,
+  checked,
+  counted,
   eachEntry,
   eachString,
   fields,
-  harmless,
+  flag,
   inspectFields,
+  keptTexts,
   object,
   otherThan,
+  ownText,
   pointer,
+  reported,
   text,
   whenSet,
+  withOthers,
   type FieldInspector,
 } from './field-inspectors.js';
 
@@ -33,8 +40,9 @@ const staticAddress = text((address, findings) => addHazard(findings, 'static-ad
 
 export const macAddress = text((address, findings) => addHazard(findings, 'mac-address', address));
 export const links: FieldInspector = eachString((link, findings) => addHazard(findings, 'link', link));
-const aliases: FieldInspector = eachString((alias, findings) =>
-  addToFact(findings, 'network.aliases', alias),
+const aliases: FieldInspector = eachString(
+  (alias, findings) => addToFact(findings, 'network.aliases', alias),
+  'aliases',
 );
 const networkOptions: FieldInspector = eachEntry((key, value, findings) => {
   addHazard(findings, 'network-option', `${key}=${asString(value)}`);
@@ -53,7 +61,7 @@ const ENDPOINT = fields({
   Aliases: aliases,
   DNSNames: aliases,
   DriverOpts: networkOptions,
-  GwPriority: harmless,
+  GwPriority: checked,
   NetworkID: text((id, findings) => {
     addHazard(findings, 'network-id', id);
     addToFact(findings, 'networks', id);
@@ -61,12 +69,11 @@ const ENDPOINT = fields({
   MacAddress: macAddress,
   IPAddress: staticAddress,
   GlobalIPv6Address: staticAddress,
-  // Reported by the daemon, not read from a request.
-  EndpointID: harmless,
-  Gateway: harmless,
-  IPPrefixLen: harmless,
-  IPv6Gateway: harmless,
-  GlobalIPv6PrefixLen: harmless,
+  EndpointID: reported,
+  Gateway: reported,
+  IPPrefixLen: reported,
+  IPv6Gateway: reported,
+  GlobalIPv6PrefixLen: reported,
 });
 
 /** ContainerCreate's NetworkingConfig: network names to endpoint settings. */
@@ -76,7 +83,7 @@ export const networkingConfig: FieldInspector = object(
       networkName(network, findings, at);
       addToFact(findings, 'networks', network);
       inspectFields(ENDPOINT, endpoint, findings, pointer(at, network));
-    }),
+    }, 'networks'),
   }),
 );
 
@@ -86,8 +93,8 @@ export const serviceNetworks: FieldInspector = each((attachment, findings, at) =
   networkName(target, findings, at);
   addToFact(findings, 'networks', target);
   inspectFields(ATTACHMENT, attachment, findings, at);
-});
-const ATTACHMENT = fields({ Target: harmless, Aliases: aliases, DriverOpts: networkOptions });
+}, 'networks');
+const ATTACHMENT = fields({ Target: withOthers, Aliases: aliases, DriverOpts: networkOptions });
 
 export const extraHosts: FieldInspector = eachString((entry, findings) =>
   addHazard(findings, 'extra-host', entry),
@@ -104,21 +111,21 @@ export const dnsOptions: FieldInspector = eachString((option, findings) =>
 
 const IPAM_CONFIG = fields({
   Subnet: text((subnet, findings) => addHazard(findings, 'subnet', subnet)),
-  IPRange: harmless,
-  Gateway: harmless,
-  AuxiliaryAddresses: harmless,
-  AuxAddress: harmless,
+  IPRange: ownText,
+  Gateway: ownText,
+  AuxiliaryAddresses: counted('aux-addresses'),
+  AuxAddress: counted('aux-addresses'),
 });
 
 const NETWORK = fields({
   Name: networkName,
   Driver: otherThan(['bridge'], (driver, findings) => addHazard(findings, 'network-driver', driver)),
-  CheckDuplicate: harmless,
-  Internal: harmless,
-  Attachable: harmless,
-  EnableIPv4: harmless,
-  EnableIPv6: harmless,
-  Labels: harmless,
+  CheckDuplicate: flag,
+  Internal: flag,
+  Attachable: flag,
+  EnableIPv4: flag,
+  EnableIPv6: flag,
+  Labels: keptTexts,
   Scope: otherThan(['local'], (scope, findings) => addHazard(findings, 'network-option', `scope=${scope}`)),
   Ingress: whenSet((findings) => addHazard(findings, 'network-ingress')),
   ConfigOnly: whenSet((findings) => addHazard(findings, 'network-config', 'only')),
@@ -132,7 +139,7 @@ const NETWORK = fields({
       Options: eachEntry((key, value, findings) =>
         addHazard(findings, 'ipam-driver', `${key}=${asString(value)}`),
       ),
-      Config: each(object(IPAM_CONFIG)),
+      Config: each(object(IPAM_CONFIG), 'address-pools'),
     }),
   ),
 });
@@ -145,7 +152,7 @@ export function inspectNetworkCreate(body: JsonValue, findings: Findings): void 
   inspectFields(NETWORK, body, findings, '');
 }
 
-const CONNECT = fields({ Container: harmless, EndpointConfig: object(ENDPOINT), Force: harmless });
+const CONNECT = fields({ Container: ownText, EndpointConfig: object(ENDPOINT), Force: flag });
 
 /** A container joins or leaves a network. SDKs name the network in the path by id, so an id is nothing unusual here. */
 export function inspectNetworkConnect(body: JsonValue, findings: Findings, call: Call): void {
@@ -175,7 +182,7 @@ function publish(address: string, port: string, protocol: string, findings: Find
  * HostConfig.PortBindings: `80/tcp` to a list of host addresses and ports. Engines fill an empty list with one
  * binding on every interface (router/container/container_routes.go, handlePortBindingsBC).
  */
-export const portBindings: FieldInspector = eachEntry((containerPort, bindings, findings) => {
+const eachBinding: FieldInspector = eachEntry((containerPort, bindings, findings) => {
   const protocol = containerPort.split('/', 2)[1] ?? 'tcp';
   const list = asArray(bindings);
   if (list.length === 0) publish('', '', protocol, findings);
@@ -185,8 +192,19 @@ export const portBindings: FieldInspector = eachEntry((containerPort, bindings, 
   }
 });
 
+export const portBindings: FieldInspector = (value, findings, at) => {
+  // A list without elements is one binding.
+  const counts = Object.values(asObject(value)).map((bindings) => Math.max(1, asArray(bindings).length));
+  checkBound(
+    'published',
+    counts.reduce((sum, count) => sum + count, 0),
+    findings,
+  );
+  eachBinding(value, findings, at);
+};
+
 /** EndpointSpec.Ports of a service: always on every interface. */
 export const servicePorts: FieldInspector = each((port, findings) => {
   const { PublishedPort, Protocol } = asObject(port);
   publish('', String(asNumber(PublishedPort)), asString(Protocol), findings);
-});
+}, 'published');

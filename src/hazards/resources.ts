@@ -1,6 +1,16 @@
 import { asArray, asNumber, asObject, asString, asStrings } from '../base/json.js';
 import { addHazard } from './inspection.js';
-import { each, eachString, harmless, text, whenSet, type FieldInspector } from './field-inspectors.js';
+import {
+  bounded,
+  checked,
+  duration,
+  each,
+  eachString,
+  ownAmount,
+  text,
+  whenSet,
+  type FieldInspector,
+} from './field-inspectors.js';
 import { cleanPath } from './host-access.js';
 
 /** HostConfig.Devices. The path may also be a directory, or a CDI name such as `vendor.com/class=name`. */
@@ -36,43 +46,55 @@ const realtime = whenSet((findings) => addHazard(findings, 'realtime-cpu'));
 
 /** container.Resources, of ContainerCreate and ContainerUpdate. Plain amounts are the business of facts. */
 export const RESOURCES: Readonly<Record<string, FieldInspector>> = {
-  CpuShares: harmless,
-  Memory: harmless,
-  NanoCpus: harmless,
+  CpuShares: bounded('cpu-shares'),
+  Memory: ownAmount,
+  NanoCpus: ownAmount,
   CgroupParent: text((parent, findings) => addHazard(findings, 'cgroup-parent', cleanPath(parent))),
-  BlkioWeight: harmless,
+  BlkioWeight: checked,
   BlkioWeightDevice: blockDevices,
   BlkioDeviceReadBps: blockDevices,
   BlkioDeviceWriteBps: blockDevices,
   BlkioDeviceReadIOps: blockDevices,
   BlkioDeviceWriteIOps: blockDevices,
-  CpuPeriod: harmless,
-  CpuQuota: harmless,
+  CpuPeriod: ownAmount,
+  CpuQuota: ownAmount,
   CpuRealtimePeriod: realtime,
   CpuRealtimeRuntime: realtime,
-  Cpuset: harmless,
-  CpusetCpus: harmless,
-  CpusetMems: harmless,
+  // Engines read lists of processors up to the largest that Linux knows, 8192 (pkg/sysinfo).
+  Cpuset: checked,
+  CpusetCpus: checked,
+  CpusetMems: checked,
   Devices: devices,
   DeviceCgroupRules: deviceRules,
   DeviceRequests: deviceRequests,
-  DiskQuota: harmless,
-  KernelMemory: harmless,
-  KernelMemoryTCP: harmless,
-  MemoryReservation: harmless,
-  MemorySwap: harmless,
-  MemorySwappiness: harmless,
+  DiskQuota: ownAmount,
+  KernelMemory: ownAmount,
+  KernelMemoryTCP: ownAmount,
+  MemoryReservation: ownAmount,
+  MemorySwap: ownAmount,
+  MemorySwappiness: checked,
   OomKillDisable: whenSet((findings) => addHazard(findings, 'oom-kill-disable')),
-  PidsLimit: harmless,
+  PidsLimit: ownAmount,
   Ulimits: ulimits,
-  CpuCount: harmless,
-  CpuPercent: harmless,
-  IOMaximumIOps: harmless,
-  IOMaximumBandwidth: harmless,
+  CpuCount: ownAmount,
+  CpuPercent: ownAmount,
+  IOMaximumIOps: ownAmount,
+  IOMaximumBandwidth: ownAmount,
 };
 
-/** `no` and `on-failure` end with the container's failure; everything else brings it back for ever. */
+/**
+ * `no` and `on-failure` end with the container's failure; everything else brings it back for ever. Each failure doubles the
+ * time to the next start, up to a minute (restartmanager.go): MaximumRetryCount costs nothing, whatever it is.
+ */
 export const restartPolicy: FieldInspector = (value, findings) => {
   const name = asString(asObject(value)['Name']);
   if (name !== '' && name !== 'no' && name !== 'on-failure') addHazard(findings, 'restart-policy', name);
 };
+
+/** container.HealthConfig: a probe that is killed at once or fails for ever costs no more than one that succeeds. */
+export const healthCheck: FieldInspector = (value, findings) => {
+  const { Interval, StartInterval } = asObject(value);
+  for (const interval of [Interval, StartInterval])
+    if (interval !== undefined) HEALTH_INTERVAL(interval, findings, '');
+};
+const HEALTH_INTERVAL = duration('health-interval');

@@ -4,7 +4,7 @@ import {
   eachEntry,
   eachString,
   fields,
-  harmless,
+  flag,
   object,
   otherThan,
   text,
@@ -91,7 +91,7 @@ export const servicePrivileges: FieldInspector = object(
         },
       }),
     ),
-    NoNewPrivileges: harmless,
+    NoNewPrivileges: flag,
   }),
 );
 

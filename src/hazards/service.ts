@@ -1,17 +1,25 @@
-import type { Call } from '../docker/call.js';
+import { isBefore, type Call } from '../docker/call.js';
 import { type JsonValue, asArray, asNumber, asObject, asString, asStrings, keysOf } from '../base/json.js';
 import { addedCapabilities, droppedCapabilities, isolation, servicePrivileges, sysctls } from './security.js';
 import { addHazard, setFact, type Findings } from './inspection.js';
 import { setImage } from './images.js';
 import {
+  bounded,
+  checked,
+  counted,
+  duration,
   each,
   eachString,
   fields,
-  harmless,
+  flag,
   inspectFields,
+  keptTexts,
   object,
+  ownAmount,
+  ownText,
   text,
   variableNames,
+  withOthers,
   type FieldInspector,
 } from './field-inspectors.js';
 import { serviceLogDriver } from './logging.js';
@@ -19,7 +27,8 @@ import { mounts } from './mounts.js';
 import { dnsOptions, dnsSearch, dnsServers, extraHosts, serviceNetworks, servicePorts } from './network.js';
 import { inspectPrivileges } from './plugins.js';
 import { queryText, bodyText } from './call-values.js';
-import { oomScore, ulimits } from './resources.js';
+import { templateOfHostname, templatesOfMounts, templatesOfVariables } from './templates.js';
+import { healthCheck, oomScore, ulimits } from './resources.js';
 
 function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): FieldInspector {
   return each((reference, findings) => {
@@ -28,32 +37,41 @@ function uses(kind: 'uses-secret' | 'uses-config', id: string, name: string): Fi
   });
 }
 
+const environment: FieldInspector = (value, findings, at) => {
+  keptTexts(value, findings, at);
+  templatesOfVariables(value, findings, at);
+};
+const serviceMounts: FieldInspector = (value, findings, at) => {
+  mounts(value, findings, at);
+  templatesOfMounts(value, findings, at);
+};
+
 /** swarm.ContainerSpec (api/types/swarm/container.go) */
 const CONTAINER = fields({
-  Image: harmless,
-  Labels: harmless,
-  Command: harmless,
-  Args: harmless,
-  Hostname: harmless,
-  Env: harmless,
-  Dir: harmless,
-  User: harmless,
+  Image: ownText,
+  Labels: keptTexts,
+  Command: keptTexts,
+  Args: keptTexts,
+  Hostname: templateOfHostname,
+  Env: environment,
+  Dir: ownText,
+  User: ownText,
   Groups: eachString((group, findings) => addHazard(findings, 'group-add', group)),
   Privileges: servicePrivileges,
-  StopSignal: harmless,
-  TTY: harmless,
-  OpenStdin: harmless,
-  ReadOnly: harmless,
-  Mounts: mounts,
-  StopGracePeriod: harmless,
-  Healthcheck: harmless,
-  HealthCheck: harmless,
+  StopSignal: ownText,
+  TTY: flag,
+  OpenStdin: flag,
+  ReadOnly: flag,
+  Mounts: serviceMounts,
+  StopGracePeriod: duration('stop-timeout'),
+  Healthcheck: healthCheck,
+  HealthCheck: healthCheck,
   Hosts: extraHosts,
   DNSConfig: object(fields({ Nameservers: dnsServers, Search: dnsSearch, Options: dnsOptions })),
   Secrets: uses('uses-secret', 'SecretID', 'SecretName'),
   Configs: uses('uses-config', 'ConfigID', 'ConfigName'),
   Isolation: isolation,
-  Init: harmless,
+  Init: flag,
   Sysctls: sysctls,
   CapabilityAdd: addedCapabilities,
   CapabilityDrop: droppedCapabilities,
@@ -68,19 +86,19 @@ const genericResources: FieldInspector = each((resource, findings) => {
   addHazard(findings, 'device-request', kind === '' ? 'any' : kind);
 });
 const AMOUNTS = fields({
-  NanoCPUs: harmless,
-  MemoryBytes: harmless,
-  Pids: harmless,
+  NanoCPUs: ownAmount,
+  MemoryBytes: ownAmount,
+  Pids: ownAmount,
   GenericResources: genericResources,
 });
 
 /** runtime.PluginSpec: its names are lower case on the wire, unlike in swagger.yaml. */
 const PLUGIN = fields({
-  name: harmless,
-  remote: harmless,
+  name: withOthers,
+  remote: withOthers,
   privileges: (value, findings) => inspectPrivileges(asArray(value), findings),
-  disabled: harmless,
-  env: harmless,
+  disabled: flag,
+  env: keptTexts,
 });
 const pluginSpec: FieldInspector = (value, findings, at) => {
   const { name, remote } = asObject(value);
@@ -99,15 +117,32 @@ const TASK = fields({
     fields({
       Limits: object(AMOUNTS),
       Reservations: object(AMOUNTS),
-      SwapBytes: harmless,
-      MemorySwappiness: harmless,
+      SwapBytes: ownAmount,
+      MemorySwappiness: ownAmount,
     }),
   ),
-  RestartPolicy: harmless,
-  Placement: harmless,
+  RestartPolicy: object(
+    fields({
+      Condition: checked,
+      Delay: duration('restart-delay', 'counts'),
+      MaxAttempts: ownAmount,
+      // Only how long a task must run to count as started.
+      Window: ownAmount,
+    }),
+  ),
+  Placement: object(
+    fields({
+      // Each is compared with each node for each task.
+      Constraints: counted('entries'),
+      Preferences: counted('entries'),
+      Platforms: counted('entries'),
+      MaxReplicas: ownAmount,
+    }),
+  ),
   Networks: serviceNetworks,
   LogDriver: serviceLogDriver,
-  ForceUpdate: harmless,
+  // A counter.
+  ForceUpdate: checked,
   Runtime: text((runtime, findings) => {
     if (runtime !== 'container') addHazard(findings, 'runtime', runtime);
   }),
@@ -115,14 +150,24 @@ const TASK = fields({
 
 /** swarm.ServiceSpec (api/types/swarm/service.go) */
 const SERVICE = fields({
-  Name: harmless,
-  Labels: harmless,
+  Name: ownText,
+  Labels: keptTexts,
   TaskTemplate: object(TASK),
-  Mode: harmless,
-  UpdateConfig: harmless,
-  RollbackConfig: harmless,
+  Mode: object(
+    fields({
+      Replicated: object(fields({ Replicas: bounded('replicas') })),
+      Global: flag,
+      ReplicatedJob: object(
+        fields({ MaxConcurrent: bounded('replicas'), TotalCompletions: bounded('replicas') }),
+      ),
+      GlobalJob: flag,
+    }),
+  ),
+  // Times to wait and how many tasks at once, of those that Mode has anyway.
+  UpdateConfig: checked,
+  RollbackConfig: checked,
   Networks: serviceNetworks,
-  EndpointSpec: object(fields({ Mode: harmless, Ports: servicePorts })),
+  EndpointSpec: object(fields({ Mode: checked, Ports: servicePorts })),
 });
 
 /** Lists that inspectors add to; set even when they stay empty, so that a condition always has a value. */
@@ -158,4 +203,9 @@ export function inspectService(body: JsonValue, findings: Findings, call: Call):
   // `rollback=previous` makes the manager take the earlier specification, not this body.
   if (queryText(call, 'rollback') !== '') addHazard(findings, 'opaque', 'rollback');
   inspectFields(SERVICE, body, findings, '');
+  // The engine drops from calls of older versions what they did not have (router/swarm/helpers.go, adjustForAPIVersion).
+  if (isBefore(call, 41)) {
+    setFact(findings, 'capabilities.drop', []);
+    setFact(findings, 'pids', 0);
+  }
 }

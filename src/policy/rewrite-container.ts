@@ -1,3 +1,4 @@
+import { isBefore } from '../docker/call.js';
 import {
   type JsonObject,
   type JsonValue,
@@ -10,7 +11,7 @@ import {
 import type { Operation } from '../docker/operation.js';
 import { resolveSchema } from '../docker/schemas.js';
 import { queryText } from '../hazards/call-values.js';
-import { copyObject, fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
+import { copyObject, fieldOf, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import type { RewriteShape } from './rewrite-schema.js';
 
 const SPEC = ['TaskTemplate', 'ContainerSpec'] as const;

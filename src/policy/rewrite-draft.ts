@@ -92,12 +92,6 @@ function withField(
   return copy;
 }
 
-/** Is the call of an API version before 1.`minor`? A path without a version means the engine's newest. */
-export function isBefore(call: Call, minor: number): boolean {
-  const version = /^1\.(\d+)$/.exec(call.apiVersion);
-  return version !== null && Number(version[1]) < minor;
-}
-
 /** The value of a body field in the call as rewritten so far. */
 export function fieldOf(draft: Draft, ...steps: readonly string[]): JsonValue | undefined {
   return valueAt(draft.next, { in: 'body', steps });

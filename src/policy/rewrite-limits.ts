@@ -1,10 +1,11 @@
+import { isBefore } from '../docker/call.js';
 import type { Traits } from '../docker/catalogue/traits.js';
 import type { Operation } from '../docker/operation.js';
 import { parseSize } from '../base/units.js';
 import { asNumber } from '../base/json.js';
 import { queryNumber } from '../hazards/call-values.js';
 import type { ReportAt } from './compile-rule.js';
-import { fieldOf, isBefore, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
+import { fieldOf, putField, putQuery, type Draft, type Step } from './rewrite-draft.js';
 import type { RewriteShape } from './rewrite-schema.js';
 
 /** Upper bounds; 0: none. */

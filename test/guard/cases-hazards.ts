@@ -331,6 +331,22 @@ export const HAZARD_CASES: readonly HazardCase[] = [
   create('log-option', 'log-option:syslog-address=tcp://logs.example.com:514', {
     LogConfig: { Type: '', Config: { 'syslog-address': 'tcp://logs.example.com:514' } },
   }),
+  create(
+    'log-option',
+    'log-option:tag={{json .}}',
+    {
+      LogConfig: { Type: 'json-file', Config: { tag: '{{json .}}' } },
+    },
+    {},
+    { otherExample: true },
+  ),
+  create(
+    'engine-load',
+    'engine-load:volumes=101',
+    {},
+    { Volumes: Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`/v${n}`, {}])) },
+    {},
+  ),
   create('on-build', 'on-build:COPY . /x', {}, { OnBuild: ['COPY . /x'] }),
   step('on-build', 'on-build:COPY . /x', 'FROM alpine\nONBUILD COPY . /x\n'),
   call('checkpoint', 'checkpoint:nightly', 'CheckpointCreate', 'POST /v1.41/containers/c/checkpoints', {
@@ -396,6 +412,7 @@ export const HAZARD_CASES: readonly HazardCase[] = [
     },
   ),
   volume('cluster-volume', 'cluster-volume:create', { ClusterVolumeSpec: { Group: 'g' } }, '1.42'),
+  service('template', 'template:env=A', { Env: ['A={{printf "%1000000d" 1}}'] }),
   service('uses-secret', 'uses-secret:ci-key', { Secrets: [{ SecretID: 'x1', SecretName: 'ci-key' }] }),
   service('uses-config', 'uses-config:ci-conf', { Configs: [{ ConfigID: 'x1', ConfigName: 'ci-conf' }] }),
   call('secret-driver', 'secret-driver:golang', 'SecretCreate', 'POST /v1.41/secrets/create', {

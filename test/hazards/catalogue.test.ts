@@ -59,6 +59,18 @@ const ROWS: readonly Row[] = [
     control: create({}, { Cmd: ['xmrig', '-o', 'stratum+tcp://eu.carpool.miner.example:3333'] }),
   },
   {
+    kind: 'engine-load',
+    attack: create({}, { Healthcheck: { Test: ['CMD', 'true'], Interval: 1_000_000 } }),
+    raises: ['engine-load:health-interval=1ms'],
+    control: create({}, { Healthcheck: { Test: ['CMD', 'true'], Interval: 5_000_000_000 } }),
+  },
+  {
+    kind: 'template',
+    attack: service({ Env: ['A={{printf "%1000000d" 1}}'] }),
+    raises: ['template:env=A'],
+    control: service({ Env: ['A={{.Task.Slot}}'] }),
+  },
+  {
     kind: 'registry-credentials',
     attack: makeCall('ImageCreate', {
       query: { fromImage: 'alpine', tag: '3' },
@@ -279,9 +291,9 @@ const ROWS: readonly Row[] = [
   },
   {
     kind: 'namespace',
-    attack: create({}, {}, '1.39'),
+    attack: create({ CgroupnsMode: 'private' }, {}, '1.39'),
     raises: ['namespace:ipc=shareable'],
-    control: create({ IpcMode: 'private' }, {}, '1.39'),
+    control: create({ IpcMode: 'private', CgroupnsMode: 'private' }, {}, '1.39'),
   },
   {
     kind: 'device',

@@ -1,3 +1,4 @@
+import { VERSION_DIFFERENCES } from '../../docker/api-versions.js';
 import { OPERATIONS } from '../../docker/catalogue.js';
 import { quotasSchema } from '../../policy/quotas-schema.js';
 import { redactSchema } from '../../policy/redact-schema.js';
@@ -40,6 +41,18 @@ export function operationsParts(): ReadonlyMap<string, string> {
           own.map((set) => code(`@${set}`)).join(', '),
           until === undefined ? `1.${since} –` : `1.${since} – 1.${until}`,
           `${response}${writes ? ', writes' : ''}`,
+        ]),
+      ),
+    ],
+    [
+      'versions',
+      table(
+        ['operations', 'before', 'what engines do', 'what the guard reads'],
+        VERSION_DIFFERENCES.map(({ operations: own, before, engine, guard, reading }) => [
+          own.map(code).join(', '),
+          `1.${before}`,
+          engine,
+          `${guard}: ${reading}`,
         ]),
       ),
     ],

@@ -35,7 +35,7 @@ export interface Command {
   readonly shell: readonly string[];
   /** Contents of heredocs (BuildKit). */
   readonly heredocs: readonly string[];
-  /** Values of `--mount`, `--network`, `--security`, `--device`, as written. */
+  /** Values of `--mount`, `--network`, `--security`, `--device`, and of a health check's times, as written. */
   readonly flags: readonly { readonly name: string; readonly value: string }[];
   /** The environment the command gets, as far as it is known. */
   readonly variable: Variable;

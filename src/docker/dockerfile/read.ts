@@ -326,18 +326,17 @@ function readCommand(
   args: readonly string[],
   variable: Variable,
 ): void {
-  const run = instruction === 'run' ? flags : [];
   stage.commands.push({
     instruction,
     args,
     form: json ? 'exec' : 'shell',
     shell: stage.shell,
     heredocs,
-    flags: run.map(({ name, value }) => ({ name, value: value ?? '' })),
+    flags: flags.map(({ name, value }) => ({ name, value: value ?? '' })),
     variable,
     line,
   });
-  for (const { name, value = '' } of run) {
+  for (const { name, value = '' } of flags) {
     if (name !== 'mount') continue;
     // A CSV record of key=value. BuildKit substitutes variables in `from`.
     for (const field of value.replaceAll('"', '').split(',')) {
