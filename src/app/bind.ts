@@ -12,12 +12,14 @@ import type { ListenConfig } from '../config/config.js';
  */
 export async function bind(
   server: Server,
-  config: ListenConfig,
+  config: Pick<ListenConfig, 'name' | 'url' | 'mode' | 'group'>,
   url: URL,
   warn: (message: string) => void,
 ): Promise<string> {
   if (url.protocol === 'unix:') {
     const path = decodeURIComponent(url.pathname);
+    // Before there is anything that would have to be closed again.
+    const group = config.group === undefined ? undefined : groupId(config.group, config.url);
     // Node says "permission denied" of this.
     if (!existsSync(dirname(path))) {
       throw new Error(
@@ -32,8 +34,13 @@ export async function bind(
     } finally {
       process.umask(mask);
     }
-    if (config.group !== undefined) chownSync(path, process.getuid?.() ?? 0, groupId(config.group));
-    chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
+    try {
+      if (group !== undefined) chownSync(path, process.getuid?.() ?? 0, group);
+      chmodSync(path, Number.parseInt(config.mode ?? '0660', 8));
+    } catch (error) {
+      server.close();
+      throw new Error(`cannot listen on ${config.url}: ${(error as Error).message}`, { cause: error });
+    }
     return config.url;
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
@@ -90,11 +97,12 @@ async function clearStaleSocket(path: string): Promise<void> {
 }
 
 /** @throws Error when there is no such group. */
-function groupId(group: string): number {
+function groupId(group: string, url: string): number {
   if (/^\d+$/.test(group)) return Number(group);
   const line = readFileSync('/etc/group', 'utf8')
     .split('\n')
     .find((entry) => entry.startsWith(`${group}:`));
-  if (line === undefined) throw new Error(`there is no group "${group}" on this host`);
+  if (line === undefined)
+    throw new Error(`cannot listen on ${url}: there is no group "${group}" on this host`);
   return Number(line.split(':')[2]);
 }

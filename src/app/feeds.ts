@@ -1,14 +1,16 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
-import { startFeeds, type Feeds } from '../feeds/feeds.js';
+import { NO_FEEDS, startFeeds, type Feeds } from '../feeds/feeds.js';
 import type { FeedStatus } from '../feeds/status.js';
 
 /**
- * Starts the feeds of the config. Resolves when what was in force before the last stop is in force again.
+ * Starts the feeds of the config. Resolves when what was in force before the last stop is in force again. A guard that
+ * is not configured for feeds leaves alone what others keep in the default directory.
  *
  * @throws Error when there are last good copies, but no index can be made of them.
  */
 export async function openFeeds(config: Config, log: Logger): Promise<Feeds> {
+  if (!config.ownsIndex) return NO_FEEDS;
   return startFeeds(config.feeds, log, { neverBlock: ownHosts(config) });
 }
 

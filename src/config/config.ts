@@ -75,6 +75,8 @@ export interface Config {
   audit: AuditConfig;
   limits: Limits;
   feeds: FeedsConfig;
+  /** The file has a section for feeds, or for the outbound side: the index in `feeds.state` is this guard's. */
+  ownsIndex: boolean;
   /** Directory where it is kept who owns what; null: nowhere. */
   ownership: { state: string } | null;
   sequences: SequencesConfig;

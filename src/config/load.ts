@@ -72,6 +72,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   const problems = shapeProblems(file, parsed.value, issues, configJsonSchema, {});
   if (!checked.success) return { ok: false, problems };
   const shape = checked.data;
+  const raw = parsed.value as Record<string, unknown>;
   const at: At = (path, message) => void problems.push({ file, pointer: pointerOf(path), message });
   const flag = (name: string, message: string): void =>
     void problems.push({ file: name, pointer: '', message });
@@ -93,6 +94,7 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
     audit: readAudit(shape.audit, flags.audit, inFile, (path, message) => at(['audit', ...path], message)),
     limits: shape.limits,
     feeds,
+    ownsIndex: raw['feeds'] !== undefined || shape.egress !== undefined,
     ownership: shape.ownership === undefined ? null : { state: inFile(shape.ownership.state) },
     sequences: shape.sequences,
     egress:
@@ -105,7 +107,6 @@ function readConfig(file: string, text: string, flags: ConfigFlags): ConfigResul
   }
   checkLoops(config, at);
   if (problems.length > 0) return { ok: false, problems };
-  const raw = parsed.value as Record<string, unknown>;
   const given = {
     listen: flags.listen.length > 0,
     upstream: flags.upstream !== undefined,

@@ -203,7 +203,8 @@ class RunningFeeds implements Feeds {
   }
 }
 
-const NO_FEEDS: Feeds = {
+/** Nothing is listed. */
+export const NO_FEEDS: Feeds = {
   store: { current: { index: EMPTY_INDEX, revision: '' } },
   status: () => [],
   refresh: async () => undefined,
