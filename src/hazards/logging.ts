@@ -11,7 +11,17 @@ const HARMLESS = new Set([
   ...['cache-max-file', 'cache-compress', 'labels', 'labels-regex', 'env', 'env-regex', 'tag'],
 ]);
 
-const SECRET = /token|secret|password|key|credential/i;
+/** Names of options whose values are secrets. */
+const SECRET_OPTION = /token|secret|pass(?:word|wd|phrase)?|key|credential/i;
+
+/**
+ * The value of a driver's option without what is secret in it: all of a password, the password among options of mount(8)
+ * (`username=u,password=p`).
+ */
+export const shownOption = (key: string, value: string): string =>
+  SECRET_OPTION.test(key)
+    ? '***'
+    : value.replace(/(^|,)([^,=]*(?:pass|secret|token|key|cred)[^,=]*)=[^,]*/gi, '$1$2=***');
 
 function inspectLogConfig(
   driver: string,
@@ -26,7 +36,7 @@ function inspectLogConfig(
     addHazard(
       findings,
       'log-option',
-      SECRET.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`,
+      SECRET_OPTION.test(key) ? key : `${key}=${typeof value === 'string' ? value : ''}`,
     );
   }
 }

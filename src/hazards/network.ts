@@ -1,6 +1,7 @@
 import type { Call } from '../docker/call.js';
 import { type JsonValue, asFlag, asObject, asString, asArray, asNumber } from '../base/json.js';
 import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
+import { shownOption } from './logging.js';
 import {
   each,
   eachEntry,
@@ -37,7 +38,7 @@ const aliases: FieldInspector = eachString((alias, findings) =>
   addToFact(findings, 'network.aliases', alias),
 );
 const networkOptions: FieldInspector = eachEntry((key, value, findings) => {
-  addHazard(findings, 'network-option', `${key}=${asString(value)}`);
+  addHazard(findings, 'network-option', `${key}=${shownOption(key, asString(value))}`);
 });
 
 /** network.EndpointSettings. NetworkID, where given, wins over the name (daemon/container_operations.go). */
@@ -130,7 +131,7 @@ const NETWORK = fields({
     fields({
       Driver: otherThan(['default'], (driver, findings) => addHazard(findings, 'ipam-driver', driver)),
       Options: eachEntry((key, value, findings) =>
-        addHazard(findings, 'ipam-driver', `${key}=${asString(value)}`),
+        addHazard(findings, 'ipam-driver', `${key}=${shownOption(key, asString(value))}`),
       ),
       Config: each(object(IPAM_CONFIG)),
     }),
