@@ -68,6 +68,8 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['an index that is in force', 'feeds/feeds.test.ts', 'an index is built and swapped'],
   ['whatever goes wrong, the last good', 'feeds/fetch.test.ts', 'servers that misbehave leave'],
   // guard
+  ['a call is judged by what is in force', 'guard/in-force.test.ts', 'a body of JSON is judged'],
+  ['the end of the archive is released', 'guard/in-force.test.ts', 'INVARIANT: a build is released'],
   ['the engine sees no end of the archive', 'guard/builds.test.ts', 'a context that is denied has no end'],
   ['of an answer that cannot be changed', 'guard/redact.test.ts', 'a large answer that goes wrong'],
   ['an answer that is cut', 'guard/bad-input.test.ts', 'an engine that misbehaves'],

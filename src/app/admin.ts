@@ -1,5 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { ignoreSocketErrors } from '../base/socket-errors.js';
+import { bind } from './bind.js';
 import { feedsHealth, withoutData } from './feeds.js';
 import { VERSION } from './version.js';
 import type { Sinks } from '../audit/sinks/sinks.js';
@@ -38,19 +39,11 @@ export async function openAdmin(
     ),
   );
   server.maxConnections = 64;
-  const where =
-    url.protocol === 'unix:'
-      ? { path: decodeURIComponent(url.pathname) }
-      : { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) =>
-      reject(new Error(`cannot listen on admin address ${address}: ${error.message}`)),
-    );
-    server.listen(where, resolve);
-  });
-  const bound = server.address();
-  if (bound === null || typeof bound === 'string') return { url: address, server };
-  return { url: `http://${url.hostname}:${bound.port}`, server };
+  // A socket that a killed guard left is in the way of no other one.
+  const bound = await bind(server, { name: 'admin', url: address }, url, (message) =>
+    guard.log.warn(message),
+  );
+  return { url: bound.replace(/^tcp:/, 'http:'), server };
 }
 
 /** A guard, and who sends its audit journal on; undefined without `audit.sinks`. */

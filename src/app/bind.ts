@@ -12,12 +12,14 @@ import type { ListenConfig } from '../config/config.js';
  */
 export async function bind(
   server: Server,
-  config: ListenConfig,
+  config: Pick<ListenConfig, 'name' | 'url' | 'mode' | 'group'>,
   url: URL,
   warn: (message: string) => void,
 ): Promise<string> {
   if (url.protocol === 'unix:') {
     const path = decodeURIComponent(url.pathname);
+    // Before there is anything that would have to be closed again.
+    const group = config.group === undefined ? undefined : groupId(config.group, config.url);
     // Node says "permission denied" of this.
     if (!existsSync(dirname(path))) {
       throw new Error(
@@ -25,7 +27,6 @@ export async function bind(
       );
     }
     await clearStaleSocket(path);
-    const group = config.group === undefined ? undefined : groupId(config);
     // No client may connect between bind and chmod.
     const mask = process.umask(0o177);
     try {
@@ -100,7 +101,7 @@ async function clearStaleSocket(path: string): Promise<void> {
 }
 
 /** @throws Error when there is no such group. */
-function groupId({ url, group = '' }: ListenConfig): number {
+function groupId(group: string, url: string): number {
   if (/^\d+$/.test(group)) return Number(group);
   const line = readFileSync('/etc/group', 'utf8')
     .split('\n')

@@ -12,12 +12,12 @@ import type { EgressConfig } from '../config/egress-config.js';
 import { openPolicyStore, type PolicyStore } from '../config/policy-store.js';
 import type { RequestEngine } from '../docker/engine-answer.js';
 import { VOCABULARY } from '../policy/vocabulary.js';
-import { makeNamedDirectory } from '../store/named-files.js';
 import { openEngine } from '../upstream/engine.js';
 import { requestEngine } from '../upstream/request-engine.js';
 import { openAdmin } from './admin.js';
 import { bind } from './bind.js';
 import { openFeeds } from './feeds.js';
+import { holdState } from './hold-state.js';
 import { openQuotas } from '../guard/quotas.js';
 import { openListener, type Listener } from '../guard/listen.js';
 import { openOwnership } from '../ownership/ownership.js';
@@ -64,8 +64,33 @@ export interface RunningGuard {
  * @throws Error with one readable line when the policy, a file or an address cannot be used.
  */
 export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
+  const opened = new Opened();
+  try {
+    return await openGuard(options, opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/** What has to be closed again, in the order in which it was opened: at a stop, and when the start fails half-way. */
+class Opened {
+  readonly #steps: (() => unknown)[] = [];
+
+  add(close: () => unknown): void {
+    this.#steps.push(close);
+  }
+
+  /** The last comes first. */
+  async close(): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) await step();
+  }
+}
+
+async function openGuard(options: GuardOptions, opened: Opened): Promise<RunningGuard> {
   const { config } = options;
   const log = options.log ?? pino({ level: 'warn' }, pino.destination(2));
+  const warn = (message: string): void => log.warn(message);
   const metrics = new Metrics();
   const policy = await openPolicyStore(config.policy, VOCABULARY, (event) => {
     metrics.reload(event.ok);
@@ -79,26 +104,30 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
         'the changed policy does not load; the last good one stays in force',
       );
   });
-  if (lacksState(config, policy)) {
-    policy.close();
-    throw new Error(NO_STATE);
-  }
-  // Before anything is opened that would have to be closed again, and before the first call.
-  const feeds = await openFeeds(config, log).catch((error: Error) => {
-    policy.close();
-    throw error;
+  opened.add(() => policy.close());
+  if (lacksState(config, policy)) throw new Error(NO_STATE);
+  // Before anything is read that another guard may be writing.
+  opened.add(await holdState(config, warn));
+  const feeds = await openFeeds(config, log);
+  opened.add(() => feeds.stop());
+  const { audit, sinks } = await openAudit(config.audit, warn);
+  opened.add(async () => {
+    // The calls that were cut write their outcome in the next turns.
+    await pause(20);
+    audit.close();
+    await sinks?.stop(SINKS_FLUSH);
   });
-  const { audit, sinks } = await openAudit(config.audit, (message) => log.warn(message));
   const trial =
     config.upstream.url === TRIAL_ENGINE
       ? await (await import('../trial-engine/engine.js')).startTrialEngine()
       : undefined;
+  if (trial !== undefined) opened.add(() => trial.close());
   const engine = openEngine(trial === undefined ? config.upstream : { ...config.upstream, url: trial.url });
+  opened.add(() => engine.destroy());
   const request: RequestEngine = (...args) => requestEngine(engine, ...args);
   const ownership =
-    config.ownership === null
-      ? undefined
-      : openOwnership(config.ownership.state, request, (message) => log.warn(message));
+    config.ownership === null ? undefined : openOwnership(config.ownership.state, request, warn);
+  opened.add(() => ownership?.close());
   const outbound =
     config.egress === null || trial !== undefined
       ? undefined
@@ -106,8 +135,9 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
           outboundOptions(config.egress),
           engine,
           audit,
-          (message) => log.warn(message),
+          warn,
         );
+  opened.add(() => outbound?.stop());
   const guard: AdminGuard = {
     config,
     limits: {
@@ -137,33 +167,21 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
   };
 
   const listeners: Listener[] = [];
-  const stopAll = async (): Promise<void> => {
-    for (const listener of listeners) listener.destroy();
-    policy.close();
-    await feeds.stop();
-    await outbound?.stop();
-    ownership?.close();
-    await engine.destroy();
-    // The calls that were cut write their outcome in the next turns.
-    await pause(20);
-    audit.close();
-    await sinks?.stop(SINKS_FLUSH);
-    await trial?.close();
-  };
-  let admin: Awaited<ReturnType<typeof openAdmin>> | undefined;
-  const optionalAdmin = (error: Error): undefined => {
-    if (options.adminOptional !== true) throw error;
-    log.warn(`${error.message}; going on without /healthz, /readyz and /metrics`);
-  };
-  try {
-    for (const listen of config.listen) listeners.push(await openListener(listen, guard, bind));
-    if (config.admin !== null) admin = await openAdmin(guard, config.admin.url).catch(optionalAdmin);
-  } catch (error) {
-    for (const listener of listeners) listener.close();
-    await stopAll();
-    throw error;
-  }
-
+  opened.add(() => {
+    for (const listener of listeners) {
+      listener.close();
+      listener.destroy();
+    }
+  });
+  for (const listen of config.listen) listeners.push(await openListener(listen, guard, bind));
+  const admin =
+    config.admin === null
+      ? undefined
+      : await openAdmin(guard, config.admin.url).catch((error: Error) => {
+          if (options.adminOptional !== true) throw error;
+          log.warn(`${error.message}; going on without /healthz, /readyz and /metrics`);
+          return undefined;
+        });
   return {
     listeners: listeners.map(({ name, url }) => ({ name, url })),
     adminUrl: admin?.url,
@@ -185,7 +203,7 @@ export async function startGuard(options: GuardOptions): Promise<RunningGuard> {
         await pause(FLUSH_CHECK);
       admin?.server.close();
       admin?.server.closeAllConnections();
-      await stopAll();
+      await opened.close();
     },
   };
 }
@@ -236,6 +254,5 @@ async function openAudit(
 
 /** The guard's own files lie in the directory of the attempts. */
 function outboundOptions({ attempts, onHit }: EgressConfig): OutboundOptions {
-  makeNamedDirectory('egress.attempts.directory', attempts.directory, 0o770);
   return { attempts: attempts.directory, creators: join(attempts.directory, 'creators.jsonl'), onHit };
 }

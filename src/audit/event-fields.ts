@@ -39,7 +39,10 @@ const DECISION: Fields<DecisionEvent> = {
   operation: ['text', 'operationId of the Engine API; empty for what could not be read that far'],
   apiVersion: ['text', 'version in the path; empty for none'],
   params: ['object', 'texts: what the path names'],
-  target: ['text', 'the request target as it came; only where it could not be read'],
+  target: [
+    'text',
+    'the path of the request, and the names of its known parameters; only where it could not be read',
+  ],
   facts: [
     'object',
     'what the call states: texts, numbers, booleans, lists of texts; see [hazards and facts](hazards.md)',

@@ -1,3 +1,4 @@
+import { maskCredentials } from '../base/mask.js';
 import type { Client } from '../docker/call.js';
 import type { FactValue, SequenceFinding } from '../hazards/inspection.js';
 import type { IndicatorMatch } from '../intel/indicator.js';
@@ -189,10 +190,4 @@ export function record(values: Readonly<Record<string, FactValue>>): string {
     else shown += typeof value === 'object' ? list(value) : JSON.stringify(value);
   }
   return `{${shown}}`;
-}
-
-/** `https://user:secret@host/` becomes `https://***@host/`. Linear: no nested repetition. */
-export function maskCredentials(value: string): string {
-  if (!value.includes('://') || !value.includes('@')) return value;
-  return value.replace(/:\/\/[^/?#\s@]{1,512}@/g, '://***@');
 }

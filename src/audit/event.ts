@@ -17,7 +17,7 @@ export interface DecisionEvent {
   readonly apiVersion: string;
   /** Path parameters. */
   readonly params: Readonly<Record<string, string>>;
-  /** The request target as it came, only when it could not be read into an operation. */
+  /** The request target without values, see `shownTarget`; only when it could not be read into an operation. */
   readonly target?: string;
   readonly facts: Readonly<Record<string, FactValue>>;
   /** Hazards, written `kind:argument`. */

@@ -10,8 +10,8 @@ const HELP = `breakwater run: guard a Docker engine
   --config F        config file (JSON); flags override it
   --listen URL      tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; may be given several times
                     (default tcp://127.0.0.1:2375)
-  --upstream URL    unix:///PATH, tcp://… or tls://… (default unix:///var/run/docker.sock; when there is no such
-                    socket and nothing else was asked for, a small in-memory engine for trying out)
+  --upstream URL    unix:///PATH, tcp://… or tls://… (default unix:///var/run/docker.sock)
+  --trial           no Docker at all: the built-in trial engine answers, from memory, and runs nothing
   --policy PATH     policy file or directory; may be given several times (default: policies/default.json)
   --audit FILE|-    where the audit lines go (default -, stdout)
   --insecure-tcp    allow plain tcp:// listeners beyond loopback: anyone who reaches them is a client
@@ -23,8 +23,6 @@ bad config file or a bad policy.
 
 const LOG_LEVELS = [...Object.values(pino.levels.labels), 'silent'];
 
-const DEFAULT_SOCKET = '/var/run/docker.sock';
-
 /** `breakwater run`: until SIGTERM or SIGINT; then a graceful stop. */
 export const run = command('run', HELP, async (args, io) => {
   const { values } = parseArgs({
@@ -33,6 +31,7 @@ export const run = command('run', HELP, async (args, io) => {
       config: { type: 'string' },
       listen: { type: 'string', multiple: true },
       upstream: { type: 'string' },
+      trial: { type: 'boolean' },
       policy: { type: 'string', multiple: true },
       audit: { type: 'string' },
       'insecure-tcp': { type: 'boolean' },
@@ -51,24 +50,29 @@ export const run = command('run', HELP, async (args, io) => {
     ...(values.audit !== undefined && { audit: values.audit }),
     ...(values['insecure-tcp'] !== undefined && { insecureTcp: values['insecure-tcp'] }),
   });
-  let config = loaded.config;
   const log = pino({ level }, pino.destination(2));
-  // Only without `--upstream` and config: a typing error must not lead to the trial engine.
-  const trial =
-    values.config === undefined && loaded.defaults.includes('upstream') && !isSocket(DEFAULT_SOCKET);
-  if (trial) config = { ...config, upstream: { ...config.upstream, url: TRIAL_ENGINE } };
+  const trial = values.trial === true;
+  // An engine that was named must not be replaced by one that runs nothing.
+  if (trial && !loaded.defaults.includes('upstream'))
+    throw new UsageError(
+      '--trial is an engine of its own: leave out --upstream, and "upstream" in the config',
+    );
+  const config = trial
+    ? { ...loaded.config, upstream: { ...loaded.config.upstream, url: TRIAL_ENGINE } }
+    : loaded.config;
 
   const guard = await startGuard({ config, log, adminOptional: values.config === undefined });
   const report = (line: string): void => void io.stderr.write(`${line}\n`);
   report(`breakwater ${VERSION}`);
   for (const { name, url } of guard.listeners) report(`  listening  ${url} (${name})`);
-  if (!trial) {
-    report(`  engine     ${config.upstream.url}`);
-  } else {
+  report(
+    `  engine     ${trial ? 'the built-in trial engine: it answers from memory and runs nothing' : config.upstream.url}`,
+  );
+  const missing = trial ? undefined : missingSocket(config.upstream.url);
+  if (missing !== undefined)
     report(
-      `  engine     the built-in trial engine: there is no ${DEFAULT_SOCKET}; it answers from memory and runs nothing`,
+      `  warning    there is no engine at ${missing} yet: calls are answered with 502 until there is (to try the guard without Docker: --trial)`,
     );
-  }
   report(`  policy     ${config.policy.join(', ')}`);
   const { journal, file } = config.audit;
   report(`  audit      ${journal?.directory ?? (file === '-' ? 'stdout' : file)}`);
@@ -94,6 +98,10 @@ export const run = command('run', HELP, async (args, io) => {
   return 0;
 });
 
-function isSocket(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+/** The path of the engine's socket, where there is none. */
+function missingSocket(upstream: string): string | undefined {
+  const url = new URL(upstream);
+  if (url.protocol !== 'unix:') return undefined;
+  const path = decodeURIComponent(url.pathname);
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true ? undefined : path;
 }

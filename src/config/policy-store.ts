@@ -8,7 +8,7 @@ import {
 import type { Vocabulary } from '../policy/vocabulary.js';
 import { readPolicyFiles, signPolicyFiles } from './policy-files.js';
 
-/** One policy as it was loaded. Immutable: a call takes it once and keeps it to its end. */
+/** One policy as it was loaded. Immutable: a judgement takes it once. */
 export interface PolicySnapshot {
   readonly policy: CompiledPolicy;
   /** First 12 hex digits of the SHA-256 of all files. */

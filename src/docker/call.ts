@@ -111,6 +111,11 @@ export interface NamedObject extends Reference {
   readonly relation: 'self' | 'shared' | 'other' | 'nobody' | 'missing';
 }
 
+/** The call as this owner's; undefined where the policy has no rules about owners. */
+export function ownedBy({ owner: _before, ...call }: Call, owner: Owner | undefined): Call {
+  return owner === undefined ? call : { ...call, owner };
+}
+
 /**
  * Can one answer of the engine serve several callers who request the same at once? For operations that `mayBeShared`: it
  * can when the call sends nothing but its head, and its answer ends.

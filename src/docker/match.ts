@@ -1,6 +1,7 @@
 import { OPERATIONS } from './catalogue.js';
 import type { Operation } from './operation.js';
 import { Refusal } from './refusal.js';
+import { shownTarget } from './shown-target.js';
 
 export type OperationMatch =
   | {
@@ -81,7 +82,8 @@ export function noOperation(
       `the method ${JSON.stringify(method.slice(0, 20))} is not served here: use ${match.allowed.join(' or ')}`,
     );
   }
-  const shown = path.length <= 120 ? path : `${path.slice(0, 117)}…`;
+  const known = shownTarget(path);
+  const shown = known.length <= 120 ? known : `${known.slice(0, 117)}…`;
   return new Refusal(
     404,
     'unknown-operation',

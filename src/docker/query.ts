@@ -120,14 +120,17 @@ function parsePairs(raw: string): Pair[] {
       const equals = piece.indexOf('=');
       const name = equals < 0 ? piece : piece.slice(0, equals);
       const value = equals < 0 ? '' : piece.slice(equals + 1);
-      pairs.push(plain ? [name, value] : [decode(name), decode(value)]);
+      pairs.push(
+        plain ? [name, value] : [decode(name, 'a name'), decode(value, `the value of "${shown(name)}"`)],
+      );
     }
     start = end + 1;
   }
   return pairs;
 }
 
-function decode(text: string): string {
+/** @param what says where the text stands, without quoting it: it may be a secret. */
+function decode(text: string, what: string): string {
   let decoded: string;
   try {
     decoded = decodeURIComponent(text.replaceAll('+', ' '));
@@ -135,7 +138,7 @@ function decode(text: string): string {
     throw new Refusal(
       400,
       'query-encoding',
-      `"${text.slice(0, 64)}" in the query or form has an invalid percent escape, or one that is not UTF-8`,
+      `${what} in the query or form has an invalid percent escape, or one that is not UTF-8`,
     );
   }
   // The kernel ends a path at NUL where Go does not.
@@ -194,7 +197,7 @@ function readInteger(name: string, value: string): bigint {
     throw new Refusal(
       400,
       'parameter-type',
-      `the parameter "${shown(name)}" is "${shown(value)}", not a 64-bit decimal integer`,
+      `the parameter "${shown(name)}" is not a 64-bit decimal integer`,
     );
   }
   return integer;

@@ -1,3 +1,5 @@
+import { maskCredentials } from '../base/mask.js';
+
 /**
  * A request that has no single clear reading. Every pure step may throw it; the pipeline turns it into an answer
  * with this status and Docker's error shape. It is never a pass.
@@ -11,7 +13,8 @@ export class Refusal extends Error {
   readonly retryAfter: number;
 
   constructor(status: number, code: string, message: string, retryAfter = 0) {
-    super(message);
+    // Denials are written to logs of clients: credentials in a URL that a reason quotes are not for them.
+    super(maskCredentials(message));
     this.name = 'Refusal';
     this.status = status;
     this.code = code;

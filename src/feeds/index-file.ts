@@ -16,7 +16,7 @@ export interface BuildInput {
   readonly warninglists: readonly string[];
 }
 
-/** What is listed right now. Immutable: a call takes it once and keeps it to its end. */
+/** What is listed right now. Immutable: a judgement takes it once. */
 export interface IntelSnapshot {
   readonly index: IndicatorIndex;
   /** First 12 hex digits of the SHA-256 of the index file; empty while there is none. */

@@ -8,7 +8,10 @@ import type { Guard } from './guard.js';
 import { withToken } from './identify.js';
 import type { Quota } from './quotas.js';
 
-/** Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. */
+/**
+ * Everything that one call is judged by, taken at one moment: a reload in between must not mix two policies. A call that
+ * waited for its body, its context or a lookup is judged by what is in force when it is judged.
+ */
 export interface CallSnapshot extends Snapshot {
   /** Who calls, with the bearer token of this request. */
   readonly client: Client;
@@ -36,6 +39,19 @@ export function takeSnapshot(guard: Guard, client: Client, head: HeadReading): C
     quota: policy.withQuotas.size === 0 ? undefined : guard.quotas.of(policy, caller),
   };
 }
+
+/** Another policy, or another index, has come into force since. */
+export const isOutdated = (
+  { policy: { current }, feeds }: Pick<Guard, 'policy' | 'feeds'>,
+  { policy, index }: CallSnapshot,
+): boolean => current.policy !== policy || feeds.store.current.index !== index;
+
+/** The snapshot of a call that has waited. Its rate limits are those that it started with. @throws Refusal as takeSnapshot */
+export const renewSnapshot = (guard: Guard, head: HeadReading, before: CallSnapshot): CallSnapshot => ({
+  ...takeSnapshot(guard, before.client, head),
+  client: before.client,
+  quota: before.quota,
+});
 
 const NO_OWNERSHIP = new Refusal(
   503,

@@ -1,15 +1,23 @@
-import { watchIndicators } from '../capture/context/watch.js';
-import { pendingContext, withContext, type Call } from '../docker/call.js';
+import {
+  UNSEARCHED,
+  WATCH_LIMITS,
+  watchIndicators,
+  type IndicatorWatch,
+  type Keep,
+} from '../capture/context/watch.js';
+import { ownedBy, pendingContext, withContext, type Call } from '../docker/call.js';
 import type { Entities } from '../docker/entities.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import { renderHeaders, renderTarget } from '../docker/render.js';
+import type { ContextMatches } from '../hazards/inspection.js';
+import type { IndicatorIndex } from '../intel/indicator.js';
 import { judge, type Judgement } from '../policy/judge.js';
-import type { CallSnapshot } from './admit.js';
+import { isOutdated, renewSnapshot, type CallSnapshot } from './admit.js';
 import { TOO_MANY, type Guard } from './guard.js';
 import type { Incoming, Progress } from './incoming.js';
 import { CallCut, type Outcome } from './outcome.js';
-import { lookUpAgain } from './look-up.js';
+import { lookUp, lookUpAgain } from './look-up.js';
 import { withinQuota } from './quotas.js';
 import { uploadContext } from './relay/upload.js';
 
@@ -46,7 +54,7 @@ export async function build(
   if (!first.passes || guard.admission.open > guard.admission.max) {
     throw (await settle(first)) ?? TOO_MANY;
   }
-  const watch = watchIndicators(snapshot.index);
+  const watch = watchIndicators(snapshot.index, WATCH_LIMITS, keepWithin(guard, progress));
   const flow = quota?.flow;
   const upload = uploadContext({ guard, incoming, judgement: first, flow, progress }, head, watch);
   /** The answer passes on whatever becomes of the record: nothing was built, and the client may be gone already. */
@@ -57,17 +65,34 @@ export async function build(
   try {
     const context = await Promise.race([upload.read, upload.early]);
     if ('refused' in context) return await passRefusal(context.refused);
-    const known = withContext(call, context);
-    // Now it is known which images it names.
-    const named = await Promise.race([lookUpAgain(guard, known, entities), exceptFailures(upload.early)]);
-    if ('refused' in named) return await passRefusal(named.refused);
-    const whole = within(judge(known, named, snapshot, watch));
+    const read = withContext(call, context);
+    let now = snapshot;
+    let current = read;
+    let named: Entities;
+    let found: ContextMatches | undefined = watch;
+    // INVARIANT: the end of the archive is released by what is in force then, however long the build was held open.
+    do {
+      if (isOutdated(guard, now)) {
+        now = renewSnapshot(guard, head, now);
+        current = ownedBy(read, now.owner);
+        if (now.index !== snapshot.index) found = await searchAgain(watch, now.index);
+      }
+      // Now it is known which images it names.
+      const looked =
+        now.policy === snapshot.policy
+          ? lookUpAgain(guard, current, entities)
+          : Promise.resolve(lookUp(guard, current, now, progress));
+      const answer = await Promise.race([looked, exceptFailures(upload.early)]);
+      if ('refused' in answer) return await passRefusal(answer.refused);
+      named = answer;
+    } while (isOutdated(guard, now));
+    const whole = within(judge(current, named, now, found));
     const isSame = hasSameHead(whole.sent, first.sent);
-    const { observe } = snapshot.policy;
+    const { observe } = now.policy;
     const refusal = await settle(isSame || !observe ? whole : sentAs(first, whole));
     if (refusal !== undefined) throw refusal;
     // The head of the request is with the engine already: another rule's rewrite would come too late.
-    if (!isSame && !observe) throw OTHER_REWRITE;
+    if (!isSame && !observe) throw now.policy === snapshot.policy ? OTHER_REWRITE : OTHER_POLICY;
     upload.release();
     return await upload.outcome;
   } catch (error) {
@@ -75,6 +100,25 @@ export async function build(
     upload.destroy();
     throw error;
   }
+}
+
+/** A context is kept to be searched again as long as the buffered bodies of all calls leave room for it. */
+const keepWithin =
+  ({ budget, config: { limits } }: Guard, progress: Progress): Keep =>
+  (bytes) => {
+    if (budget.used + bytes > limits.buffered / 2 || !budget.take(bytes)) return false;
+    progress.buffered += bytes;
+    return true;
+  };
+
+/** What the indicators find that came into force while the context arrived. */
+async function searchAgain(
+  watch: IndicatorWatch | undefined,
+  index: IndicatorIndex,
+): Promise<ContextMatches | undefined> {
+  if (watch !== undefined) return watch.searchAgain(index);
+  // Nothing was listed then.
+  return watchIndicators(index) === undefined ? undefined : UNSEARCHED;
 }
 
 /** An engine that breaks off meanwhile is seen at the release: what policy says of the build goes on record first. */
@@ -105,6 +149,12 @@ const OTHER_REWRITE = new Refusal(
   403,
   'rewrite',
   'the rule that allows this Dockerfile rewrites the call in another way than the first rule that fits without it; give both rules the same rewrite, or let only one of them fit',
+);
+
+const OTHER_POLICY = new Refusal(
+  403,
+  'rewrite',
+  'the policy changed while the build context arrived, and the rule that now allows the build rewrites the call in another way; send it again',
 );
 
 function hasSameHead(one: Call, other: Call): boolean {

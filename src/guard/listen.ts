@@ -60,7 +60,12 @@ export async function openListener(config: ListenConfig, guard: Guard, bind: Bin
   listener.serve(server);
   const closer = closeEnded(listener.sockets, limits.idle);
   server.once('close', () => clearInterval(closer));
-  const bound = await bind(server, config, url, (message) => guard.log.warn(message));
+  const bound = await bind(server, config, url, (message) => guard.log.warn(message)).catch(
+    (error: Error) => {
+      clearInterval(closer);
+      throw error;
+    },
+  );
   return {
     name: config.name,
     url: bound,

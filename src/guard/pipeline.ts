@@ -1,9 +1,10 @@
-import { carriesContext } from '../docker/call.js';
+import { carriesContext, type Call } from '../docker/call.js';
+import type { Entities } from '../docker/entities.js';
 import { readCall, readHead } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import { judge, type Judgement } from '../policy/judge.js';
 import { refusalOf } from '../policy/refusal.js';
-import { admit, takeSnapshot } from './admit.js';
+import { admit, renewSnapshot, takeSnapshot } from './admit.js';
 import { build } from './build.js';
 import { capture } from './capture.js';
 import { STOPPING, TOO_MANY, type Guard } from './guard.js';
@@ -43,8 +44,8 @@ export async function handle(guard: Guard, incoming: Incoming): Promise<Outcome>
 async function carry(guard: Guard, incoming: Incoming, progress: Progress): Promise<Outcome> {
   const { id, client } = incoming;
   const head = (progress.head = readHead(incoming.head, guard.limits));
-  const snapshot = takeSnapshot(guard, client, head);
-  const { owner, quota } = snapshot;
+  let snapshot = takeSnapshot(guard, client, head);
+  const { quota } = snapshot;
   if (quota !== undefined) progress.hold(() => quota.close());
   const denied = admit(id, head, snapshot, guard.limits);
   if (denied !== undefined)
@@ -52,8 +53,16 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
 
   const body = head.body === 'buffer' ? await capture(guard, incoming, head, snapshot, progress) : undefined;
   const read = readCall(head, body, id, snapshot.client, guard.limits);
-  const call = owner === undefined ? read : { ...read, owner };
-  const entities = await lookUp(guard, call, snapshot, progress);
+  let call: Call;
+  let entities: Entities;
+  // INVARIANT: a call is judged by what is in force when it is judged, however long its body or a lookup took.
+  for (;;) {
+    const { owner, policy, index } = snapshot;
+    call = owner === undefined ? read : { ...read, owner };
+    entities = await lookUp(guard, call, snapshot, progress);
+    if (guard.policy.current.policy === policy && guard.feeds.store.current.index === index) break;
+    snapshot = renewSnapshot(guard, head, snapshot);
+  }
   if (head.body === 'stream' && carriesContext(call)) {
     return build({ guard, incoming, head, call, entities, snapshot, progress }, (judgement) =>
       settle(guard, incoming, judgement),

@@ -3,8 +3,10 @@ import { unrecorded } from '../audit/writer.js';
 import type { Client } from '../docker/call.js';
 import type { HeadReading } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
+import { shownTarget } from '../docker/shown-target.js';
 import { formatHazard } from '../hazards/inspection.js';
 import type { Judgement } from '../policy/judge.js';
+import { hideArguments } from '../policy/denial.js';
 import type { Guard } from './guard.js';
 import { nextCallId, type Incoming } from './incoming.js';
 import type { Outcome } from './outcome.js';
@@ -22,6 +24,8 @@ export async function recordDecision(
   sequences: DecisionEvent['sequences'],
 ): Promise<void> {
   guard.metrics.decision(call.operation.id, verdict.effect, verdict.code);
+  // Hazards and facts are what they are with the arguments in their place.
+  const hide = call.query['buildargs'] === undefined ? undefined : hideArguments(call);
   const event: DecisionEvent = {
     event: 'decision',
     call: call.id,
@@ -31,15 +35,18 @@ export async function recordDecision(
     operation: call.operation.id,
     apiVersion: call.apiVersion,
     params: call.path,
-    facts: inspection.facts,
-    hazards: inspection.hazards.map(formatHazard),
+    facts: hide === undefined ? inspection.facts : hiddenFacts(inspection.facts, hide),
+    hazards:
+      hide === undefined
+        ? inspection.hazards.map(formatHazard)
+        : inspection.hazards.map((hazard) => hide(formatHazard(hazard))),
     ...(inspection.matches !== undefined && { indicators: inspection.matches }),
     ...(sequences !== undefined && { sequences }),
     verdict: verdict.effect,
     enforced: !verdict.observe,
     rule: verdict.rule,
     code: verdict.code,
-    reason: verdict.reason,
+    reason: hide === undefined ? verdict.reason : hide(verdict.reason),
     rewrites: verdict.rewrites,
     policy: snapshot.revision,
   };
@@ -131,4 +138,13 @@ const unreadEvent = (
   rule: '',
   rewrites: [],
   ...known,
+  ...(known.target !== undefined && { target: shownTarget(known.target) }),
 });
+
+const hiddenFacts = (facts: DecisionEvent['facts'], hide: (text: string) => string): DecisionEvent['facts'] =>
+  Object.fromEntries(
+    Object.entries(facts).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? hide(value) : Array.isArray(value) ? value.map(hide) : value,
+    ]),
+  );

@@ -64,10 +64,14 @@ function inspectPull(fromImage: string, tag: string, findings: Findings): void {
   if (facts.tag === '' && facts.digest === '') addHazard(findings, 'pull-all-tags', facts.image);
 }
 
-/** Dockerfile instructions of commit and import. */
+/** `ENV NAME=value …`, `ENV NAME value`: up to the first value. */
+const ENV_VALUE = /^(\s*ENV\s+[^\s=]{1,256}(?:=|\s+)).+$/is;
+
+/** Dockerfile instructions of commit and import: one in each line, as the engine reads them. */
 function inspectChanges(call: Call, findings: Findings): void {
-  for (const change of queryTexts(call, 'changes'))
-    if (change !== '') addHazard(findings, 'image-change', change);
+  for (const line of queryTexts(call, 'changes').flatMap((change) => change.split('\n')))
+    // Hazards are recorded, and values of variables may be secrets.
+    if (line !== '') addHazard(findings, 'image-change', line.replace(ENV_VALUE, '$1***'));
 }
 
 export function inspectCommit(body: JsonValue, findings: Findings, call: Call): void {

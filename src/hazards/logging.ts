@@ -55,7 +55,17 @@ const LOCAL_OPTIONS: ReadonlyMap<string, (value: string) => boolean> = new Map(
   }),
 );
 
-const SECRET = /token|secret|password|key|credential/i;
+/** Names of options whose values are secrets. */
+const SECRET_OPTION = /token|secret|pass(?:word|wd|phrase)?|key|credential/i;
+
+/**
+ * The value of a driver's option without what is secret in it: all of a password, the password among options of mount(8)
+ * (`username=u,password=p`).
+ */
+export const shownOption = (key: string, value: string): string =>
+  SECRET_OPTION.test(key)
+    ? '***'
+    : value.replace(/(^|,)([^,=]*(?:pass|secret|token|key|cred)[^,=]*)=[^,]*/gi, '$1$2=***');
 
 function inspectLogConfig(
   driver: string,
@@ -67,7 +77,7 @@ function inspectLogConfig(
   for (const key of Object.keys(options)) {
     const value = asString(options[key]);
     if (LOCAL_OPTIONS.get(key)?.(value) === true) continue;
-    addHazard(findings, 'log-option', SECRET.test(key) ? key : `${key}=${value}`);
+    addHazard(findings, 'log-option', SECRET_OPTION.test(key) ? key : `${key}=${value}`);
   }
 }
 

@@ -23,6 +23,7 @@ import {
   type Fields,
 } from './field-inspectors.js';
 import { cleanPath, mayHoldEngineSocket } from './host-access.js';
+import { shownOption } from './logging.js';
 
 /** A host path becomes visible in a container, in any syntax. */
 function mountHostPath(source: string, findings: Findings): void {
@@ -100,7 +101,7 @@ export const volumeDriver: FieldInspector = otherThan(['local'], (driver, findin
 const volumeOptions: FieldInspector = (value, findings) => {
   const options = asObject(value);
   for (const key of Object.keys(options))
-    addHazard(findings, 'volume-option', `${key}=${asString(options[key])}`);
+    addHazard(findings, 'volume-option', `${key}=${shownOption(key, asString(options[key]))}`);
   const device = asString(options['device']);
   if (device === '') return;
   const flags = asString(options['o']).split(',');

@@ -2,6 +2,7 @@ import type { Call } from '../docker/call.js';
 import { type JsonValue, asObject, asString, asArray, asNumber } from '../base/json.js';
 import { checkBound } from './engine-load.js';
 import { addToFact, addHazard, setFact, type Findings } from './inspection.js';
+import { shownOption } from './logging.js';
 import {
   each,
   checked,
@@ -45,7 +46,7 @@ const aliases: FieldInspector = eachString(
   'aliases',
 );
 const networkOptions: FieldInspector = eachEntry((key, value, findings) => {
-  addHazard(findings, 'network-option', `${key}=${asString(value)}`);
+  addHazard(findings, 'network-option', `${key}=${shownOption(key, asString(value))}`);
 });
 
 /** network.EndpointSettings. NetworkID, where given, wins over the name (daemon/container_operations.go). */
@@ -137,7 +138,7 @@ const NETWORK = fields({
     fields({
       Driver: otherThan(['default'], (driver, findings) => addHazard(findings, 'ipam-driver', driver)),
       Options: eachEntry((key, value, findings) =>
-        addHazard(findings, 'ipam-driver', `${key}=${asString(value)}`),
+        addHazard(findings, 'ipam-driver', `${key}=${shownOption(key, asString(value))}`),
       ),
       Config: each(object(IPAM_CONFIG), 'address-pools'),
     }),

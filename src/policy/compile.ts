@@ -15,7 +15,8 @@ import { didYouMean } from '../base/nearest.js';
 import { parseFile, describeValue, pointerOf, shapeProblems, type Problem } from './problems.js';
 import { ownStep } from './ownership.js';
 import type { CompiledRewrite } from './rewrite.js';
-import { compileRedact } from './redact.js';
+import { compileRedact, redactStep } from './redact.js';
+import type { Step } from './rewrite-draft.js';
 import { compileRewrite } from './rewrite-compile.js';
 import { plainJsonSchema, policyFileSchema, type PolicyFileShape, type RuleShape } from './schema.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -144,14 +145,16 @@ function checkRule(
   }
 }
 
-/** A rule about owners shows, and removes, the caller's own alone; the last step, so that no other one undoes it. */
-function withOwnStep(
+/**
+ * A rule about owners shows, and removes, the caller's own alone, and a redaction does not ask for what it would have to
+ * remove; the last steps, so that no other one undoes them.
+ */
+function withLastSteps(
   rewrite: CompiledRewrite | null,
-  isAboutOwners: boolean,
-  id: OperationId,
+  ...last: readonly (Step | undefined)[]
 ): CompiledRewrite | null {
-  const step = isAboutOwners ? ownStep(id) : undefined;
-  return step === undefined ? rewrite : [...(rewrite ?? []), step];
+  const steps = last.filter((step) => step !== undefined);
+  return steps.length === 0 ? rewrite : [...(rewrite ?? []), ...steps];
 }
 
 /**
@@ -204,7 +207,11 @@ export function compilePolicy(
           sources: rule.sources.includes('*') ? null : new Set(rule.sources),
           where: bindConditions(where, id),
           permit,
-          rewrite: withOwnStep(rewrite?.get(id) ?? null, owner && effect === 'allow', id),
+          rewrite: withLastSteps(
+            rewrite?.get(id) ?? null,
+            owner && effect === 'allow' ? ownStep(id) : undefined,
+            redactStep(redact?.get(id), id),
+          ),
           allowed: Object.freeze({
             effect: 'allow',
             rule: rule.id,

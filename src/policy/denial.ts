@@ -1,3 +1,6 @@
+import { asObject } from '../base/json.js';
+import { maskInUrls } from '../base/mask.js';
+import type { Call } from '../docker/call.js';
 import { formatHazard, type FactValue, type Hazard, type Inspection } from '../hazards/inspection.js';
 import type { CallHead, CompiledPolicy, CompiledRule, Condition, Verdict } from './compiled.js';
 
@@ -176,4 +179,22 @@ function whyListed(
   return match === undefined
     ? ''
     : ` (listed by feed ${printable(match.hit.feed)}, found in ${printable(match.where)})`;
+}
+
+/** Shorter values stand in too many texts by chance. */
+const MIN_SECRET = 4;
+
+/**
+ * Takes the values of build arguments out of the URLs in a text: a token that a Dockerfile puts into one stands in the
+ * hazard that its download is.
+ */
+export function hideArguments({ query }: Call): (text: string) => string {
+  const given = query['buildargs'];
+  const values =
+    given?.type === 'json'
+      ? Object.values(asObject(given.value)).filter(
+          (value): value is string => typeof value === 'string' && value.length >= MIN_SECRET,
+        )
+      : [];
+  return (text) => (values.length === 0 ? text : maskInUrls(text, values));
 }

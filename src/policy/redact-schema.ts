@@ -18,20 +18,23 @@ export const redactSchema = z
   .union([
     everything,
     z.strictObject({
-      env: but('Values of environment variables; their names stay.', 'Names of variables to show, globs.'),
+      env: but(
+        'Values of environment variables; their names stay. Logs come without the `details` that a logger adds.',
+        'Names of variables to show, globs.',
+      ),
       paths: but(
         'Paths of the host: sources of mounts, directories and sockets of the engine.',
         'Paths to show, globs: `"/srv/ci/**"`.',
       ),
       labels: but(
-        'Values of labels and annotations; their names stay.',
+        'Values of labels and annotations; their names stay. Logs come without the `details` that a logger adds.',
         'Names of labels to show, globs: `"com.docker.compose.*"`.',
       ),
       secrets: z
         .literal(true)
         .optional()
         .describe(
-          'Join tokens, unlock keys, registry tokens, contents of configs, options of drivers and loggers, proxies and mirrors of the engine.',
+          'Join tokens, unlock keys, registry tokens, contents of configs, options of drivers and loggers, proxies and mirrors of the engine, names of hosts that containers are given (`ExtraHosts`, `DnsSearch`).',
         ),
       commands: z
         .literal(true)

@@ -18,6 +18,7 @@ import {
 import type { RedactClass, RedactShape } from './redact-schema.js';
 import type { Redaction } from './compiled.js';
 import { hideCommands } from './redact-top.js';
+import { putQuery, type Step } from './rewrite-draft.js';
 
 type Shape = (places: Places, wanted: Wanted) => Place;
 
@@ -77,6 +78,17 @@ export function compileRedact(
   }
   const places = placesFor(wanted);
   return new Map(operations.map((id) => [id, redactionOf(operationOf(id), wanted, places)]));
+}
+
+/** Loggers add variables and labels to the lines of a log where the caller asks for details: the engine is asked without. */
+const withoutDetails: Step = (draft) => {
+  if (draft.next.query['details'] !== undefined) putQuery(draft, 'details', undefined);
+};
+
+/** What a redaction changes about a call before it is sent; undefined for most operations. */
+export function redactStep(redaction: Redaction | undefined, id: OperationId): Step | undefined {
+  const isRedacted = redaction !== undefined && redaction.rewrites.length > 0;
+  return isRedacted && operationOf(id).query['details'] !== undefined ? withoutDetails : undefined;
 }
 
 const listed = (ids: readonly string[]): string =>

@@ -1,6 +1,7 @@
 import type { NamedObject } from '../docker/call.js';
 import { Refusal } from '../docker/refusal.js';
 import { shortImageName } from '../hazards/image-name.js';
+import { hideArguments } from './denial.js';
 import { judge, type Judgement } from './judge.js';
 import { retryAfter } from './quotas.js';
 
@@ -50,8 +51,9 @@ function notFound({ kind, name }: NamedObject): string {
 }
 
 /** The reason why a build is ambiguous, bounded: it concerns the user's own files, so the answer may contain it. */
-function withDetails({ verdict, inspection }: Judgement): string {
+function withDetails({ call, verdict, inspection }: Judgement): string {
+  const reason = hideArguments(call)(verdict.reason);
   const ambiguous = inspection.facts['build.unclear'];
-  if (!Array.isArray(ambiguous) || ambiguous.length === 0) return verdict.reason;
-  return `${verdict.reason}; ambiguous: ${ambiguous.slice(0, 3).join('; ').slice(0, 500)}`;
+  if (!Array.isArray(ambiguous) || ambiguous.length === 0) return reason;
+  return `${reason}; ambiguous: ${ambiguous.slice(0, 3).join('; ').slice(0, 500)}`;
 }

@@ -1,4 +1,6 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 
 /** Start time of a process in kernel ticks: it distinguishes two processes that had the same id. Linux only. */
 function began(pid: number): string {
@@ -33,4 +35,68 @@ export function lockFile(file: string, inUse: (pid: string) => string): () => vo
     }
     rmSync(file, { force: true });
   }
+}
+
+const LOCK_NAME = 'guard.lock';
+/** Longest path of a unix socket, bytes. */
+const MAX_SOCKET_PATH = 100;
+
+/**
+ * Holds a directory for this process. The lock is a socket that the process listens on: it ends with its process, whatever
+ * ends that, and is seen from other containers that share the directory, where process ids mean nothing.
+ *
+ * @returns the function that lets it go.
+ * @throws Error with the code `EBUSY` when another process holds it, with another code when the file system takes no sockets.
+ */
+export async function holdDirectory(directory: string): Promise<() => void> {
+  const fd = openSync(directory, 'r');
+  const path = join(directory, LOCK_NAME);
+  // Through the open directory any path is short enough.
+  const address = Buffer.byteLength(path) <= MAX_SOCKET_PATH ? path : `/proc/self/fd/${fd}/${LOCK_NAME}`;
+  try {
+    let server = await listen(address);
+    if (server === undefined) {
+      if (await isHeld(address))
+        throw Object.assign(new Error(`${path} is held by another process`), { code: 'EBUSY' });
+      rmSync(path, { force: true });
+      server = await listen(address);
+      if (server === undefined)
+        throw Object.assign(new Error(`${path} is held by another process`), { code: 'EBUSY' });
+    }
+    server.unref();
+    const held = server;
+    return () => {
+      held.close();
+      closeSync(fd);
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** Undefined where there is such a file already. */
+function listen(path: string): Promise<Server | undefined> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(undefined);
+      else reject(error);
+    });
+    server.listen({ path }, () => resolve(server));
+  });
+}
+
+/** Only a refused connection says that nobody holds it: one that may not be opened is somebody's. */
+function isHeld(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', ({ code }: NodeJS.ErrnoException) =>
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'),
+    );
+  });
 }

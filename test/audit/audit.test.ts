@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import type { DecisionEvent } from '../../src/audit/event.js';
-import { formatEvent, maskCredentials, record } from '../../src/audit/event-line.js';
+import { formatEvent, record } from '../../src/audit/event-line.js';
+import { maskCredentials } from '../../src/base/mask.js';
 import { openAuditWriter } from '../../src/audit/writer.js';
 
 const decision: DecisionEvent = {

@@ -138,7 +138,7 @@ async function plant(t: Test, engine: Engine): Promise<Objects> {
       Entrypoint: [
         'sh',
         '-c',
-        `: ${secret('container entrypoint')}; ln -s /${secret('link target')} /link; sleep 600`,
+        `: ${secret('container entrypoint')}; echo said; ln -s /${secret('link target')} /link; sleep 600`,
       ],
       Cmd: ['sh', secret('container command')],
       Labels: {
@@ -153,7 +153,12 @@ async function plant(t: Test, engine: Engine): Promise<Objects> {
       HostConfig: {
         Binds: [`${source}:/bound`],
         Mounts: [{ Type: 'bind', Source: mounted, Target: '/mounted' }],
-        LogConfig: { Type: 'json-file', Config: { tag: secret('log option') } },
+        LogConfig: {
+          Type: 'json-file',
+          Config: { tag: secret('log option'), labels: 'com.example.key', env: 'TOKEN' },
+        },
+        ExtraHosts: [`${secret('extra host')}.example:10.1.2.3`],
+        DnsSearch: [`${secret('search domain')}.example`],
       },
     }),
   );
@@ -230,6 +235,8 @@ async function plantSwarm(
         Args: [secret(`service argument ${version}`)],
         Mounts: [{ Type: 'bind', Source: `/${secret(`service mount ${version}`)}`, Target: '/m' }],
         Healthcheck: { Test: ['CMD-SHELL', `: ${secret(`service healthcheck ${version}`)}`] },
+        Hosts: [`10.1.2.3 ${secret(`service host ${version}`)}.example`],
+        DNSConfig: { Search: [`${secret(`service search domain ${version}`)}.example`] },
       },
       LogDriver: { Name: 'json-file', Options: { tag: secret(`service log option ${version}`) } },
       RestartPolicy: { Condition: 'none' },
@@ -421,6 +428,22 @@ async function main(): Promise<void> {
       }
     });
   }
+  await t.test('ContainerLogs', async (t) => {
+    for (const query of ['details=1', 'details=true&timestamps=1', 'details=x&follow=0&tail=5']) {
+      for (const version of ['', '/v1.24']) {
+        const path = `${version}/containers/one/logs?stdout=1&${query}`;
+        const direct = await ask(engine.socket, 'GET', path);
+        const guarded = await ask(socket, 'GET', path);
+        t.strictSame(
+          seen(direct.bytes).sort(),
+          ['container env', 'container label', 'log option'],
+          'a logger adds them',
+        );
+        t.strictSame(seen(guarded.bytes), [], `${path}: nothing planted is in it`);
+        t.match(guarded.bytes.toString(), /said\n/, 'the line itself is there');
+      }
+    }
+  });
   await errors(t, engine, guard);
   await t.test('read directly, all are seen', (t) => {
     // What the engine never gives out: there all the same, should another one do.
@@ -481,6 +504,7 @@ async function clients(t: Test, engine: Engine, guard: Guard): Promise<void> {
     t.match(await docker('history', '--no-trunc', 'built'), /<redacted>/);
     t.match(await docker('info'), /Docker Root Dir: <redacted>/);
     t.match(await docker('top', 'one'), /<redacted>/);
+    t.match(await docker('logs', '--details', 'one'), /said/);
     t.match(await docker('events', '--since', '1h', '--until', '0s'), /container start/);
     await docker('images');
     await docker('network', 'inspect', 'net');

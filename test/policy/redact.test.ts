@@ -9,6 +9,7 @@ import { VOCABULARY } from '../../src/policy/vocabulary.js';
 import { compilePolicy, type CompiledPolicy } from '../../src/policy/compile.js';
 import { decide } from '../../src/policy/decide.js';
 import type { Redaction, Verdict } from '../../src/policy/compiled.js';
+import { applyRewrite } from '../../src/policy/rewrite.js';
 import { hold } from '../support/fuzz.js';
 
 // What is redacted of the answers to each operation, by class, and what is not.
@@ -237,6 +238,9 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
       Devices: [{ PathOnHost: '/PATHS', PathInContainer: '/dev/x', CgroupPermissions: 'rwm' }],
       BlkioDeviceReadBps: [{ Path: '/PATHS', Rate: 1 }],
       SecurityOpt: ['label=disable', 'credentialspec=raw://SECRETS'],
+      Dns: ['10.0.0.1'],
+      DnsSearch: ['SECRETS'],
+      ExtraHosts: ['SECRETS:10.0.0.2'],
       Mounts: [{ Type: 'bind', Source: '/PATHS', Target: '/container' }],
       Annotations: { a: 'LABELS' },
       Memory: 9007199254740993n,
@@ -294,7 +298,7 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
     DockerRootDir: '/PATHS',
     HttpProxy: 'SECRETS',
     HttpsProxy: 'SECRETS',
-    NoProxy: 'localhost',
+    NoProxy: 'localhost,SECRETS',
     Labels: ['a=LABELS', 'LABELS'],
     RegistryConfig: {
       InsecureRegistryCIDRs: ['127.0.0.0/8'],
@@ -407,16 +411,7 @@ t.test('every operation that answers with JSON of this kind has a sample', (t) =
 
 /** Content, streams of progress that the caller set off, ids and numbers. A new operation must be put somewhere. */
 const NOTHING = [
-  ...[
-    'ContainerLogs',
-    'ContainerExport',
-    'ServiceLogs',
-    'TaskLogs',
-    'ImageGet',
-    'ImageGetAll',
-    'Session',
-    'Grpc',
-  ],
+  ...['ContainerExport', 'ImageGet', 'ImageGetAll', 'Session', 'Grpc'],
   ...['ImageBuild', 'ImageCreate', 'ImageLoad', 'ImagePush', 'PluginPull', 'PluginPush', 'PluginUpgrade'],
   ...[
     'ContainerAttachWebsocket',
@@ -782,6 +777,30 @@ t.test('other answers pass unchanged', (t) => {
   t.end();
 });
 
+t.test('logs are asked for without what a logger adds', (t) => {
+  const variables = { source: 's', call: 'c', client: 'x' };
+  for (const id of ['ContainerLogs', 'ServiceLogs', 'TaskLogs'] as const) {
+    for (const redact of ['all', { env: true }, { labels: { keep: ['x'] } }]) {
+      const [rule] = compile([{ operations: [id], redact }]).operations.get(id)!.allow;
+      const query = {
+        details: { type: 'boolean', value: true },
+        tail: { type: 'string', value: '5' },
+      } as const;
+      const call = { ...callOf(id), query };
+      const { call: sent, changes } = applyRewrite(call, rule!.rewrite!, variables);
+      t.strictSame({ ...sent.query }, { tail: query.tail }, id);
+      t.equal(changes.length, 1, 'on record');
+      const plain = { ...call, query: { tail: query.tail } };
+      t.equal(applyRewrite(plain, rule!.rewrite!, variables).call, plain, 'others are sent as they are');
+    }
+  }
+  const [rule] = compile([
+    { operations: ['ContainerLogs', 'ContainerList'], redact: { secrets: true } },
+  ]).operations.get('ContainerLogs')!.allow;
+  t.equal(rule!.rewrite, null, 'neither variables nor labels are redacted');
+  t.end();
+});
+
 t.test('the verdict carries it', (t) => {
   const look = { operations: ['ContainerList'] };
   t.equal(judge(compile([look]), 'ContainerList').redact, undefined);
@@ -814,7 +833,7 @@ t.test('mistakes are reported', (t) => {
   const one = (redact: unknown, operations: string[], effect = 'allow'): string =>
     problemsOf({ operations, redact, effect }).join('\n');
   t.match(
-    one('all', ['ContainerLogs']),
+    one('all', ['ContainerExport']),
     '/rules/0/redact no answer to the operations of this rule holds what is redacted',
   );
   t.match(

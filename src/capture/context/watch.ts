@@ -1,4 +1,5 @@
 import { createHash, hash, type Hash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { decodeVariants, textBudget } from '../../docker/shell-text.js';
 import { CALL_WORK } from '../../base/work.js';
 import type { Hit, IndicatorIndex, IndicatorMatch } from '../../intel/indicator.js';
@@ -22,6 +23,11 @@ const WINDOW = 64 * 1024;
 const MAX_URL_LENGTH = 4 * 1024;
 /** A file with a NUL byte in its beginning is no text. */
 const PROBE = 1024;
+/** Bytes of text, and hashes of files, that are kept to be looked up once more. */
+const MAX_KEPT_TEXT = 4 * 1024 ** 2;
+const MAX_KEPT_HASHES = 65_536;
+/** Searched without letting other calls go on (characters). */
+const SLICE = 128 * 1024;
 /** What decoding shell scripts may write in one context. Those that fill more than a window are not decoded. */
 const DECODED = 8 * 1024 ** 2;
 
@@ -32,38 +38,119 @@ const ALGORITHMS: ReadonlyMap<number, string> = new Map([
   [128, 'sha512'],
 ]);
 
-export interface IndicatorWatch extends ContextWatch {
+/** What was found of a context. */
+export interface WatchFindings {
   readonly matches: readonly IndicatorMatch[];
   /** There were more matches than are listed, or a text that could not be searched to its end. */
   readonly truncated: boolean;
 }
+
+export interface IndicatorWatch extends ContextWatch, WatchFindings {
+  /**
+   * What another index finds in the context, when other indicators came into force while it arrived. What was not kept
+   * of it is not searched, and sets `truncated`.
+   */
+  searchAgain(index: IndicatorIndex): Promise<WatchFindings>;
+}
+
+/** May so many bytes be kept in memory until the call is over? */
+export type Keep = (bytes: number) => boolean;
+
+/** Of a context that nothing was looked for in. */
+export const UNSEARCHED: WatchFindings = Object.freeze({ matches: Object.freeze([]), truncated: true });
 
 /**
  * Looks for indicators in names, link targets and text files, and for the hashes of all files, in constant memory.
  * A file of text is searched up to `limits.file`, the context up to `limits.total`; hashes are made of every file that
  * is not empty, in the lengths that the index has.
  *
+ * @param keep asked for each text and hash that would be kept for `searchAgain`.
  * @returns undefined when nothing is listed: then nothing is to be watched.
  */
 export function watchIndicators(
   index: IndicatorIndex,
   limits: WatchLimits = WATCH_LIMITS,
+  keep: Keep = () => true,
 ): IndicatorWatch | undefined {
   const { counts } = index;
-  const addresses = counts.ipv4 + counts.ipv6 + counts.domain + counts.url;
-  return addresses + counts.hash === 0 ? undefined : new IndexWatch(index, limits, addresses > 0);
+  return listsAddresses(index) || counts.hash > 0 ? new IndexWatch(index, limits, keep) : undefined;
+}
+
+const listsAddresses = ({ counts: { ipv4, ipv6, domain, url } }: IndicatorIndex): boolean =>
+  ipv4 + ipv6 + domain + url > 0;
+
+const algorithmsOf = ({ counts, hashLengths }: IndicatorIndex): readonly string[] =>
+  counts.hash === 0 ? [] : hashLengths.flatMap((length) => ALGORITHMS.get(length) ?? []);
+
+/** A piece of a context in which something may be found: a text, or the hash of a file. */
+interface Kept {
+  readonly text: string;
+  readonly where: string;
+  readonly isHash: boolean;
+}
+
+/** What one index finds in the pieces of a context. */
+class Findings implements WatchFindings {
+  readonly matches: IndicatorMatch[] = [];
+  truncated = false;
+  readonly #index: IndicatorIndex;
+  readonly #seen = new Set<string>();
+
+  constructor(index: IndicatorIndex) {
+    this.#index = index;
+  }
+
+  search(text: string, where: string): void {
+    const found = scanText(text, this.#index, where);
+    for (const { hit, value } of found.matches) this.#note(hit, value, where);
+    if (found.truncated) this.truncated = true;
+  }
+
+  lookUp(hex: string, where: string): void {
+    const hit = this.#index.hash(hex);
+    if (hit !== undefined) this.#note(hit, hex, where);
+  }
+
+  #note(hit: Hit, value: string, where: string): void {
+    const key = `${hit.indicator} ${where}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    if (this.matches.length < MAX_MATCHES) this.matches.push({ hit, value, where });
+    else this.truncated = true;
+  }
+}
+
+/** The pieces of a context, as far as there is room for them. */
+class Pieces {
+  readonly all: Kept[] = [];
+  /** Some were not kept. */
+  isPartial = false;
+  readonly #keep: Keep;
+  #text = 0;
+  #hashes = 0;
+
+  constructor(keep: Keep) {
+    this.#keep = keep;
+  }
+
+  add(text: string, where: string, isHash: boolean): void {
+    if (this.isPartial) return;
+    if (isHash) this.#hashes += 1;
+    else this.#text += text.length;
+    const hasRoom = this.#text <= MAX_KEPT_TEXT && this.#hashes <= MAX_KEPT_HASHES;
+    if (hasRoom && this.#keep(text.length)) this.all.push({ text, where, isHash });
+    else this.isPartial = true;
+  }
 }
 
 /** Watches the entries of one context for what an index lists. */
 class IndexWatch implements IndicatorWatch {
-  readonly matches: IndicatorMatch[] = [];
-  truncated = false;
-  readonly #index: IndicatorIndex;
+  readonly #findings: Findings;
+  readonly #pieces: Pieces;
   readonly #limits: WatchLimits;
   /** Addresses, names or URLs are listed: text is searched. */
   readonly #searches: boolean;
   readonly #algorithms: readonly string[];
-  readonly #seen = new Set<string>();
   readonly #window = Buffer.allocUnsafeSlow(WINDOW);
   /** For decoding. */
   #decodable = DECODED;
@@ -78,13 +165,39 @@ class IndexWatch implements IndicatorWatch {
   #filled = 0;
   #state: 'probe' | 'text' | 'rest' = 'rest';
 
-  constructor(index: IndicatorIndex, limits: WatchLimits, searches: boolean) {
-    this.#index = index;
+  constructor(index: IndicatorIndex, limits: WatchLimits, keep: Keep) {
+    this.#findings = new Findings(index);
+    this.#pieces = new Pieces(keep);
     this.#limits = limits;
-    this.#searches = searches;
+    this.#searches = listsAddresses(index);
     this.#left = limits.total;
-    this.#algorithms =
-      index.counts.hash === 0 ? [] : index.hashLengths.flatMap((length) => ALGORITHMS.get(length) ?? []);
+    this.#algorithms = algorithmsOf(index);
+  }
+
+  get matches(): readonly IndicatorMatch[] {
+    return this.#findings.matches;
+  }
+
+  get truncated(): boolean {
+    return this.#findings.truncated;
+  }
+
+  async searchAgain(index: IndicatorIndex): Promise<WatchFindings> {
+    const findings = new Findings(index);
+    const isSearchable =
+      (this.#searches || !listsAddresses(index)) &&
+      algorithmsOf(index).every((algorithm) => this.#algorithms.includes(algorithm));
+    findings.truncated = !isSearchable || this.truncated || this.#pieces.isPartial;
+    let searched = 0;
+    for (const { text, where, isHash } of this.#pieces.all) {
+      if (isHash) findings.lookUp(text, where);
+      else findings.search(text, where);
+      searched += text.length;
+      if (searched < SLICE) continue;
+      searched = 0;
+      await setImmediate();
+    }
+    return findings;
   }
 
   entry(name: string, link: string): void {
@@ -164,22 +277,14 @@ class IndexWatch implements IndicatorWatch {
   }
 
   #search(text: string, where: string): void {
-    const found = scanText(text, this.#index, where);
-    for (const { hit, value } of found.matches) this.#note(hit, value, where);
-    if (found.truncated) this.truncated = true;
+    this.#pieces.add(text, where, false);
+    this.#findings.search(text, where);
   }
 
   #lookUp(hex: string): void {
-    const hit = this.#index.hash(hex);
-    if (hit !== undefined) this.#note(hit, hex, placeOf(this.#path));
-  }
-
-  #note(hit: Hit, value: string, where: string): void {
-    const key = `${hit.indicator} ${where}`;
-    if (this.#seen.has(key)) return;
-    this.#seen.add(key);
-    if (this.matches.length < MAX_MATCHES) this.matches.push({ hit, value, where });
-    else this.truncated = true;
+    const where = placeOf(this.#path);
+    this.#pieces.add(hex, where, true);
+    this.#findings.lookUp(hex, where);
   }
 }
 

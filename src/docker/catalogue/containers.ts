@@ -109,7 +109,7 @@ export const CONTAINERS = [
     },
     headers: ['accept'],
     response: 'stream',
-    does: CONTAINER,
+    does: { ...CONTAINER, answer: { holds: ['env', 'labels'], as: 'content' } },
   }),
   operation({
     id: 'ContainerChanges',

@@ -135,7 +135,7 @@ export const SWARM = [
     query: LOGS,
     response: 'stream',
     since: 25,
-    does: SERVICE,
+    does: { ...SERVICE, answer: { holds: ['env', 'labels'], as: 'content' } },
   }),
   operation({
     id: 'ServiceCreate',
@@ -227,7 +227,7 @@ export const SWARM = [
     query: LOGS,
     response: 'stream',
     since: 29,
-    does: TASK,
+    does: { ...TASK, answer: { holds: ['env', 'labels'], as: 'content' } },
   }),
 
   // Reading a secret gives its name and labels, never its data.
