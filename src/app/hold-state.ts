@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Config } from '../config/config.js';
 import { makeStateDirectory } from '../feeds/copy.js';
 import { holdDirectory } from '../store/lock.js';
+import { makeNamedDirectory } from '../store/named-files.js';
 
 /**
  * Makes the directories in which a guard keeps what it must not forget, and holds them: two guards that write the same
@@ -46,14 +47,10 @@ async function directoriesOf({ feeds, ownership, egress, audit }: Config): Promi
     found.push([feeds.state, 'feeds.state']);
   }
   const make = (directory: string, key: string, mode: number): void => {
-    try {
-      mkdirSync(directory, { recursive: true, mode });
-    } catch (error) {
-      throw new Error(`${key} ${directory} cannot be made: ${(error as Error).message}`, { cause: error });
-    }
+    makeNamedDirectory(key, directory, mode);
     found.push([resolve(directory), key]);
   };
-  if (audit.journal !== null) make(audit.journal.directory, 'audit.journal.directory', 0o700);
+  if (audit.journal !== null) make(audit.journal.directory, 'audit.journal', 0o700);
   if (ownership !== null) make(ownership.state, 'ownership.state', 0o700);
   // The outbound process writes there as well.
   if (egress !== null) make(egress.attempts.directory, 'egress.attempts.directory', 0o770);

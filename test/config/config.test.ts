@@ -116,7 +116,7 @@ t.test('an empty file, and none, are the defaults', async (t) => {
       onFailure: { write: 'deny', read: 'allow' },
     },
     limits: {
-      body: 4 * 2 ** 20,
+      body: 2 * 2 ** 20,
       buffered: 256 * 2 ** 20,
       context: 16 * 2 ** 30,
       connections: 16_384,
