@@ -62,6 +62,10 @@ export const run = command('run', HELP, async (args, io) => {
     : loaded.config;
 
   const guard = await startGuard({ config, log, adminOptional: values.config === undefined });
+  // As daemons do: reload the policy, reopen the audit file. Without a handler a signal would end the guard, and from the
+  // first line of its report on there may be one.
+  process.on('SIGHUP', () => void guard.reload());
+  const stop = stopSignal();
   const report = (line: string): void => void io.stderr.write(`${line}\n`);
   report(`breakwater ${VERSION}`);
   for (const { name, url } of guard.listeners) report(`  listening  ${url} (${name})`);
@@ -88,9 +92,6 @@ export const run = command('run', HELP, async (args, io) => {
     report(`  ${demo.padEnd(first.length + 22)} replays the build attack, step by step`);
   }
 
-  // As daemons do: reload the policy, reopen the audit file. Without a handler the signal would end the guard.
-  process.on('SIGHUP', () => void guard.reload());
-  const stop = stopSignal();
   await notifyReady(io);
   await stop;
   report('breakwater: stopping');
