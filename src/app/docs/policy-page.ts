@@ -1,4 +1,4 @@
-import { VERSION_DIFFERENCES } from '../../docker/api-versions.js';
+import { VERSION_DIFFERENCES } from '../../docker/catalogue/api-versions.js';
 import { PARAMETER_COSTS } from '../../docker/catalogue/parameter-costs.js';
 import { OPERATIONS } from '../../docker/catalogue.js';
 import { quotasSchema } from '../../policy/quotas-schema.js';
