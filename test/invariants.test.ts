@@ -88,6 +88,7 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
   ['a finished call never takes a stream slot', 'guard/limits.test.ts', 'streams: so many at the same time'],
   ['whatever a step throws ends here', 'guard/bad-input.test.ts', 'random bytes'],
   // hazards
+  ['`/srv/{{"../etc"}}` does not pass', 'hazards/engine-load.test.ts', 'templates of services'],
   ['a command that cannot be read', 'hazards/dockerfile.test.ts', 'a flood of commands is opaque'],
   [
     'HostConfig fields are judged',

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { VERSION_DIFFERENCES } from '../../src/docker/api-versions.js';
+import { VERSION_DIFFERENCES } from '../../src/docker/catalogue/api-versions.js';
 import { isBefore, mayBeBefore } from '../../src/docker/call.js';
 import type { JsonObject } from '../../src/base/json.js';
 import type { OperationId } from '../../src/docker/operation.js';

@@ -251,7 +251,16 @@ await t.test('host paths that cannot be looked up stop only a call that would pa
   mkdirSync(join(root, 'plain'), { recursive: true });
   const g = await start(
     t,
-    { rules: [{ id: 'make', sources: ['*'], operations: ['ContainerCreate'], permit: [`bind:${root}/**`] }] },
+    {
+      rules: [
+        {
+          id: 'make',
+          sources: ['*'],
+          operations: ['ContainerCreate'],
+          permit: [`bind:${root}/**`, 'engine-load:volumes=300'],
+        },
+      ],
+    },
     absent,
     { sequences: { 'build-and-run': false, 'pull-and-escape': false, 'exec-spread': false, probing: false } },
   );

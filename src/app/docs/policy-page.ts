@@ -1,4 +1,5 @@
-import { VERSION_DIFFERENCES } from '../../docker/api-versions.js';
+import { VERSION_DIFFERENCES } from '../../docker/catalogue/api-versions.js';
+import { PARAMETER_COSTS } from '../../docker/catalogue/parameter-costs.js';
 import { OPERATIONS } from '../../docker/catalogue.js';
 import { quotasSchema } from '../../policy/quotas-schema.js';
 import { redactSchema } from '../../policy/redact-schema.js';
@@ -42,6 +43,13 @@ export function operationsParts(): ReadonlyMap<string, string> {
           until === undefined ? `1.${since} –` : `1.${since} – 1.${until}`,
           `${response}${writes ? ', writes' : ''}`,
         ]),
+      ),
+    ],
+    [
+      'parameters',
+      table(
+        ['parameter', 'what its largest value costs the engine'],
+        Object.entries(PARAMETER_COSTS).map(([name, cost]) => [code(name), cost]),
       ),
     ],
     [

@@ -1,4 +1,4 @@
-import type { OperationId } from './operation.js';
+import type { OperationId } from '../operation.js';
 
 /** How engines read a call of an older API version otherwise. */
 export interface VersionDifference {
