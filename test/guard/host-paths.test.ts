@@ -22,7 +22,8 @@ const guarded = await startGuarded({
         id: 'create',
         sources: ['*'],
         operations: ['ContainerCreate'],
-        permit: [`bind:${directory}`, `bind:${directory}/**`],
+        // Many mounts are a load to the engine; here it is about where they lead.
+        permit: [`bind:${directory}`, `bind:${directory}/**`, 'engine-load:**'],
       },
     ],
   },
@@ -237,7 +238,9 @@ await t.test('a policy that only observes stops nothing', async (t) => {
     ['too many', '/', Array.from({ length: 300 }, (_, n) => `p${n}`), ''],
     ['a host that cannot be seen', null, ['plain'], 'unseen:bind'],
   ] as const) {
-    const ask = await withView(t, hostRoot, [`bind:${directory}/**`], { mode: 'observe' });
+    const ask = await withView(t, hostRoot, [`bind:${directory}/**`, 'engine-load:**'], {
+      mode: 'observe',
+    });
     const { status, line } = await ask(
       '/containers/create',
       binds(...paths.map((path) => join(directory, path))),
