@@ -26,6 +26,7 @@ import { openSequences } from '../history/sequences.js';
 import type { AdminGuard } from './admin.js';
 import { Admission, Metrics, Turn } from '../guard/guard.js';
 import { openEntityReader } from '../upstream/entity-reader.js';
+import { openHostRoot } from '../upstream/host-paths.js';
 import { VERSION } from './version.js';
 
 /** As an upstream URL: the in-memory engine for trying out. */
@@ -149,7 +150,7 @@ async function openGuard(options: GuardOptions, opened: Opened): Promise<Running
       context: config.limits.context,
     },
     engine,
-    engineIsLocal: config.upstream.url.startsWith('unix:'),
+    hostRoot: trial === undefined ? openHostRoot(config.upstream.url, config.upstream.hostRoot) : '/',
     policy,
     feeds,
     ownership,

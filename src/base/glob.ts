@@ -103,6 +103,9 @@ export function compileGlob(pattern: string): Glob {
     simulate(tokens, subject.slice(after), work);
 }
 
+/** Whether a pattern can match more than the text that it is. */
+export const hasWildcard = (pattern: string): boolean => /[*?]/.test(pattern);
+
 /** A glob that matches every subject, of any length. */
 export function matchesAnything(pattern: string): boolean {
   return /^\*\*+$/.test(pattern);

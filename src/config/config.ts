@@ -33,6 +33,8 @@ export interface ListenTls {
 export interface UpstreamConfig {
   url: string;
   tls?: { ca?: string; cert?: string; key?: string; serverName?: string };
+  /** Where the file system of the engine's host is; null: nowhere; undefined: to be found out. */
+  hostRoot?: string | null | undefined;
   /** ms */
   connectTimeout: number;
   /** ms, for finite answers; streams may be silent for ever. */
@@ -154,6 +156,12 @@ export const configFileSchema = z.strictObject({
             .describe("The name that the engine's certificate must have. Default: the host of the URL."),
         })
         .optional(),
+      hostRoot: z
+        .union([text, z.null()], { error: 'a directory, or null' })
+        .optional()
+        .describe(
+          "Where the file system of the engine's host is mounted for the guard, read-only is enough: links below permitted directories are looked up there. `null`: it cannot be seen; then a bind below a permitted pattern has the hazard `unseen:bind`. Default: `/` where the engine is on a unix socket and the guard is in the host's own mount namespace, else `null`.",
+        ),
       connectTimeout: duration().default(10_000).describe('For a connection to the engine.'),
       timeout: duration()
         .default(120_000)

@@ -210,7 +210,9 @@ function readUpstream(
   at: At,
   flag: (message: string) => void,
 ): UpstreamConfig {
-  const { tls, url: fileUrl, ...rest } = shape.upstream;
+  const { tls, url: fileUrl, hostRoot, ...other } = shape.upstream;
+  const rest =
+    typeof hostRoot === 'string' ? { ...other, hostRoot: inFile(hostRoot) } : { ...other, hostRoot };
   const url = flags.upstream ?? fileUrl;
   const endpoint = parseEndpoint(url);
   const report = flags.upstream === undefined ? (message: string) => at(['upstream', 'url'], message) : flag;

@@ -64,6 +64,8 @@ export interface Entities {
   readonly objects?: readonly NamedObject[];
   /** Where host paths of the call lead when links are followed; only those that lead elsewhere. */
   readonly hostPaths?: Readonly<Record<string, string>>;
+  /** The file system of the host cannot be seen, so that nobody knows where its paths lead. */
+  readonly isHostUnseen?: true;
   /** Why a call that names these must not be sent, even if it is allowed; absent when everything could be looked up. */
   readonly failure?: Error;
 }

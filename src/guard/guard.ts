@@ -12,6 +12,7 @@ import type { Sequences } from '../history/sequences.js';
 import type { Ownership } from '../ownership/ownership.js';
 import type { Engine } from '../upstream/engine.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
+import type { HostRoot } from '../upstream/host-paths.js';
 import type { End } from './outcome.js';
 import type { Quotas } from './quotas.js';
 
@@ -24,8 +25,8 @@ export interface Guard {
     readonly context: number;
   };
   readonly engine: Engine;
-  /** The engine is on this host (a unix socket), so that its paths are the guard's paths. */
-  readonly engineIsLocal: boolean;
+  /** Where the file system of the engine's host is; undefined where the guard cannot see it. */
+  readonly hostRoot: HostRoot;
   /** Reads what the engine has to say about objects. */
   readonly entities: EntityReader;
   readonly policy: PolicyStore;

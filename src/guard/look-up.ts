@@ -7,7 +7,7 @@ import { inspect } from '../hazards/inspect.js';
 import { referencesOf } from '../hazards/ownership.js';
 import { permitsAll, rewrittenCalls } from '../policy/decide.js';
 import type { EntityReader } from '../upstream/entity-reader.js';
-import { resolveHostPaths } from '../upstream/host-paths.js';
+import { resolveHostPaths, type HostRoot } from '../upstream/host-paths.js';
 import type { CallSnapshot } from './admit.js';
 import type { Guard } from './guard.js';
 import type { Progress, Release } from './incoming.js';
@@ -33,14 +33,13 @@ export function lookUp(
   progress: Progress,
 ): Entities | Promise<Entities> {
   const asksOwners = snapshot.policy.operations.get(call.operation.id)?.owner === true;
-  const seesPaths =
-    guard.engineIsLocal && call.body.kind === 'json' && !permitsAll(snapshot.policy, call, snapshot.sources);
-  const paths = seesPaths ? hostPathsOf(call) : [];
+  const asksPaths = call.body.kind === 'json' && !permitsAll(snapshot.policy, call, snapshot.sources);
+  const paths = asksPaths ? hostPathsOf(call) : [];
   const named = guard.history.lookup(call);
   const names = named === undefined ? [] : namesForHistory(guard, call, named, snapshot);
   const pull = call.owner === undefined ? undefined : guard.ownership?.beforePull(call);
   if (!asksOwners && names.length === 0 && pull === undefined)
-    return paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths);
+    return paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths, guard.hostRoot);
   return lookUpAll(guard, call, { asksOwners, paths, names, pull, progress });
 }
 
@@ -61,7 +60,7 @@ async function lookUpAll(
   const [objects, optional, hostPaths] = await Promise.all([
     asksOwners ? lookUpObjects(guard, reader, call, progress) : undefined,
     Promise.all(names.map((name) => readOptional(reader, name))),
-    paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths),
+    paths.length === 0 ? NO_ENTITIES : lookUpPaths(paths, guard.hostRoot),
     pull?.then((release) => progress.hold(release)),
   ]);
   const found = new Map(optional.map((entity) => [entityKey(entity), entity]));
@@ -69,13 +68,16 @@ async function lookUpAll(
 }
 
 /** Where host paths lead. That they cannot be looked up stops only a call that would otherwise pass. */
-async function lookUpPaths(paths: readonly string[]): Promise<Entities> {
+async function lookUpPaths(paths: readonly string[], root: HostRoot): Promise<Entities> {
+  if (root === undefined) return HOST_UNSEEN;
   try {
-    return { ...NO_ENTITIES, hostPaths: await resolveHostPaths(paths) };
+    return { ...NO_ENTITIES, hostPaths: await resolveHostPaths(paths, root) };
   } catch (failure) {
     return { ...NO_ENTITIES, failure: failure as Error };
   }
 }
+
+const HOST_UNSEEN: Entities = Object.freeze({ ...NO_ENTITIES, isHostUnseen: true });
 
 /** What the history of calls depends on: of the call as it came, and as rules would rewrite it. */
 function namesForHistory(

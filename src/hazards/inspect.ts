@@ -229,6 +229,7 @@ function inspectAll(
 ): Inspection {
   const findings = newFindings(call.work);
   if (entities.hostPaths !== undefined) findings.hostPaths = entities.hostPaths;
+  if (entities.isHostUnseen === true) findings.isHostUnseen = true;
   const name = call.path['id'] ?? call.path['name'];
   if (name !== undefined) {
     setFact(findings, 'name', name);

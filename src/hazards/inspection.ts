@@ -75,6 +75,7 @@ export interface Findings {
   readonly work: Work;
   /** See Entities. */
   hostPaths?: Readonly<Record<string, string>>;
+  isHostUnseen?: true;
   /** The Dockerfile of the build's context, for indicators. */
   dockerfile?: { readonly content: Uint8Array; readonly reading: DockerfileReading };
   /** See Inspection. */

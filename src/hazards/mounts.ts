@@ -30,6 +30,7 @@ function mountHostPath(source: string, findings: Findings): void {
   const path = cleanPath(source);
   addHazard(findings, 'bind', path);
   if (mayHoldEngineSocket(path)) addHazard(findings, 'docker-socket');
+  if (findings.isHostUnseen === true) addHazard(findings, 'unseen', 'bind');
   // A link on the host: the container gets what it leads to.
   const resolved = findings.hostPaths?.[path];
   if (resolved === undefined) return;

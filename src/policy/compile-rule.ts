@@ -1,6 +1,6 @@
 import type { OperationId } from '../docker/operation.js';
 import { compileCondition, type Test } from './condition.js';
-import { compileGlob, matchesAnything, type Glob } from '../base/glob.js';
+import { compileGlob, hasWildcard, matchesAnything, type Glob } from '../base/glob.js';
 import { didYouMean } from '../base/nearest.js';
 import { describeValue } from './problems.js';
 import type { Condition, Permit, PermittedKind } from './compiled.js';
@@ -66,7 +66,7 @@ export function expandOperations(rule: RuleShape, words: Words, report: ReportAt
 /** Compiles `permit`: patterns by hazard kind. */
 export function compilePermit(rule: RuleShape, words: Words, report: ReportAt): Permit {
   let all = false;
-  const kinds = new Map<string, { any: boolean; globs: Glob[]; path: boolean }>();
+  const kinds = new Map<string, { any: boolean; globs: Glob[]; path: boolean; exact: Set<string> }>();
   rule.permit?.forEach((entry, index) => {
     if (entry === '*') {
       all = true;
@@ -91,9 +91,15 @@ export function compilePermit(rule: RuleShape, words: Words, report: ReportAt): 
         `found ${describeValue(entry)}, but "${kind}" needs an argument; "${kind}:**" permits any.`,
       );
     } else {
-      const known = kinds.get(kind) ?? { any: false, globs: [], path: word.argument === 'path' };
+      const known = kinds.get(kind) ?? {
+        any: false,
+        globs: [],
+        path: word.argument === 'path',
+        exact: new Set(),
+      };
       if (matchesAnything(argument)) known.any = true;
       else known.globs.push(compileGlob(argument));
+      if (!hasWildcard(argument)) known.exact.add(argument);
       kinds.set(kind, known);
     }
   });

@@ -56,6 +56,8 @@ export interface PermittedKind {
   readonly globs: readonly Glob[];
   /** Arguments are paths: one with `.`, `..` or empty segments is covered by `any` only. */
   readonly path: boolean;
+  /** Patterns without a wildcard. */
+  readonly exact: ReadonlySet<string>;
 }
 
 export interface Permit {

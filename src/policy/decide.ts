@@ -76,10 +76,23 @@ const AMBIGUOUS_PATH = /(^|\/)\.{1,2}(\/|$)|\/\/|\0/;
 /** The price of comparing a hazard with a permit. */
 const HAZARD_PRICE = 16;
 
-/** Does the permit cover this hazard? `work` pays for it; without any left, no answer counts. */
-export function covers(permit: Permit, hazard: Hazard, work?: Work): boolean {
+/**
+ * Does the permit cover this hazard? `work` pays for it; without any left, no answer counts.
+ *
+ * @param all the hazards of the call: what cannot be seen of some may not matter for what the permit says of others.
+ */
+export function covers(
+  permit: Permit,
+  hazard: Hazard,
+  work?: Work,
+  all: readonly Hazard[] = NO_HAZARDS,
+): boolean {
   if (permit.all) return true;
   if (work !== undefined) work.left -= HAZARD_PRICE;
+  if (hazard.kind === 'unseen' && hazard.argument === 'bind') {
+    if (work !== undefined) work.left -= HAZARD_PRICE * all.length;
+    if (permitsExactly(permit, all)) return true;
+  }
   const kind = permit.kinds.get(hazard.kind);
   if (kind === undefined) return false;
   if (kind.any) return true;
@@ -88,11 +101,25 @@ export function covers(permit: Permit, hazard: Hazard, work?: Work): boolean {
   return false;
 }
 
+const NO_HAZARDS: readonly Hazard[] = [];
+
+/**
+ * Are all paths of the host permitted as they are written? Below a directory that a pattern permits, a caller may have made
+ * a link that leads anywhere; the directory that whoever wrote the policy has named is not the caller's to replace.
+ */
+function permitsExactly(permit: Permit, hazards: readonly Hazard[]): boolean {
+  const binds = permit.kinds.get('bind');
+  if (binds === undefined) return false;
+  // Wherever a link leads is permitted, the socket of the engine too.
+  if (binds.any && permit.kinds.has('docker-socket')) return true;
+  return hazards.every(({ kind, argument }) => kind !== 'bind' || binds.exact.has(argument));
+}
+
 /** The hazards that the permit does not cover, at most MAX_MISSING. */
 export function uncovered(permit: Permit, hazards: readonly Hazard[], work?: Work): Hazard[] {
   const missing: Hazard[] = [];
   for (const hazard of hazards) {
-    if (covers(permit, hazard, work)) continue;
+    if (covers(permit, hazard, work, hazards)) continue;
     missing.push(hazard);
     if (missing.length === MAX_MISSING) break;
   }
@@ -107,7 +134,7 @@ function allows(rule: CompiledRule, { facts, hazards, pending }: Inspection, wor
   for (const condition of rule.where) {
     if (test(condition, facts, work) !== true && pending?.includes(condition.fact) !== true) return false;
   }
-  for (const hazard of hazards) if (!covers(rule.permit, hazard, work)) return false;
+  for (const hazard of hazards) if (!covers(rule.permit, hazard, work, hazards)) return false;
   return true;
 }
 

@@ -1,6 +1,7 @@
 import { CALL_WORK } from '../base/work.js';
 import type { Call } from '../docker/call.js';
 import { NO_ENTITIES, type Entities } from '../docker/entities.js';
+import { Refusal } from '../docker/refusal.js';
 import { inspect } from '../hazards/inspect.js';
 import type { ContextMatches, Inspection } from '../hazards/inspection.js';
 import type { SequenceView } from '../hazards/sequences.js';
@@ -70,9 +71,25 @@ export function judge(
   const passes = verdict.effect === 'allow' || verdict.observe;
   const judgement = { call, entities, snapshot, inspection, verdict, sent: verdict.call ?? call, passes };
   if (!passes) return judgement;
-  if (entities.failure !== undefined) throw entities.failure;
+  if (entities.failure !== undefined) {
+    // A policy that only observes stops nothing.
+    if (!policy.observe) throw entities.failure;
+    return verdict.effect === 'deny' ? judgement : observedFailure(judgement, entities.failure);
+  }
   return call.owner === undefined ? judgement : marked(judgement);
 }
+
+/** The call would be denied, because something that it names could not be looked up. */
+const observedFailure = (judgement: Judgement, failure: Error): Judgement => ({
+  ...judgement,
+  verdict: {
+    ...judgement.verdict,
+    effect: 'deny',
+    observe: true,
+    code: failure instanceof Refusal ? failure.code : 'internal',
+    reason: failure.message,
+  },
+});
 
 /** The judgement on a call that makes something, or names something, that has an owner. */
 function marked(judgement: Judgement): Judgement {

@@ -55,6 +55,8 @@ export interface GuardedOptions {
   readonly upstreamTimeout?: number;
   /** Where the recording upstream listens. */
   readonly upstreamOn?: 'unix' | 'tcp';
+  /** More of the section `upstream`; the guard sees the file system unless it says otherwise. */
+  readonly upstream?: Readonly<Record<string, unknown>>;
   /** Instead of the recording one. */
   readonly upstreamUrl?: string;
   /** What the feed `c2` lists; default: there is no feed. */
@@ -86,7 +88,12 @@ export async function startGuarded(options: GuardedOptions): Promise<Guarded> {
         { name: 'tcp', url: 'tcp://127.0.0.1:0' },
         { name: 'unix', url: `unix://${file('docker.sock')}` },
       ],
-      upstream: { url: options.upstreamUrl ?? upstream.url, timeout: options.upstreamTimeout ?? 5_000 },
+      upstream: {
+        url: options.upstreamUrl ?? upstream.url,
+        timeout: options.upstreamTimeout ?? 5_000,
+        hostRoot: '/',
+        ...options.upstream,
+      },
       policy: [file('policy.json')],
       admin: { url: 'tcp://127.0.0.1:0' },
       // Lines are counted by call; alerts have tests of their own.

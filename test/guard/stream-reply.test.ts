@@ -131,7 +131,7 @@ async function openGuard(upstream: RecordingUpstream, file: (name: string) => st
     config,
     limits: { ...config.limits, jsonBody: config.limits.body },
     engine,
-    engineIsLocal: false,
+    hostRoot: undefined,
     entities: openEntityReader((...args) => requestEngine(engine, ...args)),
     policy: await openPolicyStore(config.policy, VOCABULARY, () => {}),
     feeds: await openFeeds(config, log),

@@ -7,10 +7,12 @@ import { FACTS, HAZARDS, type FactKind, type Kind } from '../../src/hazards/cata
 import { inspect } from '../../src/hazards/inspect.js';
 import { formatHazard } from '../../src/hazards/inspection.js';
 import { indexOf } from '../support/indicators.js';
+import { NO_ENTITIES, type Entities } from '../../src/docker/entities.js';
 import { create, makeCall, service, type Parts } from './make-call.js';
 
 const listed = indexOf([['domain', 'pool.miner.example']]);
-const raised = (call: Call): string[] => inspect(call, listed).hazards.map(formatHazard);
+const raised = (call: Call, entities?: Entities): string[] =>
+  inspect(call, listed, undefined, entities).hazards.map(formatHazard);
 
 interface Row {
   readonly kind: Kind;
@@ -20,6 +22,8 @@ interface Row {
   /** A call much like it that is harmless: it raises nothing, or only `beside`. */
   readonly control: Call;
   readonly beside?: readonly string[];
+  /** What the engine and the host say of what the calls name. */
+  readonly entities?: Entities;
 }
 
 const build = (parts: Parts): Call => makeCall('ImageBuild', parts);
@@ -39,6 +43,13 @@ const ROWS: readonly Row[] = [
     attack: build({ stream: true }),
     raises: ['opaque:context'],
     control: build({ stream: false }),
+  },
+  {
+    kind: 'unseen',
+    attack: create({ Binds: ['/srv/app/data:/x'] }),
+    raises: ['bind:/srv/app/data', 'unseen:bind'],
+    control: create({ Binds: ['data:/x'] }),
+    entities: { ...NO_ENTITIES, isHostUnseen: true },
   },
   {
     kind: 'upgrade',
@@ -693,8 +704,8 @@ const ROWS: readonly Row[] = [
 
 void t.test('one row per hazard: a call that has it, and a near miss without it', (t) => {
   for (const row of ROWS) {
-    t.same(raised(row.attack).sort(), [...row.raises].sort(), `${row.kind}: attack`);
-    t.same(raised(row.control), row.beside ?? [], `${row.kind}: control`);
+    t.same(raised(row.attack, row.entities).sort(), [...row.raises].sort(), `${row.kind}: attack`);
+    t.same(raised(row.control, row.entities), row.beside ?? [], `${row.kind}: control`);
   }
   t.same(
     new Set(ROWS.map(({ kind }) => kind)),

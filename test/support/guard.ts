@@ -82,8 +82,12 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
   }
   const args = ['run', '--listen', `tcp://127.0.0.1:${port}`, '--listen', `unix://${socket}`];
   args.push('--upstream', options.upstream, '--policy', policy, '--audit', audit);
-  // No admin listener: its default port is one, and several guards run here at once.
-  writeFileSync(join(dir, 'config.json'), JSON.stringify({ admin: null, ...options.config }));
+  // No admin listener: its default port is one, and several guards run here at once. Guard and engine are of one host, even where
+  // that is a container.
+  writeFileSync(
+    join(dir, 'config.json'),
+    JSON.stringify({ admin: null, upstream: { hostRoot: '/' }, ...options.config }),
+  );
   args.push('--config', join(dir, 'config.json'));
   const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
