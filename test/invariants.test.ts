@@ -96,6 +96,11 @@ const TESTS: readonly (readonly [begins: string, file: string, test: string])[] 
     'a HostConfig is inspected in all places where an engine may find it',
   ],
   ['a Dockerfile without a single', 'hazards/dockerfile.test.ts', 'a row per hazard'],
+  [
+    'that is a hazard, and no condition',
+    'hazards/inspect.test.ts',
+    'many hazards in one body, or a very long one',
+  ],
   ['what an engine may take for the id', 'hazards/image-name.test.ts', 'registry, tag and digest'],
   [
     'what cannot be decoded to its end',

@@ -194,7 +194,7 @@ await t.test('over a rate limit the body is not read either', async (t) => {
 await t.test('what a denied body costs others is small beside what reading it would cost', async (t) => {
   const denied = await start(t, policy());
   const read = await start(t, policy(rule({ id: 'make', permit: ['*'], where: { image: 'nothing' } })));
-  const request = create(binds(SIZE / 8));
+  const request = create(binds(SIZE / 32));
   /** Processor time of this process for three of them, with one client waiting for each answer. */
   const cost = async (guarded: Guarded): Promise<number> => {
     const before = process.cpuUsage();

@@ -254,7 +254,7 @@ t.test('breakwater check', async (t) => {
   const broken = await check(directory);
   t.match(broken, { code: 1, err: '' });
   t.match(broken.out, /^[^\n]*a\.json:\/rules\/0\/operations\/0: unknown operation "Ping"\.[^\n]*\n$/);
-  t.match(await check(`${directory}/missing`), { code: 1, out: /missing: cannot be read/ });
+  t.match(await check(`${directory}/missing`), { code: 2, out: '', err: /missing/ });
   t.match(await check(), { code: 2, out: '', err: /name at least one/ });
   t.match(await check('--nope', 'x'), { code: 2, out: '', err: /^breakwater check: [^\n]*--nope[^\n]*\n$/ });
   t.match(await check('--help'), { code: 0, out: /^breakwater check PATH/ });
