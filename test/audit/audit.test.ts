@@ -159,5 +159,8 @@ t.test('writer: a write that fails is reported to the caller', async (t) => {
   const error = await new Promise<Error | undefined>((resolve) => writer.record(decision, resolve));
   t.match(error, { code: 'ENOSPC' });
   t.match(writer.stats, { healthy: false, failures: 1, lines: 0 });
-  t.throws(() => openAuditWriter('/nonexistent/dir/file'), { code: 'ENOENT' });
+  t.throws(() => openAuditWriter('/nonexistent/dir/file'), {
+    message: /^the audit trail cannot be opened: .*'\/nonexistent\/dir\/file'/,
+    cause: { code: 'ENOENT' },
+  });
 });
