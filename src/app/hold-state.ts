@@ -39,7 +39,11 @@ export async function holdState(config: Config, warn: (message: string) => void)
   return release;
 }
 
-async function directoriesOf({ feeds, ownership, egress, audit }: Config): Promise<[string, string][]> {
+/**
+ * Not the audit journal: it has a lock of its own, which keeps nothing open. A disk that has become read-only is mounted anew
+ * only when nothing on it is.
+ */
+async function directoriesOf({ feeds, ownership, egress }: Config): Promise<[string, string][]> {
   const found: [string, string][] = [];
   if (feeds.ownsState && (feeds.sources.length > 0 || existsSync(feeds.state))) {
     // Without sources an index of other times is taken out of force.
@@ -50,7 +54,6 @@ async function directoriesOf({ feeds, ownership, egress, audit }: Config): Promi
     makeNamedDirectory(key, directory, mode);
     found.push([resolve(directory), key]);
   };
-  if (audit.journal !== null) make(audit.journal.directory, 'audit.journal', 0o700);
   if (ownership !== null) make(ownership.state, 'ownership.state', 0o700);
   // The outbound process writes there as well.
   if (egress !== null) make(egress.attempts.directory, 'egress.attempts.directory', 0o770);

@@ -107,7 +107,6 @@ await t.test('a guard without feeds leaves the index of another one alone', asyn
 const SHARED: readonly (readonly [key: string, File])[] = [
   ['feeds.state', { feeds: FEEDS }],
   ['ownership.state', { ownership: { state: 'owners' } }],
-  ['audit.journal', { audit: { journal: 'journal' } }],
   ['egress.attempts.directory', { egress: { attempts: { directory: 'attempts' } } }],
 ];
 
@@ -127,18 +126,19 @@ for (const [key, section] of SHARED) {
 
 await t.test('a guard that was killed leaves no lock behind', async (t) => {
   const directory = directoryOf(t);
-  const audit = { journal: 'journal' };
-  const options = { port: await freePort(), upstream: `unix://${directory}/e.sock`, audit };
+  const more = { ownership: { state: 'owners' } };
+  const audit = { file: 'audit.jsonl' };
+  const options = { port: await freePort(), upstream: `unix://${directory}/e.sock`, audit, more };
   const killed = await runGuard(t, directory, options);
   await t.rejects(
     runGuard(t, directory, { ...options, port: await freePort() }),
     /is in use by another guard/,
   );
   await killed.kill('SIGKILL');
-  t.ok(existsSync(join(directory, 'journal', 'guard.lock')));
+  t.ok(existsSync(join(directory, 'owners', 'guard.lock')));
   const next = await runGuard(t, directory, options);
   await next.kill('SIGTERM');
-  t.notOk(existsSync(join(directory, 'journal', 'guard.lock')));
+  t.notOk(existsSync(join(directory, 'owners', 'guard.lock')));
 });
 
 await t.test('the lock of a directory with a long path', async (t) => {

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -153,14 +153,14 @@ await t.test('a full disk', async (t) => {
 
 // A file system that is in use cannot be made read-only; one that finds itself damaged becomes it.
 await t.test('a disk that becomes read-only, and is mounted anew', async (t) => {
-  const image = join(root, 'disk.img');
+  let image = join(root, 'disk.img');
   writeFileSync(image, Buffer.alloc(8 * 2 ** 20));
   if (spawnSync('mkfs.ext4', ['-q', image]).status !== 0) {
     t.comment('SKIPPED, NOT TESTED: a read-only disk needs mkfs.ext4');
     return;
   }
-  const loop = ['-o', 'loop', image];
-  const disk = mount(t, 'ext4', loop, false);
+  const loop = (): string[] => ['-o', 'loop', image];
+  const disk = mount(t, 'ext4', loop(), false);
   if (disk === undefined) return;
   for (const read of ['allow', 'deny'] as const) {
     const journal = join(disk, read);
@@ -175,7 +175,11 @@ await t.test('a disk that becomes read-only, and is mounted anew', async (t) => 
     // Nothing is mounted there: the guard must not begin a journal on the disk below.
     t.ok(isDenied(await place.create()));
     t.notOk(existsSync(journal));
-    execFileSync('mount', [...loop, disk]);
+    // A copy: a mount namespace that another program has made meanwhile still has the damaged file system.
+    const copy = join(root, `disk-${read}.img`);
+    copyFileSync(image, copy);
+    image = copy;
+    execFileSync('mount', [...loop(), disk]);
     await isGreen(t, place);
     await place.guard.kill('SIGTERM');
     t.equal((await verifyTrail(journal, { keyFile: join(journal, 'key.pem.pub') })).problem, undefined);

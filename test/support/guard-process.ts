@@ -33,9 +33,11 @@ export async function runGuard(
     readonly upstream: string;
     readonly admin?: number;
     readonly audit: object;
+    /** More of the config file. */
+    readonly more?: object;
   },
 ): Promise<GuardProcess> {
-  const { port, upstream, admin, audit } = config;
+  const { port, upstream, admin, audit, more } = config;
   const file = join(directory, 'config.json');
   writeFileSync(join(directory, 'policy.json'), JSON.stringify(allowEverything));
   writeFileSync(
@@ -46,6 +48,7 @@ export async function runGuard(
       policy: ['policy.json'],
       admin: admin === undefined ? null : { url: `tcp://127.0.0.1:${admin}` },
       audit,
+      ...more,
     }),
   );
   const child = spawn(process.execPath, ['--enable-source-maps', main, 'run', '--config', file], {
