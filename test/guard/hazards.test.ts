@@ -142,13 +142,15 @@ for (const [index, one] of HAZARD_CASES.entries()) {
   });
 }
 
+/** A guard that sees its host raises this for nothing: its cases are in host-paths.test.ts. */
+const here = KINDS.filter((kind) => kind !== 'unseen');
 t.same(
-  KINDS.filter((kind) => !HAZARD_CASES.some((one) => one.kind === kind)),
+  here.filter((kind) => !HAZARD_CASES.some((one) => one.kind === kind)),
   [],
   'every kind of hazard has a case',
 );
 t.same(
-  KINDS.filter((kind) => !HAZARD_CASES.some((one) => one.kind === kind && one.otherExample !== true)),
+  here.filter((kind) => !HAZARD_CASES.some((one) => one.kind === kind && one.otherExample !== true)),
   [],
   'every example of the catalogue permits a case',
 );
