@@ -195,7 +195,7 @@ t.test('a long list streams, in constant memory', async (t) => {
       Labels: { a: S3, b: S3 },
       Pad: 'p'.repeat(5000),
     });
-  const count = 20_000;
+  const count = 60_000;
   const before = process.memoryUsage.rss();
   let peak = before;
   const watch = setInterval(() => (peak = Math.max(peak, process.memoryUsage.rss())), 5);
@@ -226,9 +226,9 @@ t.test('a long list streams, in constant memory', async (t) => {
   }
   clearInterval(watch);
   t.equal(entries, count);
-  // Held as a whole, it would be more than twice that.
+  // Held as a whole, it would be more than that; what V8 has not collected yet does not grow with the list.
   const grown = `guard, engine and client together grew by ${((peak - before) / 1e6).toFixed(0)} MB`;
-  t.ok(length > 100e6 && peak - before < 80e6, `${(length / 1e6).toFixed(0)} MB passed, ${grown}`);
+  t.ok(length > 300e6 && peak - before < 200e6, `${(length / 1e6).toFixed(0)} MB passed, ${grown}`);
 });
 
 t.test('events', async (t) => {
