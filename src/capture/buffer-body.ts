@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { Refusal } from '../docker/refusal.js';
 
@@ -36,24 +35,6 @@ export function openBodyBudget(total: number): BodyBudget {
       return used;
     },
   };
-}
-
-/**
- * The body of a request that has arrived as a whole, as small ones do together with their head: no listener, no timer.
- * Undefined when there is more to come, or anything to refuse; nothing was read then.
- */
-export function takeWhole(
-  request: IncomingMessage,
-  limits: BufferLimits,
-  budget: BodyBudget,
-): Buffer | undefined {
-  const size = request.readableLength;
-  if (!request.complete || request.destroyed || size > limits.bytes || !budget.take(size)) return undefined;
-  // Since Node 26 one read gives one piece of what has arrived.
-  const pieces: Buffer[] = [];
-  let piece: Buffer | null;
-  while ((piece = request.read() as Buffer | null) !== null) pieces.push(piece);
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import { takeWhole, type BodyBudget, type BufferLimits } from '../capture/buffer-body.js';
+import type { BodyBudget, BufferLimits } from '../capture/buffer-body.js';
 import type { BodyFraming } from '../capture/framed-body.js';
 import { discardRest } from '../capture/linger.js';
 import type { UpgradeInput } from '../capture/upgrade-input.js';
@@ -60,6 +60,15 @@ export class Progress {
     else this.#held.push(release);
   }
 
+  /**
+   * Gives back what lookups hold: they begin anew, and must not wait for themselves.
+   *
+   * @param kept how many things were held before them.
+   */
+  letGo(kept: number): void {
+    for (const release of this.#held?.splice(kept) ?? []) release();
+  }
+
   /** The call is over: gives back what it holds. */
   end(): void {
     const held = this.#held ?? [];
@@ -98,8 +107,17 @@ export class PlainBody implements IncomingBody {
     return this.#request.complete;
   }
 
+  /** No listener, no timer. Undefined too when there is anything to refuse; nothing was read then. */
   takeWhole(limits: BufferLimits, budget: BodyBudget): Buffer | undefined {
-    return this.#expectsContinue ? undefined : takeWhole(this.#request, limits, budget);
+    const request = this.#request;
+    const size = request.readableLength;
+    if (this.#expectsContinue || !request.complete || request.destroyed) return undefined;
+    if (size > limits.bytes || !budget.take(size)) return undefined;
+    // Since Node 26 one read gives one piece of what has arrived.
+    const pieces: Buffer[] = [];
+    let piece: Buffer | null;
+    while ((piece = request.read() as Buffer | null) !== null) pieces.push(piece);
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
   }
 
   open(): Readable {

@@ -305,7 +305,7 @@ interface Connection {
 
 /** Most pipelined requests that may wait on one connection. */
 const MAX_PIPELINED = 64;
-/** Bytes of a body that are read ahead of whoever wants it. */
+/** Bytes of a body that are read before anything asks for them. */
 const READ_AHEAD = 64 * 1024;
 
 /**

@@ -4,7 +4,7 @@ import { readCall, readHead } from '../docker/read.js';
 import { Refusal } from '../docker/refusal.js';
 import { judge, type Judgement } from '../policy/judge.js';
 import { refusalOf } from '../policy/refusal.js';
-import { admit, renewSnapshot, takeSnapshot } from './admit.js';
+import { admit, isOutdated, renewSnapshot, takeSnapshot } from './admit.js';
 import { build } from './build.js';
 import { capture } from './capture.js';
 import { STOPPING, TOO_MANY, type Guard } from './guard.js';
@@ -57,10 +57,12 @@ async function carry(guard: Guard, incoming: Incoming, progress: Progress): Prom
   let entities: Entities;
   // INVARIANT: a call is judged by what is in force when it is judged, however long its body or a lookup took.
   for (;;) {
-    const { owner, policy, index } = snapshot;
+    const { owner } = snapshot;
     call = owner === undefined ? read : { ...read, owner };
     entities = await lookUp(guard, call, snapshot, progress);
-    if (guard.policy.current.policy === policy && guard.feeds.store.current.index === index) break;
+    if (!isOutdated(guard, snapshot)) break;
+    // The quota alone was held before.
+    progress.letGo(quota === undefined ? 0 : 1);
     snapshot = renewSnapshot(guard, head, snapshot);
   }
   if (head.body === 'stream' && carriesContext(call)) {

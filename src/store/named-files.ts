@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 
 /**
- * Reads a file that somebody named.
+ * Reads a file that the configuration or an option names.
  *
  * @param name what named it, for the message: a key of the config file or an option.
  * @throws Error with both, and the system's reason.
@@ -11,7 +11,7 @@ export function readNamedFile(name: string, path: string): Buffer {
 }
 
 /**
- * Makes a directory that somebody named, unless it is there.
+ * Makes a directory that the configuration names, unless it is there.
  *
  * @param name what named it, for the message: a key of the config file.
  * @throws Error with both, and the system's reason.

@@ -1,12 +1,21 @@
 import { once } from 'node:events';
-import { IncomingMessage } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { connect, createServer, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
-import { bufferBody, takeWhole, openBodyBudget } from '../../src/capture/buffer-body.js';
+import {
+  bufferBody,
+  openBodyBudget,
+  type BodyBudget,
+  type BufferLimits,
+} from '../../src/capture/buffer-body.js';
+import { PlainBody } from '../../src/guard/incoming.js';
 import { framedBody, type BodyFraming } from '../../src/capture/framed-body.js';
 import { relayBody } from '../../src/capture/relay-body.js';
+
+const takeWhole = (request: IncomingMessage, limits: BufferLimits, budget: BodyBudget): Buffer | undefined =>
+  new PlainBody(request, new ServerResponse(request), false).takeWhole(limits, budget);
 
 /** A connected pair: what is written to `far` arrives at `near`. */
 async function socketPair(): Promise<{ near: Socket; far: Socket; close(): void }> {

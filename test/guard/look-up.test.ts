@@ -314,3 +314,28 @@ await t.test(
     t.type(await ping(g.tcp), 'number', 'the guard still answers');
   },
 );
+
+await t.test(
+  'a call that is looked up anew under another policy does not wait for its own locks',
+  async (t) => {
+    let asked = 0;
+    const g = await start(t, OWNERS, (request, socket) => {
+      asked += 1;
+      const answer = json(200, JSON.stringify({ Name: 'vol', Labels: OF_A }));
+      if (asked > 1) answer(request, socket);
+      else void g.enforce({ ...OWNERS, description: 'another revision' }).then(() => answer(request, socket));
+    });
+    const removed = await ask(
+      g,
+      'DELETE /v1.41/volumes/vol HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n',
+      20_000,
+    );
+    t.equal(removed.status, 200, removed.body.toString());
+    t.ok(asked > 1, 'it was looked up again');
+    t.same(
+      g.upstream.requests.map(({ call }) => call),
+      ['DELETE /v1.41/volumes/vol'],
+      'the engine got it once',
+    );
+  },
+);
